@@ -1,0 +1,7 @@
+import { execFileSync } from "node:child_process";
+
+// @bufbuild/buf's own launcher needs its install script; the platform's package carries the binary.
+const buf = `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`;
+
+/** Generates src/protocol/generated from proto/. */
+for (const step of ["lint", "generate"]) execFileSync(buf, [step], { stdio: "inherit" });

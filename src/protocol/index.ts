@@ -1,0 +1,23 @@
+export {
+  Admin,
+  Admission,
+  type Alarm,
+  AlarmSchema,
+  type Endpoint,
+  EndpointSetSchema,
+  type FollowerStatus,
+  FollowerStatusSchema,
+  type GetStatusResponse,
+  GetStatusResponseSchema,
+  type IssueSvidRequest,
+  type IssueSvidResponse,
+  IssueSvidResponseSchema,
+  Mesh,
+  type ReportRequest,
+  ReportRequestSchema,
+  type Update,
+  UpdateSchema,
+} from "./generated/troth/v1/mesh_pb.js";
+
+/** The version of the protocol between planes that this software speaks. */
+export const protocolVersion = 1;

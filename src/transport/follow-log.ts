@@ -1,0 +1,198 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { messageOf } from "../base/mesh-error.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import type { Endpoint, Update } from "../protocol/index.ts";
+import {
+  type IneffectiveEntry,
+  type LogAnchor,
+  LogFollower,
+  type LogStep,
+  type PresentedSnapshot,
+  readSnapshot,
+  type StepRefusal,
+  type TreeHead,
+} from "../trust-log/index.ts";
+
+/** Most bytes of entries that are kept while the checkpoint that covers them has not come yet. */
+const unconfirmedBytesMax = 256 * 1024 * 1024;
+
+/** What is told as a log is followed. */
+export interface FollowerEvents {
+  /** A step was taken; the state has changed. */
+  readonly stepped?: (step: LogStep) => void | Promise<void>;
+  readonly endpoints?: (endpoints: readonly Endpoint[]) => void;
+  /** An entry without effect is in the log, or a relay sent a step that is none. */
+  readonly alarm?: (reason: string, detail: string) => void;
+}
+
+/**
+ * A view of the trust log that is kept up from whatever relay is at hand: the follower, when it last heard of a new
+ * epoch, and who waits for it.
+ */
+export class LogView {
+  readonly #anchor: LogAnchor;
+  readonly #remembered: TreeHead | undefined;
+  readonly #clock: Clock;
+  readonly #events: FollowerEvents;
+  #follower: LogFollower;
+  /** From a snapshot that no step has confirmed yet. */
+  #candidate: LogFollower | undefined;
+  #epochNumber = 0;
+  #epochAtMillis: number;
+  readonly #waiting = new Set<() => void>();
+  #entries: Uint8Array[] = [];
+  #entriesBytes = 0;
+
+  constructor(options: {
+    anchor: LogAnchor;
+    clock: Clock;
+    remembered?: TreeHead | undefined;
+    events?: FollowerEvents;
+  }) {
+    this.#anchor = options.anchor;
+    this.#clock = options.clock;
+    this.#remembered = options.remembered;
+    this.#events = options.events ?? {};
+    this.#follower = new LogFollower(options.anchor, options.remembered);
+    this.#epochAtMillis = options.clock.monotonicMillis();
+  }
+
+  /** The follower with its state; another one after a snapshot was taken. */
+  get follower(): LogFollower {
+    return this.#follower;
+  }
+
+  /** Seconds since a new epoch entry arrived, on the local monotonic clock: how stale the view may be. */
+  get stalenessSeconds(): number {
+    return (this.#clock.monotonicMillis() - this.#epochAtMillis) / 1000;
+  }
+
+  /** Takes an update from a relay; a refusal means that the relay is not to be followed any further. */
+  async take(update: Update): Promise<Result<true, StepRefusal>> {
+    switch (update.content.case) {
+      case "step":
+        return this.#takeStep(update.content.value);
+      case "snapshot":
+        return this.#takeSnapshot(update.content.value);
+      case "endpoints":
+        this.#events.endpoints?.(update.content.value.endpoints);
+        return ok(true);
+      default:
+        return ok(true);
+    }
+  }
+
+  /** Waits until `isSo` holds after some step, or the time is up; says whether it holds. */
+  async waitUntil(isSo: () => boolean, timeoutMillis: number): Promise<boolean> {
+    if (isSo()) return true;
+    return new Promise<boolean>((resolve) => {
+      const finish = (answer: boolean): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(look);
+        resolve(answer);
+      };
+      const look = (): void => {
+        if (isSo()) finish(true);
+      };
+      const timer = setTimeout(() => finish(isSo()), timeoutMillis);
+      this.#waiting.add(look);
+    });
+  }
+
+  async #takeStep(part: {
+    firstIndex: bigint;
+    entries: Uint8Array[];
+    checkpoint: Uint8Array;
+  }): Promise<Result<true, StepRefusal>> {
+    const follower = this.#candidate ?? this.#follower;
+    const expected = follower.size + this.#entries.length;
+    if (Number(part.firstIndex) !== expected)
+      return this.#refuse("not-the-next-entries", `${part.firstIndex} instead of ${expected}`);
+    for (const entry of part.entries) this.#entriesBytes += entry.byteLength;
+    if (this.#entriesBytes > unconfirmedBytesMax)
+      return this.#refuse("not-the-next-entries", "too much without a checkpoint");
+    this.#entries.push(...part.entries);
+    if (part.checkpoint.byteLength === 0) return ok(true);
+
+    const step = { firstIndex: follower.size, entries: this.#entries, checkpoint: part.checkpoint };
+    this.#entries = [];
+    this.#entriesBytes = 0;
+    const taken = follower.take(step);
+    if (!taken.ok) return this.#refuse(taken.reason, taken.detail);
+    this.#follower = follower;
+    this.#candidate = undefined;
+    this.#noteEpoch();
+    this.#report(taken.value);
+    await this.#events.stepped?.(step);
+    for (const look of this.#waiting) look();
+    return ok(true);
+  }
+
+  #takeSnapshot(snapshot: PresentedSnapshot): Result<true, StepRefusal> {
+    const read = readSnapshot(snapshot, this.#anchor.genesis);
+    if (!read.ok) return this.#refuse("wrong-root", `snapshot: ${read.reason} ${read.detail}`);
+    if (read.value.frontier.size <= this.#follower.size) return this.#refuse("rolled-back", "by a snapshot");
+    this.#candidate = LogFollower.resume(this.#anchor, read.value, this.#remembered);
+    return ok(true);
+  }
+
+  #noteEpoch(): void {
+    const number = this.#follower.state.genesis?.epochNumber ?? 0;
+    if (number === this.#epochNumber) return;
+    this.#epochNumber = number;
+    this.#epochAtMillis = this.#clock.monotonicMillis();
+  }
+
+  #report(ineffective: readonly IneffectiveEntry[]): void {
+    for (const { index, reason, detail } of ineffective)
+      this.#events.alarm?.("entry-without-effect", `entry ${index}: ${reason}: ${detail}`);
+  }
+
+  #refuse(reason: StepRefusal, detail: string): Result<never, StepRefusal> {
+    this.#entries = [];
+    this.#entriesBytes = 0;
+    this.#candidate = undefined;
+    this.#events.alarm?.(reason, detail);
+    return fail(reason, detail);
+  }
+}
+
+const retryMillisMin = 100;
+const retryMillisMax = 3_000;
+
+/** One attempt to follow: connects, hands every update on, and returns or throws when the connection is gone. */
+export type FollowOnce = (signal: AbortSignal) => Promise<void>;
+
+/** Keeps following through whatever happens to the relay: backs off between attempts, with jitter, until aborted. */
+export async function keepFollowing(
+  once: FollowOnce,
+  options: { signal: AbortSignal; clock: Clock; random: () => number; log: Log },
+): Promise<void> {
+  const { signal, clock, random, log } = options;
+  let delay = retryMillisMin;
+  while (!signal.aborted) {
+    const started = clock.monotonicMillis();
+    try {
+      await once(signal);
+    } catch (error) {
+      if (!signal.aborted) log.debug("relay lost", { error: messageOf(error) });
+    }
+    if (clock.monotonicMillis() - started > retryMillisMax) delay = retryMillisMin;
+    await pause(delay * (0.5 + random()), signal);
+    delay = Math.min(delay * 2, retryMillisMax);
+  }
+}
+
+function pause(millis: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, millis);
+    signal.addEventListener("abort", finish);
+    if (signal.aborted) finish();
+  });
+}

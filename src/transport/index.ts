@@ -1,0 +1,4 @@
+export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./follow-log.ts";
+export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
+export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";
+export { type LogSource, type ServeRequest, serveLog } from "./serve-log.ts";

@@ -1,0 +1,93 @@
+import { create } from "@bufbuild/protobuf";
+import { type Endpoint, type Update, UpdateSchema } from "../protocol/index.ts";
+import type { PresentedSnapshot } from "../trust-log/index.ts";
+
+/** A follower that is further behind than this is sent a snapshot, if it takes one. */
+const snapshotLagEntries = 2048;
+/** Most bytes of entries in one step; a step holds at least one entry. */
+const stepBytesMax = 4 * 1024 * 1024;
+
+/** A log up to its newest checkpoint, to be served to followers. */
+export interface LogSource {
+  /** The newest checkpoint as a note, and its size; undefined before the first. */
+  readonly newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
+  readonly read: (from: number, to: number) => AsyncIterable<Uint8Array>;
+  /** The newest snapshot, if there is one. */
+  readonly snapshot: () => Promise<(PresentedSnapshot & { readonly size: number }) | undefined>;
+  /** Who serves where; another array whenever it changes; undefined while it is not known yet. */
+  readonly endpoints: readonly Endpoint[] | undefined;
+  /** Resolves at the next change of the above, or when the signal aborts. */
+  readonly changed: (signal: AbortSignal) => Promise<void>;
+}
+
+/** What a follower asks for. */
+export interface ServeRequest {
+  readonly fromSize: number;
+  readonly acceptsSnapshot: boolean;
+  /** Whether to go on with news; otherwise the stream ends at the newest checkpoint. */
+  readonly isLive: boolean;
+}
+
+/**
+ * Streams a log to one follower. A step's entries may come in several messages: those without a checkpoint only bring
+ * entries, and the one with it completes the step.
+ */
+export async function* serveLog(
+  source: LogSource,
+  request: ServeRequest,
+  signal: AbortSignal,
+): AsyncGenerator<Update> {
+  let size = request.fromSize;
+  let endpoints: readonly Endpoint[] | undefined;
+  const behind = (source.newest?.size ?? 0) - size;
+  const snapshot =
+    request.acceptsSnapshot && behind > snapshotLagEntries ? await source.snapshot() : undefined;
+  if (snapshot !== undefined && snapshot.size > size) {
+    const { text, epochEntry, genesisEntry } = snapshot;
+    yield create(UpdateSchema, { content: { case: "snapshot", value: { text, epochEntry, genesisEntry } } });
+    size = snapshot.size;
+  }
+  let sent: Uint8Array | undefined;
+  while (!signal.aborted) {
+    const { newest } = source;
+    if (newest !== undefined && newest.checkpoint !== sent && newest.size >= size) {
+      yield* stepTo(source, size, newest);
+      size = newest.size;
+      sent = newest.checkpoint;
+    }
+    if (!request.isLive) return;
+    if (source.endpoints !== endpoints) {
+      endpoints = source.endpoints;
+      yield create(UpdateSchema, {
+        content: { case: "endpoints", value: { endpoints: [...(endpoints ?? [])] } },
+      });
+    }
+    if (source.newest?.checkpoint === sent && source.endpoints === endpoints) await source.changed(signal);
+  }
+}
+
+async function* stepTo(
+  source: LogSource,
+  from: number,
+  { size, checkpoint }: { readonly size: number; readonly checkpoint: Uint8Array },
+): AsyncGenerator<Update> {
+  let entries: Uint8Array[] = [];
+  let firstIndex = from;
+  let bytes = 0;
+  for await (const entry of source.read(from, size)) {
+    if (bytes + entry.byteLength > stepBytesMax && entries.length > 0) {
+      yield stepOf(firstIndex, entries, new Uint8Array(0));
+      firstIndex += entries.length;
+      entries = [];
+      bytes = 0;
+    }
+    entries.push(entry);
+    bytes += entry.byteLength;
+  }
+  yield stepOf(firstIndex, entries, checkpoint);
+}
+
+function stepOf(firstIndex: number, entries: readonly Uint8Array[], checkpoint: Uint8Array): Update {
+  const value = { firstIndex: BigInt(firstIndex), entries: [...entries], checkpoint };
+  return create(UpdateSchema, { content: { case: "step", value } });
+}

@@ -1,0 +1,159 @@
+import { z } from "zod";
+import { bytesOfBase64 } from "../base/bytes.ts";
+
+const labelsMax = 16;
+
+const servicePrefix = z
+  .string()
+  .max(255)
+  .regex(
+    /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]{1,63}){1,16}$/,
+    "expected a service prefix such as /shop/payments",
+  );
+/** A service prefix, or one that ends in `/*` and covers all below it, or `/*`. */
+const servicePattern = z.union([
+  servicePrefix,
+  z
+    .string()
+    .max(257)
+    .regex(/^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]{1,63}){0,16}\/\*$/, "expected /*, or a prefix and /*"),
+]);
+const trustDomain = z.string().regex(/^[a-z0-9._-]{1,255}$/, "expected a SPIFFE trust domain");
+const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected a lower-case DNS label");
+const noteName = z.string().regex(/^[^\s+]{1,255}$/);
+const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "expected a lower-case UUID");
+const bytes = (min: number, max: number) =>
+  z
+    .string()
+    .max(Math.ceil(max / 3) * 4)
+    .refine(
+      (text) => {
+        const length = bytesOfBase64(text)?.byteLength;
+        return length !== undefined && length >= min && length <= max;
+      },
+      `expected base64 of ${min === max ? min : `${min} to ${max}`} bytes`,
+    );
+const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
+const seconds = z.int().min(0).max(253_402_300_799);
+const label = z.string().max(63);
+const labels = z
+  .record(z.string().regex(/^[a-z0-9._/-]{1,63}$/), label)
+  .refine((map) => Object.keys(map).length <= labelsMax);
+
+const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
+/** `server` keys sign no entries; they are the TLS keys of the control plane. */
+const role = z.enum(["operator", "issuer", "sequencer", "server"]);
+const kindName = z.string().regex(/^[a-z]+\.[a-z]+$|^epoch$/);
+const grant = z.strictObject({ role, signatures: z.int().min(1).max(16) });
+const key = z.strictObject({ name: noteName, role, publicKey: bytes(32, 32) });
+const bound = z.strictObject({ degradeAfterSeconds: z.int().min(1), refuseAfterSeconds: z.int().min(1) });
+const stalenessBounds = z.strictObject({ newHandshake: bound, openConnection: bound });
+
+/** The bodies of all entries that this software folds: kind and version → what the body must look like. */
+export const entryBodies = {
+  genesis: z.strictObject({
+    trustDomain,
+    createdAtSeconds: seconds,
+    isTestDomain: z.boolean(),
+    /** Makes the genesis hash unguessable and every domain's log its own. */
+    salt: bytes(16, 32),
+    logKey: z.string().max(400),
+    foldVersion: z.int().min(1),
+    keys: z.array(key).min(1).max(64),
+    authority: z.record(kindName, grant),
+    staleness: z.strictObject({
+      public: stalenessBounds,
+      internal: stalenessBounds,
+      confidential: stalenessBounds,
+      restricted: stalenessBounds,
+    }),
+  }),
+  epoch: z.strictObject({
+    number: z.int().min(1),
+    timeSeconds: seconds,
+    stateDigest: bytes(32, 32),
+    curatorDigest: z.null(),
+  }),
+  "authority.put": z.strictObject({ kind: kindName, grant }),
+  "key.put": key,
+  "key.remove": z.strictObject({ name: noteName }),
+  "ca.trust": z.strictObject({ certificate: bytes(64, 8192) }),
+  "ca.issue": z.strictObject({ certificate: bytes(64, 8192) }),
+  "service.put": z.strictObject({
+    name: servicePrefix,
+    nodes: z
+      .array(z.union([nodeName, z.literal("*")]))
+      .min(1)
+      .max(256),
+    dataClass,
+    /** The owning team and the deployment environment; empty where not stated. */
+    team: label,
+    environment: label,
+    labels,
+  }),
+  "service.remove": z.strictObject({ name: servicePrefix }),
+  "rule.put": z.strictObject({
+    from: servicePattern,
+    to: servicePattern,
+    effect: z.enum(["allow", "deny"]),
+    methods: z.array(z.string().regex(/^[A-Z]{1,32}$/)).max(16),
+    paths: z
+      .array(
+        z
+          .string()
+          .max(1024)
+          .regex(/^\/[\x21-\x7e]*$/),
+      )
+      .max(64),
+  }),
+  "rule.remove": z.strictObject({ from: servicePattern, to: servicePattern }),
+  "node.invite": z.strictObject({ node: nodeName, inviteKey: bytes(32, 32), expiresAtSeconds: seconds }),
+  "node.join": z.strictObject({
+    node: nodeName,
+    inviteKey: bytes(32, 32),
+    nodeKey: bytes(32, 32),
+    proof: bytes(64, 64),
+  }),
+  "node.remove": z.strictObject({ node: nodeName }),
+  "instance.register": z.strictObject({
+    instance: uuid,
+    service: servicePrefix,
+    node: nodeName,
+    auditKey: z.string().max(400),
+  }),
+  "instance.remove": z.strictObject({ instance: uuid }),
+  "svid.issue": z.strictObject({
+    certificate: sha256Hex,
+    spiffeId: z
+      .string()
+      .max(2048)
+      .regex(/^spiffe:\/\//),
+    instance: uuid,
+    serial: z.string().regex(/^[0-9a-f]{2,40}$/),
+    notBeforeSeconds: seconds,
+    notAfterSeconds: seconds,
+  }),
+} as const;
+
+/** The version in which every kind above is written and understood. */
+export const entryVersion = 1;
+
+/** A kind of entry that this software folds. */
+export type EntryKind = keyof typeof entryBodies;
+
+/** What the body of an entry of a kind holds. */
+export type EntryBody<Kind extends EntryKind> = z.infer<(typeof entryBodies)[Kind]>;
+
+/** Who may write to the log, in which capacity. */
+export type AuthorRole = z.infer<typeof role>;
+
+/** How sensitive what a service handles is (design: the staleness table has a row for each). */
+export type DataClass = z.infer<typeof dataClass>;
+
+/** How long a follower may be without a new epoch before it degrades and before it refuses. */
+export type StalenessBound = z.infer<typeof bound>;
+
+/** Whether a kind is one that this software folds. */
+export function isEntryKind(kind: string): kind is EntryKind {
+  return Object.hasOwn(entryBodies, kind);
+}

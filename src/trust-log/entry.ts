@@ -1,0 +1,67 @@
+import {
+  canonicalJson,
+  isJsonObject,
+  type Json,
+  type JsonObject,
+  parseCanonicalJson,
+} from "../base/canonical-json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { type NoteSigner, parseNote, type SignedNote, signNote } from "./signed-note.ts";
+
+const entryHeader = "troth entry v1\n";
+
+/**
+ * What an author says in an entry. `log` is the hash of the log's first entry, so that an entry is worth nothing in
+ * any other log; `sequence` grows with every entry of an author, so that an old one cannot be put in again.
+ */
+export interface EntryStatement {
+  readonly kind: string;
+  readonly version: number;
+  readonly log: string;
+  readonly author: string;
+  readonly sequence: number;
+  readonly body: JsonObject;
+}
+
+/** An entry taken apart, its signatures not judged yet. */
+export interface PresentedEntry {
+  readonly statement: EntryStatement;
+  readonly note: SignedNote;
+}
+
+/** The bytes of an entry: the statement's canonical JSON as a note, signed by its author first. */
+export function signEntry(statement: EntryStatement, signers: readonly NoteSigner[]): Uint8Array {
+  return signNote(entryText(statement), signers);
+}
+
+/** The text that the authors of an entry sign. */
+export function entryText(statement: EntryStatement): string {
+  const { kind, version, log, author, sequence, body } = statement;
+  return `${entryHeader}${canonicalJson({ kind, version, log, author, sequence, body })}\n`;
+}
+
+/** Takes an entry apart; every statement has exactly one spelling. */
+export function parseEntry(bytes: Uint8Array): Result<PresentedEntry, "malformed-entry"> {
+  const note = parseNote(bytes);
+  if (!note.ok) return fail("malformed-entry", note.detail);
+  const { text } = note.value;
+  if (!text.startsWith(entryHeader)) return fail("malformed-entry", "unknown header");
+  const json = parseCanonicalJson(text.slice(entryHeader.length, -1));
+  if (!json.ok) return fail("malformed-entry", json.detail);
+  const statement = statementOf(json.value);
+  return statement === undefined
+    ? fail("malformed-entry", "not a statement")
+    : ok({ statement, note: note.value });
+}
+
+function statementOf(json: Json): EntryStatement | undefined {
+  if (!isJsonObject(json) || Object.keys(json).length !== 6) return undefined;
+  const { kind, version, log, author, sequence, body } = json;
+  if (typeof kind !== "string" || typeof log !== "string" || typeof author !== "string") return undefined;
+  if (!isNatural(version) || !isNatural(sequence) || !isJsonObject(body)) return undefined;
+  return { kind, version, log, author, sequence, body };
+}
+
+function isNatural(value: Json | undefined): value is number {
+  return typeof value === "number" && value >= 0;
+}

@@ -1,0 +1,158 @@
+import { base64Of, sameBytes } from "../base/bytes.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import {
+  type CheckedCheckpoint,
+  type CheckpointRefusal,
+  checkCheckpoint,
+  type TreeHead,
+} from "./checkpoint.ts";
+import { type EntryRefusal, type FoldStop, foldEntry } from "./fold.ts";
+import { Frontier, leafHash } from "./merkle-tree.ts";
+import type { NoteVerifier } from "./signed-note.ts";
+import type { ReadSnapshot } from "./snapshot.ts";
+import { TrustState } from "./trust-state.ts";
+
+/** What a follower must know beforehand: which log it is, by the hash of its first entry and by its key. */
+export interface LogAnchor {
+  /** The leaf hash of entry 0, in base64. */
+  readonly genesis: string;
+  readonly logKey: NoteVerifier;
+}
+
+/** A step of the log: entries from `firstIndex` on, and a checkpoint over the tree with all of them. */
+export interface LogStep {
+  readonly firstIndex: number;
+  readonly entries: readonly Uint8Array[];
+  readonly checkpoint: Uint8Array;
+}
+
+/** Why a follower did not take a step; its state is what it was before. */
+export type StepRefusal =
+  | CheckpointRefusal
+  | FoldStop
+  | "not-the-next-entries"
+  | "wrong-root"
+  | "other-genesis"
+  | "rolled-back"
+  | "forked";
+
+/** An entry that is in the log and had no effect: somebody ordered what nobody was entitled to say. */
+export interface IneffectiveEntry {
+  readonly index: number;
+  readonly reason: EntryRefusal;
+  readonly detail: string;
+}
+
+/**
+ * Follows a trust log: takes steps from a relay that it does not trust, and holds the state that they fold to. A step
+ * counts only if the log's key signed the tree that it leads to.
+ */
+export class LogFollower {
+  readonly #anchor: LogAnchor;
+  /** The largest tree seen in an earlier life; what does not contain it is refused. */
+  readonly #remembered: TreeHead | undefined;
+  #state = new TrustState();
+  #frontier = new Frontier();
+  #checkpoint: CheckedCheckpoint | undefined;
+  /** The entry that must come next, after a snapshot. */
+  #awaited: Uint8Array | undefined;
+  #stopped: StepRefusal | undefined;
+
+  constructor(anchor: LogAnchor, remembered?: TreeHead) {
+    this.#anchor = anchor;
+    this.#remembered = remembered;
+  }
+
+  /**
+   * Takes up from a snapshot. It is not to be used before its first step has been taken: that one must begin with the
+   * epoch entry that committed to the snapshot, and its root covers the edge of the tree.
+   */
+  static resume(anchor: LogAnchor, snapshot: ReadSnapshot, remembered?: TreeHead): LogFollower {
+    const follower = new LogFollower(anchor, remembered);
+    follower.#state = snapshot.state;
+    follower.#frontier = snapshot.frontier.clone();
+    follower.#awaited = snapshot.epochEntry;
+    return follower;
+  }
+
+  /** The state at {@link size}. Read-only by convention: only folding changes it. */
+  get state(): TrustState {
+    return this.#state;
+  }
+
+  /** How many entries are folded: the version of everything. */
+  get size(): number {
+    return this.#frontier.size;
+  }
+
+  /** The last checkpoint taken. */
+  get checkpoint(): CheckedCheckpoint | undefined {
+    return this.#checkpoint;
+  }
+
+  /** The right edge of the tree at {@link size}. */
+  get frontier(): Frontier {
+    return this.#frontier;
+  }
+
+  /** Whether the follower has caught up with the largest tree that it knew in an earlier life. */
+  get hasCaughtUp(): boolean {
+    return this.#checkpoint !== undefined && this.size >= (this.#remembered?.size ?? 0);
+  }
+
+  /** Takes a step, or refuses it and stays where it is. Entries that it has already are skipped. */
+  take(step: LogStep): Result<readonly IneffectiveEntry[], StepRefusal> {
+    if (this.#stopped !== undefined) return fail(this.#stopped, "stopped before");
+    const checkpoint = checkCheckpoint(step.checkpoint, this.#anchor.logKey);
+    if (!checkpoint.ok) return checkpoint;
+    const fresh = step.entries.slice(Math.max(0, this.size - step.firstIndex));
+    const fits = this.#fits(step, checkpoint.value, fresh);
+    if (!fits.ok) return fits;
+
+    const ineffective: IneffectiveEntry[] = [];
+    for (const [offset, entry] of fresh.entries()) {
+      const index = this.#frontier.size;
+      const folded = foldEntry(this.#state, index, entry);
+      // The state is half-way through a step now, so there is no going on from here.
+      if (!folded.ok)
+        return this.#stop(folded.reason, `entry ${index} (${offset} of the step): ${folded.detail}`);
+      this.#frontier.append(leafHash(entry));
+      const outcome = folded.value;
+      if (!outcome.hasEffect) ineffective.push({ index, reason: outcome.reason, detail: outcome.detail });
+    }
+    this.#checkpoint = checkpoint.value;
+    this.#awaited = undefined;
+    return ok(ineffective);
+  }
+
+  #fits(
+    step: LogStep,
+    checkpoint: CheckedCheckpoint,
+    fresh: readonly Uint8Array[],
+  ): Result<true, StepRefusal> {
+    const { size, root } = checkpoint;
+    if (size < this.size) return fail("rolled-back", `to ${size} from ${this.size}`);
+    if (step.firstIndex > this.size || this.size + fresh.length !== size)
+      return fail("not-the-next-entries", `${fresh.length} after ${this.size} for ${size}`);
+    const ahead = this.#frontier.clone();
+    const first = fresh[0];
+    if (this.size === 0 && first !== undefined && base64Of(leafHash(first)) !== this.#anchor.genesis)
+      return fail("other-genesis", base64Of(leafHash(first)));
+    if (this.#awaited !== undefined && (first === undefined || !sameBytes(first, this.#awaited)))
+      return fail("wrong-root", "the log does not hold the epoch that committed to the snapshot");
+    for (const entry of fresh) {
+      ahead.append(leafHash(entry));
+      if (ahead.size === this.#remembered?.size && !sameBytes(ahead.root(), this.#remembered.root))
+        return fail("forked", `another tree of ${ahead.size} entries was signed before`);
+    }
+    if (sameBytes(ahead.root(), root)) return ok(true);
+    return fresh.length === 0
+      ? fail("forked", `two trees of ${size} entries`)
+      : fail("wrong-root", `at ${size}`);
+  }
+
+  #stop(reason: FoldStop, detail: string): Result<never, StepRefusal> {
+    this.#stopped = reason;
+    return fail(reason, detail);
+  }
+}

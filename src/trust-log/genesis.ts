@@ -1,0 +1,63 @@
+import { base64Of } from "../base/bytes.ts";
+import { publicKeyBytes } from "../crypto/index.ts";
+import { signEntry } from "./entry.ts";
+import { type AuthorRole, type EntryBody, entryVersion } from "./entry-kinds.ts";
+import { type NoteSigner, type NoteVerifier, verifierKeyOf } from "./signed-note.ts";
+import { defaultStaleness } from "./staleness.ts";
+import { foldVersion } from "./trust-state.ts";
+
+/** What the founders of a trust domain decide. */
+export interface Founding {
+  readonly trustDomain: string;
+  readonly isTestDomain: boolean;
+  readonly createdAtSeconds: number;
+  readonly salt: Uint8Array;
+  readonly logKey: NoteVerifier;
+  readonly operators: readonly NoteSigner[];
+  readonly others: readonly { readonly role: Exclude<AuthorRole, "operator">; readonly key: NoteVerifier }[];
+  readonly staleness?: EntryBody<"genesis">["staleness"];
+}
+
+const operatorKinds = [
+  "authority.put",
+  "key.put",
+  "key.remove",
+  "ca.trust",
+  "service.put",
+  "service.remove",
+  "rule.put",
+  "rule.remove",
+  "node.invite",
+  "node.remove",
+];
+const issuerKinds = ["ca.issue", "node.join", "instance.register", "instance.remove", "svid.issue"];
+
+/** Entry 0 of a trust log, signed by every operator that it names. A laptop starts as 1-of-1. */
+export function foundTrustLog(founding: Founding): Uint8Array {
+  const [founder] = founding.operators;
+  if (founder === undefined) throw new RangeError("a trust domain needs an operator");
+  const keys = [
+    ...founding.operators.map((key) => ({ role: "operator" as const, key })),
+    ...founding.others,
+  ].map(({ role, key }) => ({ name: key.name, role, publicKey: base64Of(publicKeyBytes(key.publicKey)) }));
+  const grants = [
+    ...operatorKinds.map((kind) => [kind, { role: "operator", signatures: 1 }] as const),
+    ...issuerKinds.map((kind) => [kind, { role: "issuer", signatures: 1 }] as const),
+    ["epoch", { role: "sequencer", signatures: 1 }] as const,
+  ];
+  const body = {
+    trustDomain: founding.trustDomain,
+    createdAtSeconds: founding.createdAtSeconds,
+    isTestDomain: founding.isTestDomain,
+    salt: base64Of(founding.salt),
+    logKey: verifierKeyOf(founding.logKey),
+    foldVersion,
+    keys,
+    authority: Object.fromEntries(grants),
+    staleness: founding.staleness ?? defaultStaleness,
+  };
+  return signEntry(
+    { kind: "genesis", version: entryVersion, log: "", author: founder.name, sequence: 0, body },
+    founding.operators,
+  );
+}

@@ -1,0 +1,65 @@
+export {
+  type CheckedCheckpoint,
+  type CheckpointRefusal,
+  checkCheckpoint,
+  signCheckpoint,
+  type TreeHead,
+} from "./checkpoint.ts";
+export { type EntryStatement, type PresentedEntry, parseEntry, signEntry } from "./entry.ts";
+export {
+  type AuthorRole,
+  type DataClass,
+  type EntryBody,
+  type EntryKind,
+  entryVersion,
+  type StalenessBound,
+} from "./entry-kinds.ts";
+export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry, nodeJoinText } from "./fold.ts";
+export {
+  type IneffectiveEntry,
+  type LogAnchor,
+  LogFollower,
+  type LogStep,
+  type StepRefusal,
+} from "./follower.ts";
+export { type Founding, foundTrustLog } from "./genesis.ts";
+export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
+export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
+export {
+  isNoteName,
+  isSignedBy,
+  type NoteSigner,
+  type NoteVerifier,
+  noteBytesMax,
+  parseNote,
+  parseVerifierKey,
+  type SignedNote,
+  signNote,
+  verifierKeyOf,
+} from "./signed-note.ts";
+export {
+  formatSnapshot,
+  type PresentedSnapshot,
+  type ReadSnapshot,
+  readSnapshot,
+  type SnapshotRefusal,
+} from "./snapshot.ts";
+export { defaultStaleness, type Freshness, freshnessOf } from "./staleness.ts";
+export {
+  entryBundle,
+  entryBundlePath,
+  newEntryBundles,
+  newHashTiles,
+  type TileFile,
+  tilePath,
+  tileWidth,
+} from "./tile.ts";
+export {
+  type AuthorRow,
+  type CertificateRow,
+  foldVersion,
+  type InstanceRow,
+  type RuleRow,
+  type ServiceRow,
+  TrustState,
+} from "./trust-state.ts";

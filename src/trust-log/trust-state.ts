@@ -1,0 +1,104 @@
+import { base64Of, bytesOf } from "../base/bytes.ts";
+import { canonicalJson } from "../base/canonical-json.ts";
+import { sha256 } from "../crypto/index.ts";
+import type { AuthorRole, DataClass, EntryBody, StalenessBound } from "./entry-kinds.ts";
+import { StateTable } from "./state-table.ts";
+
+/** The version of the rules in fold.ts; a follower that knows only an older one stops. */
+export const foldVersion = 1;
+
+/**
+ * A key that the log knows. `sequence` is the last one that its owner used; removed keys stay, so that what they once
+ * signed cannot be put in again under a key that was added anew.
+ */
+export type AuthorRow = {
+  readonly role: AuthorRole;
+  readonly publicKey: string;
+  readonly sequence: number;
+  readonly isRemoved: boolean;
+};
+/** How many signatures of which role an entry of a kind takes. */
+export type AuthorityRow = { readonly role: AuthorRole; readonly signatures: number };
+/** A certificate authority's certificate: a trusted root or one that the log has seen issued. */
+export type CertificateAuthorityRow = { readonly certificate: string; readonly isTrusted: boolean };
+/** A registered service. */
+export type ServiceRow = Omit<EntryBody<"service.put">, "name">;
+/** What callers of a service may or may not do. */
+export type RuleRow = EntryBody<"rule.put"> & { readonly index: number };
+/** An invitation that has not been used. */
+export type InviteRow = { readonly node: string; readonly expiresAtSeconds: number };
+/** A machine whose agent has joined; its key is the agent's TLS key. */
+export type NodeRow = { readonly nodeKey: string };
+/** One running copy of a workload. */
+export type InstanceRow = {
+  readonly service: string;
+  readonly node: string;
+  readonly auditKey: string;
+  readonly registeredAtSeconds: number;
+};
+/** A certificate that the log knows, by the SHA-256 of its DER. */
+export type CertificateRow = {
+  readonly spiffeId: string;
+  readonly instance: string;
+  readonly serial: string;
+  readonly notAfterSeconds: number;
+};
+/** What genesis fixed and where the epochs are. */
+export type DomainRow = {
+  readonly genesis: string;
+  readonly trustDomain: string;
+  readonly isTestDomain: boolean;
+  readonly logKey: string;
+  readonly epochNumber: number;
+  readonly epochTimeSeconds: number;
+  readonly staleness: {
+    readonly [key in DataClass]: {
+      readonly newHandshake: StalenessBound;
+      readonly openConnection: StalenessBound;
+    };
+  };
+};
+
+/** The public state of a trust domain: a fold of its trust log, nothing else. */
+export class TrustState {
+  readonly domain: StateTable<DomainRow> = new StateTable<DomainRow>("domain");
+  readonly authors: StateTable<AuthorRow> = new StateTable<AuthorRow>("authors");
+  readonly authority: StateTable<AuthorityRow> = new StateTable<AuthorityRow>("authority");
+  readonly certificateAuthorities: StateTable<CertificateAuthorityRow> =
+    new StateTable<CertificateAuthorityRow>("certificateAuthorities");
+  readonly services: StateTable<ServiceRow> = new StateTable<ServiceRow>("services");
+  readonly rules: StateTable<RuleRow> = new StateTable<RuleRow>("rules");
+  readonly invites: StateTable<InviteRow> = new StateTable<InviteRow>("invites");
+  readonly nodes: StateTable<NodeRow> = new StateTable<NodeRow>("nodes");
+  readonly instances: StateTable<InstanceRow> = new StateTable<InstanceRow>("instances");
+  readonly certificates: StateTable<CertificateRow> = new StateTable<CertificateRow>("certificates");
+
+  /** The row that genesis wrote; undefined only before genesis. */
+  get genesis(): DomainRow | undefined {
+    return this.domain.get("");
+  }
+
+  /** All tables in the order in which the digest names them. */
+  get tables(): readonly StateTable<never>[] {
+    const tables = [
+      this.domain,
+      this.authors,
+      this.authority,
+      this.certificateAuthorities,
+      this.services,
+      this.rules,
+      this.invites,
+      this.nodes,
+      this.instances,
+      this.certificates,
+    ];
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
+    return tables as unknown as readonly StateTable<never>[];
+  }
+
+  /** What an epoch entry commits to, in base64: SHA-256 over the fold's version and every table's digest. */
+  digest(): string {
+    const tables = Object.fromEntries(this.tables.map((table) => [table.name, table.digest()]));
+    return base64Of(sha256(bytesOf(canonicalJson({ foldVersion, tables }))));
+  }
+}
