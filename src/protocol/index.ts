@@ -4,7 +4,7 @@ export {
   type Alarm,
   AlarmSchema,
   type Endpoint,
-  EndpointSetSchema,
+  EndpointSchema,
   type FollowerStatus,
   FollowerStatusSchema,
   type GetStatusResponse,
@@ -18,6 +18,7 @@ export {
   type Update,
   UpdateSchema,
 } from "./generated/troth/v1/mesh_pb.js";
+export { formatJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 
 /** The version of the protocol between planes that this software speaks. */
 export const protocolVersion = 1;

@@ -138,10 +138,12 @@ export class LogView {
   }
 
   #noteEpoch(): void {
-    const number = this.#follower.state.genesis?.epochNumber ?? 0;
-    if (number === this.#epochNumber) return;
-    this.#epochNumber = number;
-    this.#epochAtMillis = this.#clock.monotonicMillis();
+    const { epochNumber = 0, epochTimeSeconds = 0 } = this.#follower.state.genesis ?? {};
+    if (epochNumber === this.#epochNumber) return;
+    // The first epoch seen may be an old one, from a relay's store; only what comes after it is news.
+    const ageSeconds = this.#epochNumber === 0 ? Math.max(0, this.#clock.nowSeconds() - epochTimeSeconds) : 0;
+    this.#epochNumber = epochNumber;
+    this.#epochAtMillis = this.#clock.monotonicMillis() - ageSeconds * 1000;
   }
 
   #report(ineffective: readonly IneffectiveEntry[]): void {

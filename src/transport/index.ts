@@ -2,3 +2,4 @@ export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
 export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";
 export { type LogSource, type ServeRequest, serveLog } from "./serve-log.ts";
+export { pemOfCertificate, type TlsIdentity, tlsIdentityOf } from "./tls-identity.ts";

@@ -4,6 +4,7 @@ import type { Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { MeshError } from "../base/mesh-error.ts";
 import { peerKeyOf } from "./pinned-certificate.ts";
+import type { TlsIdentity } from "./tls-identity.ts";
 
 const connectTimeoutMillis = 5_000;
 const pingIntervalMillis = 10_000;
@@ -15,8 +16,7 @@ export type RpcTarget =
       readonly kind: "tls";
       readonly host: string;
       readonly port: number;
-      readonly certificatePem?: string;
-      readonly privateKeyPem?: string;
+      readonly identity?: TlsIdentity;
     }
   | { readonly kind: "unix"; readonly path: string };
 
@@ -76,13 +76,11 @@ function connect(target: RpcTarget): Promise<net.Socket> {
 }
 
 function connectTls(target: Extract<RpcTarget, { kind: "tls" }>): tls.TLSSocket {
-  const { host, port, certificatePem, privateKeyPem } = target;
+  const { host, port, identity } = target;
   return tls.connect({
     host,
     port,
-    ...(certificatePem === undefined || privateKeyPem === undefined
-      ? {}
-      : { cert: certificatePem, key: privateKeyPem }),
+    ...(identity === undefined ? {} : { cert: identity.certificatePem, key: identity.privateKeyPem }),
     minVersion: "TLSv1.3",
     // The peer is judged by its key in the trust log, after the handshake and before anything is sent.
     rejectUnauthorized: false,

@@ -11,6 +11,7 @@ import {
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { codeOf, MeshError } from "../base/mesh-error.ts";
 import { peerKeyOf } from "./pinned-certificate.ts";
+import type { TlsIdentity } from "./tls-identity.ts";
 
 const handshakeTimeoutMillis = 5_000;
 const connectionsMax = 10_000;
@@ -22,8 +23,7 @@ export type RpcListen =
       readonly kind: "tls";
       readonly host: string;
       readonly port: number;
-      readonly certificatePem: string;
-      readonly privateKeyPem: string;
+      readonly identity: TlsIdentity;
     }
   | { readonly kind: "unix"; readonly path: string };
 
@@ -96,8 +96,8 @@ function tlsListener(
   accept: (socket: tls.TLSSocket, key: Uint8Array | undefined) => void,
 ): tls.Server {
   const server = tls.createServer({
-    cert: listen.certificatePem,
-    key: listen.privateKeyPem,
+    cert: listen.identity.certificatePem,
+    key: listen.identity.privateKeyPem,
     minVersion: "TLSv1.3",
     requestCert: true,
     rejectUnauthorized: false,

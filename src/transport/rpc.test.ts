@@ -1,39 +1,33 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { hexOf } from "../base/bytes.ts";
+import { generateEd25519, publicKeyBytes } from "../crypto/index.ts";
 import { Admin } from "../protocol/index.ts";
-import { openRpcConnection, openRpcServer, peerKey } from "./index.ts";
+import { openRpcConnection, openRpcServer, peerKey, tlsIdentityOf } from "./index.ts";
 
+const server = generateEd25519();
+const client = generateEd25519();
+const serverIdentity = tlsIdentityOf(server.privateKey, randomBytes);
+const clientIdentity = tlsIdentityOf(client.privateKey, randomBytes);
 let folder: string;
-const keys = { server: { cert: "", key: "" }, client: { cert: "", key: "" } };
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "troth-rpc-"));
-  for (const name of ["server", "client"] as const) {
-    const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)];
-    execFileSync(
-      "openssl",
-      ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", `/CN=${name}`, "-keyout", key, "-out", cert],
-      { stdio: "ignore" },
-    );
-    keys[name] = { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
-  }
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
 it("tells each end which key the other holds", async () => {
   const seen: string[] = [];
-  await using server = await openRpcServer(
+  await using opened = await openRpcServer(
     {
       kind: "tls",
       host: "127.0.0.1",
       port: 0,
-      certificatePem: keys.server.cert,
-      privateKeyPem: keys.server.key,
+      identity: serverIdentity
     },
     (router) => {
       router.service(Admin, {
@@ -44,23 +38,22 @@ it("tells each end which key the other holds", async () => {
       });
     },
   );
-  const port = Number(server.address.split(":")[1]);
+  const port = Number(opened.address.split(":")[1]);
 
   using known = await openRpcConnection({
     kind: "tls",
     host: "127.0.0.1",
     port,
-    certificatePem: keys.client.cert,
-    privateKeyPem: keys.client.key,
+    identity: clientIdentity
   });
   using stranger = await openRpcConnection({ kind: "tls", host: "127.0.0.1", port });
   const answer = await createClient(Admin, known.transport).getStatus({});
   await createClient(Admin, stranger.transport).getStatus({});
 
   expect(answer.size).toBe(7n);
-  expect(seen[0]).toHaveLength(64);
+  expect(seen[0]).toBe(hexOf(publicKeyBytes(client.publicKey)));
   expect(seen[1]).toBe("");
-  expect(known.serverKey).toHaveLength(32);
+  expect(known.serverKey).toEqual(publicKeyBytes(server.publicKey));
   expect(stranger.serverKey).toEqual(known.serverKey);
 });
 
@@ -85,11 +78,10 @@ it("says that a port is taken", async () => {
     kind: "tls",
     host: "127.0.0.1",
     port: 0,
-    certificatePem: keys.server.cert,
-    privateKeyPem: keys.server.key,
+    identity: serverIdentity
   } as const;
-  await using server = await openRpcServer(listen, () => {});
-  const port = Number(server.address.split(":")[1]);
+  await using opened = await openRpcServer(listen, () => {});
+  const port = Number(opened.address.split(":")[1]);
 
   await expect(openRpcServer({ ...listen, port }, () => {})).rejects.toThrow("in use by another process");
 });

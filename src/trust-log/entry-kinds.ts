@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { bytesOfBase64 } from "../base/bytes.ts";
+import { isNoteName } from "./signed-note.ts";
 
 const labelsMax = 16;
 
@@ -20,7 +21,7 @@ const servicePattern = z.union([
 ]);
 const trustDomain = z.string().regex(/^[a-z0-9._-]{1,255}$/, "expected a SPIFFE trust domain");
 const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected a lower-case DNS label");
-const noteName = z.string().regex(/^[^\s+]{1,255}$/);
+const noteName = z.string().refine(isNoteName, "expected a name that can stand in a note");
 const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "expected a lower-case UUID");
 const bytes = (min: number, max: number) =>
   z
@@ -35,9 +36,10 @@ const bytes = (min: number, max: number) =>
     );
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 const seconds = z.int().min(0).max(253_402_300_799);
-const label = z.string().max(63);
-const labels = z
-  .record(z.string().regex(/^[a-z0-9._/-]{1,63}$/), label)
+// The same words that workload metadata in a certificate takes (identity/workload-metadata.ts).
+const word = z.string().regex(/^(?=.{1,63}$)[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/);
+const wordOrNone = z.union([word, z.literal("")]);
+const labels = z.record(word, word)
   .refine((map) => Object.keys(map).length <= labelsMax);
 
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
@@ -71,6 +73,8 @@ export const entryBodies = {
   epoch: z.strictObject({
     number: z.int().min(1),
     timeSeconds: seconds,
+    /** How many entries folded to the state of the digest: an epoch entry speaks for its own place in the log only. */
+    size: z.int().min(1),
     stateDigest: bytes(32, 32),
     curatorDigest: z.null(),
   }),
@@ -87,8 +91,8 @@ export const entryBodies = {
       .max(256),
     dataClass,
     /** The owning team and the deployment environment; empty where not stated. */
-    team: label,
-    environment: label,
+    team: wordOrNone,
+    environment: wordOrNone,
     labels,
   }),
   "service.remove": z.strictObject({ name: servicePrefix }),

@@ -44,7 +44,9 @@ export function entryText(statement: EntryStatement): string {
 export function parseEntry(bytes: Uint8Array): Result<PresentedEntry, "malformed-entry"> {
   const note = parseNote(bytes);
   if (!note.ok) return fail("malformed-entry", note.detail);
-  const { text } = note.value;
+  const { text, signatures } = note.value;
+  if (new Set(signatures.map(({ name }) => name)).size !== signatures.length)
+    return fail("malformed-entry", "two signatures by one author");
   if (!text.startsWith(entryHeader)) return fail("malformed-entry", "unknown header");
   const json = parseCanonicalJson(text.slice(entryHeader.length, -1));
   if (!json.ok) return fail("malformed-entry", json.detail);

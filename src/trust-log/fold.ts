@@ -4,8 +4,8 @@ import { ed25519PublicKey, verifyEd25519 } from "../crypto/index.ts";
 import { type EntryStatement, type PresentedEntry, parseEntry } from "./entry.ts";
 import { type EntryBody, type EntryKind, entryBodies, entryVersion, isEntryKind } from "./entry-kinds.ts";
 import { leafHash } from "./merkle-tree.ts";
-import { isSignedBy, type NoteVerifier } from "./signed-note.ts";
-import { foldVersion, type TrustState } from "./trust-state.ts";
+import { isSignedBy, type NoteVerifier, parseVerifierKey } from "./signed-note.ts";
+import { type AuthorityRow, foldVersion, type TrustState } from "./trust-state.ts";
 
 /** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
 const certificateSecondsMax = 86_400 + 60;
@@ -50,7 +50,7 @@ export function foldEntry(
   if (!entry.ok) return ok({ hasEffect: false, reason: "malformed-entry", detail: entry.detail });
   const { statement } = entry.value;
 
-  const admitted = admit(state, entry.value);
+  const admitted = checkAuthority(state, entry.value);
   if (!admitted.ok) return ok({ hasEffect: false, reason: admitted.reason, detail: admitted.detail });
   if (!isEntryKind(statement.kind) || statement.version !== entryVersion)
     return fail("unknown-kind", `${statement.kind} version ${statement.version} in entry ${index}`);
@@ -79,8 +79,11 @@ function foldGenesis(state: TrustState, bytes: Uint8Array): Result<FoldOutcome, 
   const body = parsed.data;
   if (body.foldVersion !== foldVersion) return fail("unknown-kind", `fold version ${body.foldVersion}`);
 
+  if (!parseVerifierKey(body.logKey).ok) return fail("bad-genesis", "the log's key");
+
   for (const { name, role, publicKey } of body.keys) {
-    if (state.authors.has(name)) return fail("bad-genesis", `two keys are named ${name}`);
+    const known = knownKey(state, name, publicKey);
+    if (known !== undefined) return fail("bad-genesis", known);
     const verifier = verifierOf(name, publicKey);
     if (verifier === undefined) return fail("bad-genesis", `the key of ${name}`);
     if (role === "operator" && !isSignedBy(note, verifier))
@@ -104,7 +107,10 @@ function foldGenesis(state: TrustState, bytes: Uint8Array): Result<FoldOutcome, 
 }
 
 /** Whether enough authors of the right role signed, for this log, something they have not said before. */
-function admit(state: TrustState, { statement, note }: PresentedEntry): Result<true, EntryRefusal> {
+export function checkAuthority(
+  state: TrustState,
+  { statement, note }: PresentedEntry,
+): Result<true, EntryRefusal> {
   if (statement.log !== state.genesis?.genesis) return fail("other-log", statement.log);
   const grant = state.authority.get(statement.kind);
   const author = state.authors.get(statement.author);
@@ -112,21 +118,33 @@ function admit(state: TrustState, { statement, note }: PresentedEntry): Result<t
   if (grant === undefined || author.role !== grant.role)
     return fail("unauthorised", `${author.role} ${statement.author} may not write ${statement.kind}`);
 
-  const signers = new Set(note.signatures.map(({ name }) => name));
-  let count = 0;
-  for (const name of signers) {
+  for (const { name } of note.signatures) {
     const row = state.authors.get(name);
     const isEntitled = row !== undefined && !row.isRemoved && row.role === grant.role;
     const verifier = isEntitled ? verifierOf(name, row.publicKey) : undefined;
     if (verifier === undefined) return fail("unauthorised", `a signature by ${name}`);
     if (!isSignedBy(note, verifier)) return fail("bad-signature", name);
-    count += 1;
   }
-  if (!signers.has(statement.author)) return fail("bad-signature", `${statement.author} did not sign`);
-  if (count < grant.signatures) return fail("unauthorised", `${count} of ${grant.signatures} signatures`);
+  if (note.signatures.every(({ name }) => name !== statement.author))
+    return fail("bad-signature", `${statement.author} did not sign`);
+  const count = note.signatures.length;
+  const needed = signaturesNeeded(state, statement.kind, grant);
+  if (count < needed) return fail("unauthorised", `${count} of ${needed} signatures`);
   if (statement.sequence <= author.sequence)
     return fail("replayed", `sequence ${statement.sequence} of ${statement.author} after ${author.sequence}`);
   return ok(true);
+}
+
+/**
+ * Who may add keys or change grants could get past any other threshold of the same role, so these two kinds take as
+ * many signatures as the strictest of them.
+ */
+function signaturesNeeded(state: TrustState, kind: string, { role, signatures }: AuthorityRow): number {
+  if (kind !== "authority.put" && kind !== "key.put") return signatures;
+  let needed = signatures;
+  for (const [, other] of state.authority.entries())
+    if (other.role === role) needed = Math.max(needed, other.signatures);
+  return needed;
 }
 
 interface AdmittedEntry<Kind extends EntryKind = EntryKind> {
@@ -178,6 +196,7 @@ function applyEpoch(state: TrustState, body: EntryBody<"epoch">, index: number):
   const domain = state.genesis;
   if (domain === undefined || body.number !== domain.epochNumber + 1)
     return fail("conflict", "epoch out of order");
+  if (body.size !== index) return fail("conflict", `epoch for size ${body.size} at ${index}`);
   if (body.timeSeconds < domain.epochTimeSeconds) return fail("conflict", "epoch time goes back");
   if (body.stateDigest !== state.digest()) return fail("state-digest-mismatch", `entry ${index}`);
   state.domain.set("", { ...domain, epochNumber: body.number, epochTimeSeconds: body.timeSeconds });
@@ -189,13 +208,17 @@ function applyEpoch(state: TrustState, body: EntryBody<"epoch">, index: number):
 function expire(state: TrustState, nowSeconds: number): void {
   const live = new Set<string>();
   for (const [id, { notAfterSeconds, instance }] of state.certificates.entries())
-    if (notAfterSeconds < nowSeconds) state.certificates.delete(id);
+    if (isPast(state, notAfterSeconds)) state.certificates.delete(id);
     else live.add(instance);
   for (const [id, { registeredAtSeconds }] of state.instances.entries())
     if (!live.has(id) && registeredAtSeconds + instanceIdleSecondsMax < nowSeconds)
       state.instances.delete(id);
   for (const [id, { expiresAtSeconds }] of state.invites.entries())
-    if (expiresAtSeconds < nowSeconds) state.invites.delete(id);
+    if (isPast(state, expiresAtSeconds)) state.invites.delete(id);
+}
+
+function isPast(state: TrustState, atSeconds: number): boolean {
+  return atSeconds < (state.genesis?.epochTimeSeconds ?? 0);
 }
 
 function applyAuthority(state: TrustState, { kind, grant }: EntryBody<"authority.put">): Applied {
@@ -209,7 +232,8 @@ function applyAuthority(state: TrustState, { kind, grant }: EntryBody<"authority
 }
 
 function applyKey(state: TrustState, { name, role, publicKey }: EntryBody<"key.put">): Applied {
-  if (state.authors.has(name)) return fail("conflict", `there is or was a key named ${name}`);
+  const known = knownKey(state, name, publicKey);
+  if (known !== undefined) return fail("conflict", known);
   if (verifierOf(name, publicKey) === undefined) return fail("malformed-body", "not an Ed25519 key");
   state.authors.set(name, { role, publicKey, sequence: 0, isRemoved: false });
   return ok(true);
@@ -223,6 +247,14 @@ function applyKeyRemoval(state: TrustState, { name }: EntryBody<"key.remove">): 
   if (missing === undefined) return ok(true);
   state.authors.set(name, row);
   return fail("conflict", missing);
+}
+
+/** One key under two names would count as two signers; and what a removed key signed must not count again. */
+function knownKey(state: TrustState, name: string, publicKey: string): string | undefined {
+  if (state.authors.has(name)) return `there is or was a key named ${name}`;
+  for (const [other, row] of state.authors.entries())
+    if (row.publicKey === publicKey) return `this is or was the key of ${other}`;
+  return undefined;
 }
 
 /** A grant that asks for more signatures than there are keys: nobody could ever repair that. */
@@ -239,7 +271,9 @@ function unreachableGrant(state: TrustState): string | undefined {
 function applyCertificateAuthority(state: TrustState, certificate: string, isTrusted: boolean): Applied {
   const der = bytesOfBase64(certificate) ?? new Uint8Array(0);
   const id = base64Of(leafHash(der));
-  if (state.certificateAuthorities.has(id)) return fail("conflict", "known already");
+  const known = state.certificateAuthorities.get(id);
+  // That an issuer has shown a certificate must not keep an operator from trusting it.
+  if (known !== undefined && (known.isTrusted || !isTrusted)) return fail("conflict", "known already");
   state.certificateAuthorities.set(id, { certificate, isTrusted });
   return ok(true);
 }
@@ -265,6 +299,7 @@ function applyRule(state: TrustState, body: EntryBody<"rule.put">, index: number
 
 function applyInvitation(state: TrustState, body: EntryBody<"node.invite">): Applied {
   if (state.invites.has(body.inviteKey)) return fail("conflict", "this invitation exists");
+  if (isPast(state, body.expiresAtSeconds)) return fail("conflict", "expired already");
   state.invites.set(body.inviteKey, { node: body.node, expiresAtSeconds: body.expiresAtSeconds });
   return ok(true);
 }
@@ -283,13 +318,19 @@ function applyJoin(state: TrustState, body: EntryBody<"node.join">): Applied {
   )
     return fail("malformed-body", "the invitation's key did not sign this");
   if (verifierOf(body.node, body.nodeKey) === undefined) return fail("malformed-body", "not an Ed25519 key");
+  for (const [node, { nodeKey }] of state.nodes.entries())
+    if (nodeKey === body.nodeKey && node !== body.node) return fail("conflict", `the key of ${node}`);
   state.invites.delete(body.inviteKey);
   state.nodes.set(body.node, { nodeKey: body.nodeKey });
   return ok(true);
 }
 
 function applyNodeRemoval(state: TrustState, { node }: EntryBody<"node.remove">): Applied {
-  if (!state.nodes.delete(node)) return fail("conflict", `no node ${node}`);
+  let isKnown = state.nodes.delete(node);
+  // An invitation left over would let it back in.
+  for (const [id, invite] of state.invites.entries())
+    if (invite.node === node) isKnown = state.invites.delete(id);
+  if (!isKnown) return fail("conflict", `no node ${node}`);
   removeInstances(state, (_, row) => row.node === node);
   return ok(true);
 }
@@ -313,6 +354,8 @@ function applyIssuance(state: TrustState, body: EntryBody<"svid.issue">): Applie
   if (state.certificates.has(body.certificate)) return fail("conflict", "this certificate is known");
   if (body.notAfterSeconds - body.notBeforeSeconds > certificateSecondsMax)
     return fail("malformed-body", "over 24 hours");
+  if (body.notAfterSeconds < body.notBeforeSeconds || isPast(state, body.notAfterSeconds))
+    return fail("conflict", "never valid, or not any more");
   const instance = state.instances.get(body.instance);
   if (instance === undefined) return fail("conflict", `no instance ${body.instance}`);
   // The one SPIFFE ID that a certificate of this instance may bear follows from what it is registered as.

@@ -7,6 +7,7 @@ import {
   type TreeHead,
 } from "./checkpoint.ts";
 import { type EntryRefusal, type FoldStop, foldEntry } from "./fold.ts";
+import { isConsistent } from "./merkle-proof.ts";
 import { Frontier, leafHash } from "./merkle-tree.ts";
 import type { NoteVerifier } from "./signed-note.ts";
 import type { ReadSnapshot } from "./snapshot.ts";
@@ -26,7 +27,7 @@ export interface LogStep {
   readonly checkpoint: Uint8Array;
 }
 
-/** Why a follower did not take a step; its state is what it was before. */
+/** Why a follower did not take a step; it stays where it was, or, for a {@link FoldStop}, before the entry named. */
 export type StepRefusal =
   | CheckpointRefusal
   | FoldStop
@@ -56,6 +57,8 @@ export class LogFollower {
   #checkpoint: CheckedCheckpoint | undefined;
   /** The entry that must come next, after a snapshot. */
   #awaited: Uint8Array | undefined;
+  /** Whether the tree of the snapshot leaves out the remembered one. */
+  #isForked = false;
   #stopped: StepRefusal | undefined;
 
   constructor(anchor: LogAnchor, remembered?: TreeHead) {
@@ -65,13 +68,32 @@ export class LogFollower {
 
   /**
    * Takes up from a snapshot. It is not to be used before its first step has been taken: that one must begin with the
-   * epoch entry that committed to the snapshot, and its root covers the edge of the tree.
+   * epoch entry that committed to the snapshot, and its root covers the edge of the tree. Where the snapshot is past the
+   * remembered tree, `proof` must show that it contains it (RFC 9162 section 2.1.4.1); no step is taken otherwise.
    */
-  static resume(anchor: LogAnchor, snapshot: ReadSnapshot, remembered?: TreeHead): LogFollower {
+  static resume(
+    anchor: LogAnchor,
+    snapshot: ReadSnapshot,
+    remembered?: TreeHead,
+    proof: readonly Uint8Array[] = [],
+  ): LogFollower {
     const follower = new LogFollower(anchor, remembered);
     follower.#state = snapshot.state;
     follower.#frontier = snapshot.frontier.clone();
     follower.#awaited = snapshot.epochEntry;
+    const { size } = snapshot.frontier;
+    follower.#isForked =
+      remembered !== undefined &&
+      remembered.size <= size &&
+      !isConsistent(
+        {
+          olderSize: remembered.size,
+          olderRoot: remembered.root,
+          newerSize: size,
+          newerRoot: snapshot.frontier.root(),
+        },
+        proof,
+      );
     return follower;
   }
 
@@ -116,8 +138,11 @@ export class LogFollower {
       // The state is half-way through a step now, so there is no going on from here.
       if (!folded.ok)
         return this.#stop(folded.reason, `entry ${index} (${offset} of the step): ${folded.detail}`);
-      this.#frontier.append(leafHash(entry));
       const outcome = folded.value;
+      // An epoch that those entitled by now did not write vouches for no snapshot.
+      if (!outcome.hasEffect && this.#awaited !== undefined && offset === 0)
+        return this.#stop("state-digest-mismatch", `the snapshot's epoch is refused: ${outcome.reason}`);
+      this.#frontier.append(leafHash(entry));
       if (!outcome.hasEffect) ineffective.push({ index, reason: outcome.reason, detail: outcome.detail });
     }
     this.#checkpoint = checkpoint.value;
@@ -131,7 +156,9 @@ export class LogFollower {
     fresh: readonly Uint8Array[],
   ): Result<true, StepRefusal> {
     const { size, root } = checkpoint;
-    if (size < this.size) return fail("rolled-back", `to ${size} from ${this.size}`);
+    const known = Math.max(this.size, this.#remembered?.size ?? 0);
+    if (size < known) return fail("rolled-back", `to ${size} from ${known}`);
+    if (this.#isForked) return fail("forked", "nothing shows that the snapshot contains the remembered tree");
     if (step.firstIndex > this.size || this.size + fresh.length !== size)
       return fail("not-the-next-entries", `${fresh.length} after ${this.size} for ${size}`);
     const ahead = this.#frontier.clone();

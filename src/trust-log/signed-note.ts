@@ -37,9 +37,12 @@ export interface SignedNote {
   readonly signatures: readonly NoteSignature[];
 }
 
-/** Whether a name may stand in a note and in a verification key. */
+/**
+ * Whether a name may stand in a note and in a verification key: printable ASCII without `+`. C2SP allows more; which
+ * characters those are depends on the version of Unicode, and all followers must judge an entry alike.
+ */
 export function isNoteName(name: string): boolean {
-  return /^[^\s+\p{C}]{1,255}$/u.test(name) && name.isWellFormed();
+  return /^[\x21-\x2a\x2c-\x7e]{1,255}$/.test(name);
 }
 
 /** Signs `text`, which must end in a newline, as every signer in turn. */
@@ -57,7 +60,7 @@ export function parseNote(bytes: Uint8Array): Result<SignedNote, "malformed-note
   const whole = textOf(bytes);
   if (whole === undefined) return fail("malformed-note", "not UTF-8");
   // oxlint-disable-next-line no-control-regex -- C2SP signed-note forbids exactly these
-  if (/[\u0000-\u0009\u000b-\u001f\u007f]/.test(whole)) return fail("malformed-note", "control characters");
+  if (/[\u0000-\u0009\u000b-\u001f]/.test(whole)) return fail("malformed-note", "control characters");
   const end = whole.lastIndexOf("\n\n");
   if (end < 0 || !whole.endsWith("\n")) return fail("malformed-note", "no signature block");
 
@@ -69,7 +72,10 @@ export function parseNote(bytes: Uint8Array): Result<SignedNote, "malformed-note
     const blob = encoded === undefined ? undefined : bytesOfBase64(encoded);
     if (name === undefined || !isNoteName(name) || blob === undefined || blob.byteLength < 5)
       return fail("malformed-note", "a signature line that is none");
-    signatures.push({ name, keyId: blob.slice(0, 4), signature: blob.slice(4) });
+    const keyId = blob.slice(0, 4);
+    if (signatures.some((other) => other.name === name && sameBytes(other.keyId, keyId)))
+      return fail("malformed-note", `two signatures by one key of ${name}`);
+    signatures.push({ name, keyId, signature: blob.slice(4) });
   }
   return ok({ text: whole.slice(0, end + 1), signatures });
 }

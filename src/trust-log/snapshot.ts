@@ -7,11 +7,9 @@ import {
   parseCanonicalJson,
 } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { ed25519PublicKey } from "../crypto/index.ts";
 import { parseEntry } from "./entry.ts";
-import { foldEntry } from "./fold.ts";
+import { checkAuthority, foldEntry } from "./fold.ts";
 import { Frontier, leafHash } from "./merkle-tree.ts";
-import { isSignedBy } from "./signed-note.ts";
 import type { StateTable } from "./state-table.ts";
 import { foldVersion, TrustState } from "./trust-state.ts";
 
@@ -36,7 +34,7 @@ export interface PresentedSnapshot {
   readonly genesisEntry: Uint8Array;
 }
 
-/** A state and the edge of the tree it belongs to, believed as far as the sequencer is. */
+/** A state and the edge of the tree it belongs to, believed as far as the sequencers of genesis are. */
 export interface ReadSnapshot {
   readonly state: TrustState;
   readonly frontier: Frontier;
@@ -44,15 +42,17 @@ export interface ReadSnapshot {
 }
 
 /**
- * Reads a snapshot of the log that begins with `genesis` (a leaf hash in base64). A sequencer named by genesis must
- * have committed to the digest of this very state; that the log holds that epoch entry at this place is for the next
- * step to show (`LogFollower.resume`). After the sequencer's key has changed there is no way but a full replay.
+ * Reads a snapshot of the log that begins with `genesis` (a leaf hash in base64). Those whom genesis entitles to write
+ * epochs must have committed to the digest of this very state at this very size; that the log holds that epoch entry at
+ * this place is for the next step to show (`LogFollower.resume`). After their keys have changed there is no way but a
+ * full replay.
  */
 export function readSnapshot(
   presented: PresentedSnapshot,
   genesis: string,
 ): Result<ReadSnapshot, SnapshotRefusal> {
-  const [headerLine, ...lines] = presented.text.split("\n").slice(0, -1);
+  const [headerLine, ...lines] = presented.text.split("\n");
+  if (lines.pop() !== "") return fail("malformed-snapshot", "cut off");
   const header = parseCanonicalJson(headerLine ?? "");
   if (!header.ok || !isJsonObject(header.value)) return fail("malformed-snapshot", "header");
   if (header.value["foldVersion"] !== foldVersion) return fail("other-fold-version");
@@ -66,37 +66,33 @@ export function readSnapshot(
     if (!row.ok || !putRow(tables, row.value)) return fail("malformed-snapshot", "row");
   }
   if (state.genesis?.genesis !== genesis) return fail("not-committed", "of another log");
-  const isCommitted = commitsTo(presented, genesis, state.digest());
+  const isCommitted = commitsTo(presented, genesis, { size: frontier.size, stateDigest: state.digest() });
   return isCommitted ? ok({ state, frontier, epochEntry: presented.epochEntry }) : fail("not-committed");
 }
 
 function commitsTo(
   { epochEntry, genesisEntry }: PresentedSnapshot,
   genesis: string,
-  digest: string,
+  { size, stateDigest }: { readonly size: number; readonly stateDigest: string },
 ): boolean {
   if (base64Of(leafHash(genesisEntry)) !== genesis) return false;
   const founding = new TrustState();
   const entry = parseEntry(epochEntry);
   if (!foldEntry(founding, 0, genesisEntry).ok || !entry.ok) return false;
-  const { statement, note } = entry.value;
-  if (statement.kind !== "epoch" || statement.log !== genesis || statement.body["stateDigest"] !== digest)
-    return false;
-  const author = founding.authors.get(statement.author);
-  const key =
-    author?.role === "sequencer"
-      ? ed25519PublicKey(bytesOfBase64(author.publicKey) ?? new Uint8Array(0))
-      : undefined;
-  return key !== undefined && isSignedBy(note, { name: statement.author, publicKey: key });
+  const { kind, body } = entry.value.statement;
+  return (
+    kind === "epoch" &&
+    body["size"] === size &&
+    body["stateDigest"] === stateDigest &&
+    checkAuthority(founding, entry.value).ok
+  );
 }
 
 function frontierOf({ size, frontier }: JsonObject): Frontier | undefined {
   if (typeof size !== "number" || !Array.isArray(frontier)) return undefined;
   const hashes = frontier.map((hash: Json) => (typeof hash === "string" ? bytesOfBase64(hash) : undefined));
-  return Frontier.resume(
-    size,
-    hashes.filter((hash) => hash !== undefined),
-  );
+  const known = hashes.filter((hash) => hash !== undefined);
+  return known.length === hashes.length ? Frontier.resume(size, known) : undefined;
 }
 
 function putRow(tables: ReadonlyMap<string, StateTable<never>>, value: Json): boolean {

@@ -42,8 +42,9 @@ export class StateTable<Row extends JsonObject> {
 
   set(key: string, row: Row): void {
     const bucket = this.#bucketOf(key);
+    const digest = sha256(bytesOf(canonicalJson([this.name, key, row])));
     this.#rows.set(key, row);
-    bucket.digests.set(key, sha256(bytesOf(canonicalJson([this.name, key, row]))));
+    bucket.digests.set(key, digest);
     bucket.digest = undefined;
   }
 

@@ -22,8 +22,9 @@ export function entryBundlePath(index: number, width: number = tileWidth): strin
   return `tile/entries/${pathNumber(index)}${partial(width)}`;
 }
 
-/** The bytes of an entry bundle: every entry behind its length. Entries are at most 65 535 bytes long. */
+/** The bytes of an entry bundle: every entry behind its length. Throws a RangeError on an entry over 65 535 bytes. */
 export function entryBundle(entries: readonly Uint8Array[]): Uint8Array {
+  if (entries.some((entry) => entry.byteLength > 0xffff)) throw new RangeError("an entry over 65535 bytes");
   return concatBytes(
     ...entries.flatMap((entry) => [Uint8Array.of(entry.byteLength >> 8, entry.byteLength & 0xff), entry]),
   );

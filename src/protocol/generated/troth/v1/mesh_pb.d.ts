@@ -283,6 +283,13 @@ export declare type ReportRequest = Message<"troth.v1.ReportRequest"> & {
    * @generated from field: uint64 agent_size = 3;
    */
   agentSize: bigint;
+
+  /**
+   * What was found since the last report that should not have happened; seconds_ago is left empty.
+   *
+   * @generated from field: repeated troth.v1.Alarm alarms = 4;
+   */
+  alarms: Alarm[];
 };
 
 /**

@@ -1,0 +1,150 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { messageOf } from "../base/mesh-error.ts";
+import { Frontier, leafHash, type NoteSigner, signCheckpoint } from "../trust-log/index.ts";
+import { auditEntry, type AuditRecord } from "./audit-record.ts";
+
+/** Allowed decisions are written together after at most this long; denials wait for no one. */
+const batchMillisMax = 250;
+const batchRecordsMax = 256;
+/** Beyond this many unwritten records, allowed decisions are lost, and the log itself says how many. */
+const waitingRecordsMax = 8_192;
+const checkpointIntervalMillis = 1_000;
+
+/** Where the log is kept (a journal of storage/). */
+export interface AuditJournal {
+  readonly size: number;
+  readonly tornBytes: number;
+  readonly appendAll: (entries: readonly Uint8Array[]) => Promise<number>;
+  readonly read: (from: number, to: number) => AsyncIterable<Uint8Array>;
+}
+
+/** What an audit log needs. */
+export interface AuditLogOptions {
+  readonly journal: AuditJournal;
+  /** Keeps the newest signed checkpoint. */
+  readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;
+  readonly signer: NoteSigner;
+  readonly clock: Clock;
+  /** The size of the trust log in force. */
+  readonly treeSize: () => number;
+  readonly log: Log;
+}
+
+/** A proxy's own audit log, in the trust log's format, with one writer. */
+export interface AuditLog extends AsyncDisposable {
+  /** Records what may be lost in a power cut of the last {@link batchMillisMax} ms. */
+  readonly record: (record: AuditRecord) => void;
+  /** Records what must be on disk before its effect is seen; false when it could not be written. */
+  readonly recordDurably: (record: AuditRecord) => Promise<boolean>;
+}
+
+/** Opens the audit log over a journal, which may hold the records of earlier lives. */
+export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
+  const frontier = new Frontier();
+  for await (const entry of options.journal.read(0, options.journal.size)) frontier.append(leafHash(entry));
+  return new BatchedAuditLog(options, frontier);
+}
+
+/** Records that are written together, and who waits for them. */
+interface Batch {
+  readonly entries: Uint8Array[];
+  readonly written: PromiseWithResolvers<boolean>;
+}
+
+class BatchedAuditLog implements AuditLog {
+  readonly #options: AuditLogOptions;
+  readonly #frontier: Frontier;
+  #batch: Batch = newBatch();
+  #lost = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> | undefined;
+  #signedSize = 0;
+  readonly #checkpoints: NodeJS.Timeout;
+
+  constructor(options: AuditLogOptions, frontier: Frontier) {
+    this.#options = options;
+    this.#frontier = frontier;
+    this.#checkpoints = setInterval(() => void this.#checkpoint(), checkpointIntervalMillis);
+  }
+
+  record(record: AuditRecord): void {
+    const { entries } = this.#batch;
+    if (entries.length >= waitingRecordsMax) {
+      this.#lost += 1;
+      return;
+    }
+    entries.push(this.#entryOf(record));
+    if (entries.length >= batchRecordsMax) void this.#flush();
+    else this.#timer ??= setTimeout(() => void this.#flush(), batchMillisMax);
+  }
+
+  recordDurably(record: AuditRecord): Promise<boolean> {
+    const { entries, written } = this.#batch;
+    if (entries.length >= waitingRecordsMax) {
+      this.#lost += 1;
+      return Promise.resolve(false);
+    }
+    entries.push(this.#entryOf(record));
+    void this.#flush();
+    return written.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#checkpoints);
+    await this.#flush();
+    await this.#checkpoint();
+  }
+
+  #entryOf(record: AuditRecord): Uint8Array {
+    const { clock, treeSize } = this.#options;
+    return auditEntry(record, { timeMillis: Math.floor(clock.nowSeconds() * 1000), treeSize: treeSize() });
+  }
+
+  /** Writes until nothing waits; what comes during one write goes together into the next. */
+  #flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+    });
+    return this.#writing;
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#batch.entries.length > 0 || this.#lost > 0) {
+      const { entries, written } = this.#batch;
+      const lost = this.#lost;
+      this.#batch = newBatch();
+      this.#lost = 0;
+      if (lost > 0) entries.push(this.#entryOf({ type: "gap", lost }));
+      try {
+        await this.#options.journal.appendAll(entries);
+        for (const entry of entries) this.#frontier.append(leafHash(entry));
+        written.resolve(true);
+      } catch (error) {
+        this.#options.log.error("audit records could not be written", { error: messageOf(error) });
+        written.resolve(false);
+        // Counted, and said with the next batch; trying again at once would not mend a full disk.
+        this.#lost += lost + entries.length - (lost > 0 ? 1 : 0);
+        return;
+      }
+    }
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { size } = this.#frontier;
+    if (size === this.#signedSize) return;
+    const note = signCheckpoint({ size, root: this.#frontier.root() }, this.#options.signer);
+    try {
+      await this.#options.saveCheckpoint(note);
+      this.#signedSize = size;
+    } catch (error) {
+      this.#options.log.error("audit checkpoint not saved", { error: messageOf(error) });
+    }
+  }
+}
+
+function newBatch(): Batch {
+  return { entries: [], written: Promise.withResolvers<boolean>() };
+}

@@ -1,0 +1,300 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { MeshError, messageOf } from "../base/mesh-error.ts";
+import { base64Of, sameBytes } from "../base/bytes.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import type { Head, Journal } from "../storage/index.ts";
+import {
+  type AuthorRole,
+  type EntryKind,
+  type EntryRefusal,
+  entryVersion,
+  foldEntry,
+  type FoldStop,
+  formatSnapshot,
+  leafHash,
+  MerkleTree,
+  type NoteSigner,
+  type PresentedSnapshot,
+  readSnapshot,
+  signCheckpoint,
+  signEntry,
+  TrustState,
+} from "../trust-log/index.ts";
+import type { LogKeys } from "./log-keys.ts";
+
+/** How long appends are gathered before the tree is signed; far below the second that the design allows. */
+const checkpointDelayMillis = 10;
+const epochIntervalMillis = 10_000;
+/** A snapshot is kept of the first epoch after this many entries. */
+const snapshotIntervalEntries = 1024;
+
+/** A statement that the control plane makes itself. */
+export interface OwnStatement {
+  readonly role: Exclude<AuthorRole, "operator" | "server">;
+  readonly kind: EntryKind;
+  readonly body: JsonObject;
+}
+
+/** Why an entry was not ordered. It would have had no effect, so the log does not take it. */
+export type AppendRefusal = EntryRefusal | FoldStop;
+
+/** What a log writer needs from the disk; the folder is locked by its owner. */
+export interface LogStorage {
+  readonly journal: Journal;
+  readonly head: Head;
+  /** Keeps the snapshot of a size, in place of older ones. */
+  readonly saveSnapshot: (snapshot: KeptSnapshot) => Promise<void>;
+  /** The newest snapshot that was kept. */
+  readonly loadSnapshot: () => Promise<KeptSnapshot | undefined>;
+}
+
+/** A snapshot's text (trust-log/snapshot.ts) and the size it was taken at. */
+export interface KeptSnapshot {
+  readonly size: number;
+  readonly text: string;
+}
+
+/**
+ * The one writer of a trust log. Entries are folded before they are ordered, so what would have no effect never gets
+ * in; they are acknowledged once they are on disk and a checkpoint covers them.
+ */
+export class LogWriter implements AsyncDisposable {
+  readonly #storage: LogStorage;
+  readonly #keys: LogKeys;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #state = new TrustState();
+  #tree = new MerkleTree();
+  #newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
+  #snapshot: (PresentedSnapshot & { readonly size: number }) | undefined;
+  #genesisEntry: Uint8Array | undefined;
+  /** Resolves when the state is that of the journal again after a failed write. */
+  #ready: Promise<void> = Promise.resolve();
+  #signing: Promise<void> | undefined;
+  #closing = false;
+  readonly #waiting = new Set<() => void>();
+  readonly #epochTimer: NodeJS.Timeout;
+
+  private constructor(storage: LogStorage, keys: LogKeys, clock: Clock, log: Log) {
+    this.#storage = storage;
+    this.#keys = keys;
+    this.#clock = clock;
+    this.#log = log;
+    this.#epochTimer = setInterval(() => void this.#tick(), epochIntervalMillis);
+  }
+
+  /** Replays the journal, checks it against the signed head, and issues the first epoch of this run. */
+  static async open(options: { storage: LogStorage; keys: LogKeys; clock: Clock; log: Log; genesis?: readonly Uint8Array[] }): Promise<LogWriter> {
+    const { storage, keys, clock, log } = options;
+    const writer = new LogWriter(storage, keys, clock, log);
+    try {
+      if (storage.journal.size === 0 && options.genesis !== undefined) await storage.journal.appendAll(options.genesis);
+      await writer.#replay();
+      await writer.#tick();
+      return writer;
+    } catch (error) {
+      clearInterval(writer.#epochTimer);
+      throw error;
+    }
+  }
+
+  /** The state at the last entry ordered; a checkpoint for it may still be on its way. */
+  get state(): TrustState {
+    return this.#state;
+  }
+
+  /** The newest checkpoint. */
+  get newest(): { readonly size: number; readonly checkpoint: Uint8Array } | undefined {
+    return this.#newest;
+  }
+
+  /** The whole tree, for proofs and tiles. */
+  get tree(): MerkleTree {
+    return this.#tree;
+  }
+
+  /** Entries from..to, in order. */
+  read(from: number, to: number): AsyncIterable<Uint8Array> {
+    return this.#storage.journal.read(from, to);
+  }
+
+  /** The newest snapshot that followers may start from. */
+  snapshot(): (PresentedSnapshot & { readonly size: number }) | undefined {
+    return this.#snapshot;
+  }
+
+  /** Calls back at every new checkpoint until the returned function is called. */
+  onCheckpoint(callback: () => void): () => void {
+    this.#waiting.add(callback);
+    return () => this.#waiting.delete(callback);
+  }
+
+  /** Orders entries that others signed; resolves to the size at which they are all in and covered by a checkpoint. */
+  async submit(entries: readonly Uint8Array[]): Promise<Result<number, AppendRefusal>> {
+    return this.#append(() => entries);
+  }
+
+  /** Orders statements of the control plane's own. */
+  async write(statements: readonly OwnStatement[]): Promise<Result<number, AppendRefusal>> {
+    return this.#append(function* (this: LogWriter) {
+      for (const statement of statements) yield this.#sign(statement);
+    }.bind(this));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    clearInterval(this.#epochTimer);
+    await this.#signing;
+  }
+
+  async #append(entries: () => Iterable<Uint8Array>): Promise<Result<number, AppendRefusal>> {
+    await this.#ready;
+    if (this.#closing) throw new MeshError("ERR_CONTROL_PLANE_CLOSED", "the trust log is closing");
+    const ordered: Uint8Array[] = [];
+    let refusal: Result<number, AppendRefusal> | undefined;
+    // From here to the journal's append there is no await: the order of folding is the order on disk.
+    for (const entry of entries()) {
+      const folded = foldEntry(this.#state, this.#tree.size, entry);
+      if (!folded.ok) refusal = fail(folded.reason, folded.detail);
+      else if (!folded.value.hasEffect) refusal = fail(folded.value.reason, folded.value.detail);
+      if (refusal !== undefined) break;
+      this.#tree.append(leafHash(entry));
+      ordered.push(entry);
+    }
+    if (ordered.length > 0) await this.#makeDurable(ordered);
+    return refusal ?? ok(this.#tree.size);
+  }
+
+  async #makeDurable(entries: readonly Uint8Array[]): Promise<void> {
+    const size = this.#tree.size;
+    try {
+      await this.#storage.journal.appendAll(entries);
+    } catch (error) {
+      this.#log.error("entries could not be written", { error: messageOf(error) });
+      // What was folded is not on disk: the state has to become what the disk says before anything else is ordered.
+      this.#ready = this.#replay();
+      this.#ready.catch(() => {});
+      throw new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", { cause: error });
+    }
+    await this.#covered(size);
+  }
+
+  /** Resolves once a checkpoint covers `size`. */
+  async #covered(size: number): Promise<void> {
+    while ((this.#newest?.size ?? 0) < size) {
+      this.#signing ??= this.#signAfterDelay();
+      await this.#signing;
+    }
+  }
+
+  async #signAfterDelay(): Promise<void> {
+    try {
+      await new Promise((resolve) => setTimeout(resolve, checkpointDelayMillis));
+      await this.#signNow();
+    } finally {
+      this.#signing = undefined;
+    }
+  }
+
+  /** Only what is durable is signed, and only after the head that says so is durable itself (design section 1). */
+  async #signNow(): Promise<void> {
+    const { size } = this.#storage.journal;
+    const root = this.#tree.root(size);
+    await this.#storage.head.advance({ size, root });
+    this.#newest = { size, checkpoint: signCheckpoint({ size, root }, this.#keys.log) };
+    for (const callback of this.#waiting) callback();
+  }
+
+  async #tick(): Promise<void> {
+    try {
+      await this.#ready;
+      const state = this.#state;
+      const isSnapshotDue = this.#tree.size >= (this.#snapshot?.size ?? 0) + snapshotIntervalEntries;
+      const taken = isSnapshotDue ? { size: this.#tree.size, text: formatSnapshot(state, this.#tree.frontier()) } : undefined;
+      const before = state.genesis;
+      const written = await this.write([
+        {
+          role: "sequencer",
+          kind: "epoch",
+          body: {
+            number: (before?.epochNumber ?? 0) + 1,
+            // The clock may have been set back; epochs never are.
+            timeSeconds: Math.max(Math.floor(this.#clock.nowSeconds()), before?.epochTimeSeconds ?? 0),
+            stateDigest: state.digest(),
+            curatorDigest: null,
+          },
+        },
+      ]);
+      if (!written.ok) this.#log.error("epoch refused", { reason: written.reason, detail: written.detail });
+      else if (taken !== undefined) await this.#keepSnapshot(taken);
+    } catch (error) {
+      if (!this.#closing) this.#log.error("epoch not issued", { error: messageOf(error) });
+    }
+  }
+
+  async #keepSnapshot(taken: KeptSnapshot): Promise<void> {
+    for await (const epochEntry of this.read(taken.size, taken.size + 1))
+      if (this.#genesisEntry !== undefined) this.#snapshot = { ...taken, epochEntry, genesisEntry: this.#genesisEntry };
+    await this.#storage.saveSnapshot(taken);
+  }
+
+  #sign({ role, kind, body }: OwnStatement): Uint8Array {
+    const signer: NoteSigner = this.#keys[role];
+    const sequence = (this.#state.authors.get(signer.name)?.sequence ?? 0) + 1;
+    const log = this.#state.genesis?.genesis ?? "";
+    return signEntry({ kind, version: entryVersion, log, author: signer.name, sequence, body }, [signer]);
+  }
+
+  /** Rebuilds tree and state from the journal and compares them with what was signed. */
+  async #replay(): Promise<void> {
+    const { journal, head, loadSnapshot } = this.#storage;
+    const kept = await loadSnapshot();
+    const isUsable = kept !== undefined && kept.size < journal.size;
+    const replayed = (isUsable ? await this.#replayFrom(kept) : undefined) ?? (await this.#replayFrom(undefined));
+    if (replayed === undefined) throw new MeshError("ERR_CONTROL_PLANE_LOG_UNREADABLE", "the trust log does not replay");
+    const { state, tree } = replayed;
+    const signed = head.current;
+    if (signed !== undefined && (signed.size > tree.size || !sameBytes(tree.root(signed.size), signed.root)))
+      throw new MeshError(
+        "ERR_CONTROL_PLANE_LOG_ROLLED_BACK",
+        `the trust log on disk (${tree.size} entries) is not the one that was signed (${signed.size} entries); nothing will be signed over it`,
+      );
+    this.#state = state;
+    this.#tree = tree;
+    if (tree.size > 0) await this.#signNow();
+  }
+
+  /** Folds from a snapshot on, or from genesis; undefined where the snapshot is not what the log committed to. */
+  async #replayFrom(kept: KeptSnapshot | undefined): Promise<{ state: TrustState; tree: MerkleTree } | undefined> {
+    const tree = new MerkleTree();
+    let state = new TrustState();
+    let genesisEntry: Uint8Array | undefined;
+    for await (const entry of this.read(0, this.#storage.journal.size)) {
+      const index = tree.size;
+      genesisEntry ??= entry;
+      if (kept !== undefined && index === kept.size) {
+        const snapshot = { ...kept, epochEntry: entry, genesisEntry };
+        const read = readSnapshot(snapshot, base64Of(leafHash(genesisEntry)));
+        if (!read.ok) {
+          this.#log.warn("snapshot not used", { reason: read.reason, detail: read.detail });
+          return undefined;
+        }
+        state = read.value.state;
+        this.#snapshot = snapshot;
+      }
+      if (index >= (kept?.size ?? 0)) this.#refold(state, index, entry);
+      tree.append(leafHash(entry));
+    }
+    this.#genesisEntry = genesisEntry;
+    return { state, tree };
+  }
+
+  #refold(state: TrustState, index: number, entry: Uint8Array): void {
+    const folded = foldEntry(state, index, entry);
+    if (!folded.ok)
+      throw new MeshError("ERR_CONTROL_PLANE_LOG_UNREADABLE", `trust log entry ${index}: ${folded.reason}: ${folded.detail}`);
+    if (!folded.value.hasEffect) this.#log.warn("entry without effect", { index, reason: folded.value.reason });
+  }
+}

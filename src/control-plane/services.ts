@@ -1,0 +1,130 @@
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { base64Of, sameBytes } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { Admin, Admission, Mesh, protocolVersion, type ReportRequest, type Update } from "../protocol/index.ts";
+import { type LogSource, peerKey, serveLog } from "../transport/index.ts";
+import type { FollowerRegistry } from "./follower-registry.ts";
+import { type Issuer, issueInstanceSvid } from "./issue-instance-svid.ts";
+import { openRateLimit } from "./rate-limit.ts";
+
+const entriesPerAppendMax = 256;
+const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
+const strangers = { perSecond: 20, burst: 100, callersMax: 1 };
+const reportedFollowersMax = 10_000;
+
+/** What the calls work on. */
+export interface ControlPlaneParts {
+  readonly issuer: Issuer;
+  readonly registry: FollowerRegistry;
+  readonly source: LogSource;
+  readonly clock: Clock;
+  /** Aborts when the control plane closes, so that no stream outlives it. */
+  readonly closing: AbortSignal;
+}
+
+/** The calls of a control plane: for agents, for newcomers, for operators. */
+export function routesOf(parts: ControlPlaneParts): (router: ConnectRouter) => void {
+  const startedMillis = parts.clock.monotonicMillis();
+  const issuance = openRateLimit(parts.clock, issuancePerNode);
+  const newcomers = openRateLimit(parts.clock, strangers);
+  const { writer } = parts.issuer;
+  const read = (fromSize: number, isLive: boolean, context: HandlerContext): AsyncIterable<Update> =>
+    serveLog(parts.source, { fromSize, acceptsSnapshot: false, isLive }, AbortSignal.any([context.signal, parts.closing]));
+
+  return (router) => {
+    router.service(Mesh, {
+      follow: (request, context) => {
+        callingNode(parts, context);
+        if (request.protocolVersion > protocolVersion)
+          throw new ConnectError(`this control plane speaks version ${protocolVersion}; upgrade it first`, Code.FailedPrecondition);
+        return read(Number(request.fromSize), true, context);
+      },
+      issueSvid: async (request, context) => {
+        const node = callingNode(parts, context);
+        if (!issuance.take(node)) throw new ConnectError("too many certificates asked for", Code.ResourceExhausted);
+        const issued = await issueInstanceSvid(parts.issuer, { ...request, node });
+        if (!issued.ok) throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
+        return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
+      },
+      report: async (request, context) => {
+        await takeReport(parts, callingNode(parts, context), request);
+        return {};
+      },
+    });
+
+    router.service(Admission, {
+      readLog: (request, context) => {
+        if (!newcomers.take("")) throw new ConnectError("too many newcomers; try again", Code.ResourceExhausted);
+        return read(Number(request.fromSize), false, context);
+      },
+      join: async ({ node, inviteKey, nodeKey, proof }, context) => {
+        if (!newcomers.take("")) throw new ConnectError("too many newcomers; try again", Code.ResourceExhausted);
+        const presented = context.values.get(peerKey);
+        if (presented === undefined || !sameBytes(presented, nodeKey))
+          throw new ConnectError("the connection does not prove the node's key", Code.Unauthenticated);
+        const body = { node, inviteKey: base64Of(inviteKey), nodeKey: base64Of(nodeKey), proof: base64Of(proof) };
+        const written = await writer.write([{ role: "issuer", kind: "node.join", body }]);
+        if (!written.ok) {
+          parts.registry.raise("join-refused", `${node}: ${written.detail}`);
+          throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
+        }
+        return { size: BigInt(written.value) };
+      },
+    });
+
+    router.service(Admin, {
+      append: async ({ entries }, context) => {
+        const operator = callingOperator(parts, context);
+        if (entries.length > entriesPerAppendMax) throw new ConnectError("too many entries at once", Code.InvalidArgument);
+        const written = await writer.submit(entries);
+        if (!written.ok) {
+          parts.registry.raise("entry-refused", `${operator}: ${written.reason}: ${written.detail}`);
+          throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
+        }
+        return { size: BigInt(written.value) };
+      },
+      getStatus: (_request, context) => {
+        callingOperator(parts, context);
+        return {
+          size: BigInt(writer.newest?.size ?? 0),
+          nodes: parts.registry.nodes(writer.state),
+          followers: parts.registry.statuses(),
+          alarms: parts.registry.alarms(),
+          uptimeSeconds: (parts.clock.monotonicMillis() - startedMillis) / 1000,
+        };
+      },
+      readLog: (request, context) => {
+        callingOperator(parts, context);
+        return read(Number(request.fromSize), false, context);
+      },
+    });
+  };
+}
+
+async function takeReport(parts: ControlPlaneParts, node: string, report: ReportRequest): Promise<void> {
+  if (report.followers.length > reportedFollowersMax || report.ended.length > reportedFollowersMax)
+    throw new ConnectError("too many followers in one report", Code.InvalidArgument);
+  const { writer } = parts.issuer;
+  parts.registry.report(writer.state, node, report);
+  for (const { reason, detail } of report.alarms) parts.registry.raise(reason, `${node}: ${detail}`);
+  const ended = report.ended.filter((instance) => writer.state.instances.get(instance)?.node === node);
+  if (ended.length > 0)
+    await writer.write(ended.map((instance) => ({ role: "issuer", kind: "instance.remove", body: { instance } })));
+}
+
+/** The joined node whose key the caller proved to hold. */
+function callingNode({ issuer }: ControlPlaneParts, context: HandlerContext): string {
+  const key = context.values.get(peerKey);
+  const encoded = key === undefined ? undefined : base64Of(key);
+  for (const [node, { nodeKey }] of issuer.writer.state.nodes.entries()) if (nodeKey === encoded) return node;
+  throw new ConnectError(encoded === undefined ? "no-certificate" : "unknown-node", Code.Unauthenticated);
+}
+
+/** The operator whose key the caller proved to hold. */
+function callingOperator({ issuer }: ControlPlaneParts, context: HandlerContext): string {
+  const key = context.values.get(peerKey);
+  const encoded = key === undefined ? undefined : base64Of(key);
+  for (const [name, { role, publicKey, isRemoved }] of issuer.writer.state.authors.entries())
+    if (publicKey === encoded && role === "operator" && !isRemoved) return name;
+  throw new ConnectError(encoded === undefined ? "no-certificate" : "not-an-operator", Code.Unauthenticated);
+}

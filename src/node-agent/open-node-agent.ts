@@ -1,0 +1,206 @@
+import type { KeyObject } from "node:crypto";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { type Client, Code, ConnectError, createClient, type ConnectRouter } from "@connectrpc/connect";
+import type { Clock, RandomBytes } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { MeshError } from "../base/mesh-error.ts";
+import { AlarmSchema, type Endpoint, Mesh, protocolVersion } from "../protocol/index.ts";
+import { openWriterLock } from "../storage/index.ts";
+import { keepFollowing, LogView, openRpcConnection, openRpcServer, serveLog, tlsIdentityOf } from "../transport/index.ts";
+import { parseVerifierKey } from "../trust-log/index.ts";
+import { isServerOf } from "./is-server-of.ts";
+import { hostAndPort, type Membership } from "./join-mesh.ts";
+import { LogMirror } from "./log-mirror.ts";
+import { SidecarRegistry } from "./sidecar-registry.ts";
+
+const reportIntervalMillis = 1_000;
+
+/** What a node agent needs. */
+export interface NodeAgentOptions {
+  readonly membership: Membership;
+  /** The key that the log knows this node by. */
+  readonly nodeKey: KeyObject;
+  /** Holds the copy of the trust log. */
+  readonly folder: string;
+  /** Where sidecars find the agent; the folder around it is what keeps other users out. */
+  readonly socketPath: string;
+  readonly clock: Clock;
+  readonly randomBytes: RandomBytes;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** A running node agent. */
+export interface NodeAgent extends AsyncDisposable {
+  readonly view: LogView;
+}
+
+/** Opens the agent of a node that has joined: follows the log, relays it, and asks for certificates on behalf of sidecars. */
+export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgent> {
+  await using opened = new AsyncDisposableStack();
+  const logKey = parseVerifierKey(options.membership.logKey);
+  if (!logKey.ok) throw new MeshError("ERR_NODE_AGENT_CONFIG", "the membership's log key is malformed");
+  const lock = opened.use(await openWriterLock(options.folder));
+  const mirror = opened.use(
+    await LogMirror.open({ folder: join(options.folder, "log"), lock, logKey: logKey.value, log: options.log }),
+  );
+  const relay = new Relay(options, mirror, logKey.value);
+  await relay.restore();
+
+  const closing = new AbortController();
+  const following = keepFollowing((signal) => relay.followOnce(signal), { ...options, signal: closing.signal });
+  const reporting = setInterval(() => void relay.report(), reportIntervalMillis);
+  opened.defer(async () => {
+    clearInterval(reporting);
+    closing.abort();
+    relay.close();
+    await following;
+  });
+  opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  const running = opened.move();
+  return { view: relay.view, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+class Relay {
+  readonly view: LogView;
+  readonly #options: NodeAgentOptions;
+  readonly #mirror: LogMirror;
+  readonly #sidecars = new SidecarRegistry();
+  readonly #changed = new Set<() => void>();
+  #endpoints: readonly Endpoint[] | undefined;
+  /** The control plane, once it has proved to be it. */
+  #upstream: Client<typeof Mesh> | undefined;
+
+  constructor(options: NodeAgentOptions, mirror: LogMirror, logKey: ConstructorParameters<typeof LogView>[0]["anchor"]["logKey"]) {
+    this.#options = options;
+    this.#mirror = mirror;
+    this.view = new LogView({
+      anchor: { genesis: options.membership.genesis, logKey },
+      clock: options.clock,
+      remembered: mirror.remembered,
+      events: {
+        stepped: async (step) => {
+          const { checkpoint } = this.view.follower;
+          if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
+          this.#notify();
+        },
+        endpoints: (endpoints) => {
+          this.#endpoints = endpoints;
+          this.#notify();
+        },
+        alarm: (reason, detail) => {
+          options.log.warn("alarm", { reason, detail });
+          this.#sidecars.alarm(create(AlarmSchema, { reason, detail }));
+        },
+      },
+    });
+  }
+
+  /** Takes up from the copy on disk. */
+  async restore(): Promise<void> {
+    const step = await this.#mirror.step();
+    if (step === undefined) return;
+    const restored = this.view.follower.take(step);
+    if (!restored.ok) throw new MeshError("ERR_NODE_AGENT_MEMORY", `the copy of the trust log: ${restored.reason} ${restored.detail}`);
+  }
+
+  /** One connection to the control plane, for as long as it lasts. */
+  async followOnce(signal: AbortSignal): Promise<void> {
+    const { membership, nodeKey, randomBytes, log } = this.#options;
+    const target = { kind: "tls" as const, ...hostAndPort(membership.address), identity: tlsIdentityOf(nodeKey, randomBytes) };
+    using connection = await openRpcConnection(target);
+    const client = createClient(Mesh, connection.transport);
+    try {
+      const request = { fromSize: BigInt(this.view.follower.size), instance: "", protocolVersion, acceptsSnapshot: false };
+      for await (const update of client.follow(request, { signal })) {
+        // Hearsay waits until the server has proved who it is; a step proves itself.
+        if (update.content.case === "endpoints" && this.#upstream !== client) continue;
+        const taken = await this.view.take(update);
+        if (!taken.ok) throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
+        if (this.#upstream === client || !this.view.follower.hasCaughtUp) continue;
+        if (!isServerOf(this.view.follower.state, connection.serverKey))
+          throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
+        this.#upstream = client;
+        log.info("following the control plane", { size: this.view.follower.size });
+        await this.report();
+      }
+    } finally {
+      if (this.#upstream === client) this.#upstream = undefined;
+    }
+  }
+
+  /** Tells the control plane what sidecars have said. */
+  async report(): Promise<void> {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    const pending = this.#sidecars.pending();
+    try {
+      await upstream.report({ ...pending, agentSize: BigInt(this.view.follower.size) }, { timeoutMs: 5_000 });
+      this.#sidecars.delivered(pending);
+    } catch {
+      // Kept for the next time; a lost connection is noticed by the stream.
+    }
+  }
+
+  /** The calls of sidecars. */
+  routes(closing: AbortSignal): (router: ConnectRouter) => void {
+    return (router) => {
+      router.service(Mesh, {
+        follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
+        issueSvid: (request) => {
+          if (this.#upstream === undefined) throw new ConnectError("no control plane at the moment", Code.Unavailable);
+          return this.#upstream.issueSvid(request, { timeoutMs: 10_000 });
+        },
+        report: ({ followers, alarms }) => {
+          this.#sidecars.report(followers, alarms);
+          return {};
+        },
+      });
+    };
+  }
+
+  close(): void {
+    this.#sidecars.close();
+  }
+
+  async *#serve(request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean }, signal: AbortSignal): ReturnType<typeof serveLog> {
+    const leave = this.#sidecars.arrive(request.instance);
+    if (leave === false) throw new ConnectError("too many sidecars on this node", Code.ResourceExhausted);
+    try {
+      yield* serveLog(this.#source(), { fromSize: Number(request.fromSize), acceptsSnapshot: false, isLive: true }, signal);
+    } finally {
+      leave();
+    }
+  }
+
+  #source(): Parameters<typeof serveLog>[0] {
+    const relay = this;
+    return {
+      get newest() {
+        const kept = relay.#mirror.remembered;
+        return kept === undefined || relay.view.follower.size < kept.size ? undefined : { size: kept.size, checkpoint: kept.note };
+      },
+      get endpoints() {
+        return relay.#endpoints;
+      },
+      read: (from, to) => this.#mirror.read(from, to),
+      snapshot: () => Promise.resolve(undefined),
+      changed: (signal) =>
+        new Promise((resolve) => {
+          const finish = (): void => {
+            this.#changed.delete(finish);
+            signal.removeEventListener("abort", finish);
+            resolve();
+          };
+          this.#changed.add(finish);
+          signal.addEventListener("abort", finish);
+          if (signal.aborted) finish();
+        }),
+    };
+  }
+
+  #notify(): void {
+    for (const finish of this.#changed) finish();
+  }
+}

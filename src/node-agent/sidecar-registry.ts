@@ -1,0 +1,70 @@
+import type { Alarm, FollowerStatus } from "../protocol/index.ts";
+
+/** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
+const absenceMillisMax = 5_000;
+const alarmsMax = 256;
+const sidecarsMax = 2_000;
+
+/** The sidecars of this node: which are here, what they last said, which have ended. */
+export class SidecarRegistry {
+  readonly #statuses = new Map<string, FollowerStatus>();
+  readonly #present = new Map<string, number>();
+  readonly #absent = new Map<string, NodeJS.Timeout>();
+  readonly #ended = new Set<string>();
+  #alarms: Alarm[] = [];
+
+  /** A sidecar follows from here on, until the returned function is called. False when there are too many. */
+  arrive(instance: string): (() => void) | false {
+    if (this.#present.size >= sidecarsMax && !this.#present.has(instance)) return false;
+    clearTimeout(this.#absent.get(instance));
+    this.#absent.delete(instance);
+    this.#present.set(instance, (this.#present.get(instance) ?? 0) + 1);
+    return () => this.#leave(instance);
+  }
+
+  /** Takes what a sidecar says of itself; only those that follow count. */
+  report(statuses: readonly FollowerStatus[], alarms: readonly Alarm[]): void {
+    for (const status of statuses) if (this.#present.has(status.instance)) this.#statuses.set(status.instance, status);
+    this.alarm(...alarms);
+  }
+
+  /** Keeps alarms until they are handed on. */
+  alarm(...alarms: readonly Alarm[]): void {
+    this.#alarms = [...this.#alarms, ...alarms].slice(-alarmsMax);
+  }
+
+  /** What the next report to the control plane holds. */
+  pending(): { readonly followers: FollowerStatus[]; readonly ended: string[]; readonly alarms: Alarm[] } {
+    return { followers: [...this.#statuses.values()], ended: [...this.#ended], alarms: this.#alarms };
+  }
+
+  /** Forgets what the control plane has taken. */
+  delivered({ ended, alarms }: { readonly ended: readonly string[]; readonly alarms: readonly Alarm[] }): void {
+    for (const instance of ended) this.#ended.delete(instance);
+    this.#alarms = this.#alarms.filter((alarm) => !alarms.includes(alarm));
+  }
+
+  /** Stops waiting for absent sidecars. */
+  close(): void {
+    for (const timer of this.#absent.values()) clearTimeout(timer);
+    this.#absent.clear();
+  }
+
+  #leave(instance: string): void {
+    const streams = (this.#present.get(instance) ?? 1) - 1;
+    if (streams > 0) {
+      this.#present.set(instance, streams);
+      return;
+    }
+    this.#present.delete(instance);
+    // Out of the routes at once; out of the log only when it does not come back.
+    const status = this.#statuses.get(instance);
+    if (status !== undefined) this.#statuses.set(instance, { ...status, address: "" });
+    const timer = setTimeout(() => {
+      this.#absent.delete(instance);
+      this.#statuses.delete(instance);
+      this.#ended.add(instance);
+    }, absenceMillisMax);
+    this.#absent.set(instance, timer);
+  }
+}
