@@ -1,0 +1,59 @@
+export {
+  buildCertificate,
+  buildCertificateRequest,
+  buildSelfSignedCertificate,
+  type CertificateContent,
+  distinguishedName,
+  type SelfSignedContent,
+} from "./build-certificate.ts";
+export {
+  authorityConstraints,
+  authorityKeyIdExtension,
+  endEntityConstraints,
+  extendedKeyUsageExtension,
+  keyUsageExtension,
+  subjectKeyIdExtension,
+  uriHostConstraint,
+  uriNamesExtension,
+} from "./build-extensions.ts";
+export {
+  type CertificateRefusal,
+  certificateBytesMax,
+  isSignedBy,
+  type ParsedCertificate,
+  parseCertificate,
+} from "./certificate.ts";
+export {
+  type CertificateExtension,
+  generalNameTag,
+  type KeyUsage,
+  type NameSubtree,
+} from "./certificate-extensions.ts";
+export {
+  type CertificateRequest,
+  type CertificateRequestRefusal,
+  certificateRequestBytesMax,
+  parseCertificateRequest,
+} from "./certificate-request.ts";
+export { textOfDer } from "./der-values.ts";
+export { derText } from "./der-writer.ts";
+export type { DistinguishedName } from "./distinguished-name.ts";
+export {
+  ed25519PublicKey,
+  ed25519PublicKeyBytes,
+  ed25519SignatureBytes,
+  generateEd25519,
+  type KeyPair,
+  publicKeyBytes,
+  signEd25519,
+  verifyEd25519,
+} from "./ed25519.ts";
+export { objectIdentifier } from "./object-identifiers.ts";
+export {
+  exportPrivateKey,
+  exportPublicKey,
+  generateP256,
+  importPrivateKey,
+  pemOfPrivateKey,
+} from "./p256.ts";
+export { sha256 } from "./sha256.ts";

@@ -1,0 +1,91 @@
+import { type Client, createClient } from "@connectrpc/connect";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { MeshError } from "../base/mesh-error.ts";
+import { type Alarm, type FollowerStatus, Mesh, protocolVersion } from "../protocol/index.ts";
+import { keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
+
+const reportIntervalMillis = 1_000;
+const callTimeoutMillis = 10_000;
+const alarmsMax = 64;
+
+/** What the link to the agent needs. */
+export interface AgentLinkOptions {
+  readonly socketPath: string;
+  readonly instance: string;
+  readonly view: LogView;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** What this proxy reports of itself; undefined while there is nothing to report. */
+  readonly status: () => FollowerStatus | undefined;
+}
+
+/** The proxy's side of the connection to its node agent, kept up through the agent's restarts. */
+export class AgentLink implements AsyncDisposable {
+  readonly #options: AgentLinkOptions;
+  readonly #closing = new AbortController();
+  readonly #following: Promise<void>;
+  readonly #timer: NodeJS.Timeout;
+  #client: Client<typeof Mesh> | undefined;
+  #alarms: Alarm[] = [];
+
+  constructor(options: AgentLinkOptions) {
+    this.#options = options;
+    this.#following = keepFollowing((signal) => this.#followOnce(signal), { ...options, signal: this.#closing.signal });
+    this.#timer = setInterval(() => void this.report(), reportIntervalMillis);
+  }
+
+  /** Asks the control plane, through the agent, for a certificate; throws when none can be had now. */
+  async issueSvid(request: { readonly service: string; readonly certificateRequest: Uint8Array; readonly auditKey: string }): Promise<readonly Uint8Array[]> {
+    if (this.#client === undefined) throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
+    const { instance, view } = this.#options;
+    const issued = await this.#client.issueSvid({ ...request, instance }, { timeoutMs: callTimeoutMillis });
+    const hasCome = await view.waitUntil(() => view.follower.size >= Number(issued.size), callTimeoutMillis);
+    if (!hasCome) throw new MeshError("ERR_DATA_PLANE_AGENT", "the agent's log does not show the issuance");
+    return issued.chain;
+  }
+
+  /** Keeps an alarm for the next report. */
+  alarm(alarm: Alarm): void {
+    this.#alarms = [...this.#alarms, alarm].slice(-alarmsMax);
+  }
+
+  /** Says how far this proxy is and where it serves, now rather than within a second. */
+  async report(): Promise<void> {
+    const status = this.#options.status();
+    if (this.#client === undefined || status === undefined) return;
+    const alarms = this.#alarms;
+    try {
+      await this.#client.report({ followers: [status], alarms }, { timeoutMs: callTimeoutMillis });
+      this.#alarms = this.#alarms.filter((alarm) => !alarms.includes(alarm));
+    } catch {
+      // The next report is a second away; a lost agent is noticed by the stream.
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    this.#closing.abort();
+    await this.#following;
+  }
+
+  async #followOnce(signal: AbortSignal): Promise<void> {
+    const { socketPath, instance, view, log } = this.#options;
+    using connection = await openRpcConnection({ kind: "unix", path: socketPath });
+    const client = createClient(Mesh, connection.transport);
+    this.#client = client;
+    try {
+      const request = { fromSize: BigInt(view.follower.size), instance, protocolVersion, acceptsSnapshot: view.follower.size === 0 };
+      for await (const update of client.follow(request, { signal })) {
+        const taken = await view.take(update);
+        if (taken.ok) continue;
+        // Nothing is believed because the agent says so; a lying one is left alone until it tells the truth.
+        log.error("the agent's log was refused", { reason: taken.reason, detail: taken.detail });
+        throw new MeshError("ERR_DATA_PLANE_AGENT", `${taken.reason}: ${taken.detail}`);
+      }
+    } finally {
+      this.#client = undefined;
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { generateEd25519 } from "../crypto/index.ts";
+import { verifierKeyOf } from "../trust-log/index.ts";
+import { openAdminListener } from "./admin-listener.ts";
+import { openInbound } from "./open-inbound.ts";
+import { openOutbound } from "./open-outbound.ts";
+import { SidecarCore } from "./sidecar-core.ts";
+import type { SidecarOptions } from "./sidecar-options.ts";
+import { watchApp } from "./watch-app.ts";
+
+/** A running sidecar. */
+export interface Sidecar extends AsyncDisposable {
+  readonly inboundAddress: string;
+  readonly outboundAddress: string;
+  readonly adminAddress: string;
+  /** Stops taking work: out of the routes, and every connection ends with the request it carries. */
+  readonly drain: () => Promise<void>;
+}
+
+/** Opens a sidecar: follows the log, obtains an SVID, and only then listens. */
+export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
+  await using opened = new AsyncDisposableStack();
+  const auditKey = generateEd25519();
+  const signer = { name: `${options.anchor.trustDomain}/audit/${options.instance}`, ...auditKey };
+  const core = opened.use(await SidecarCore.open(options, signer));
+  await core.haveCaughtUp();
+
+  const keeper = opened.use(await core.obtainSvid(verifierKeyOf(signer)));
+  const { context } = core;
+  const inbound = opened.use(await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }));
+  core.onRotation((svid) => inbound.useSvid(svid));
+  const outbound = opened.use(await openOutbound({ context, router: core.router, ...options.outbound }));
+  const admin = opened.use(
+    await openAdminListener({ registry: context.metrics.registry, missing: () => core.missing() }),
+  );
+  core.adminAddress = admin.address;
+  const app = opened.use(watchApp(options.app, (isUp) => core.advertise(isUp ? inbound.address : "")));
+  await core.report();
+
+  const running = opened.move();
+  return {
+    inboundAddress: inbound.address,
+    outboundAddress: outbound.address,
+    adminAddress: admin.address,
+    drain: async () => {
+      app[Symbol.dispose]();
+      await core.advertise("");
+      inbound.drain();
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}

@@ -1,0 +1,203 @@
+import type { OnReadOpts, Socket } from "node:net";
+import tls from "node:tls";
+import { fail, ok, type Result } from "../base/result.ts";
+import { serviceNameOfAuthority } from "../identity/index.ts";
+import type { Endpoint } from "../protocol/index.ts";
+import { ConnectionPool, defaultPoolLimits, type AcquireRefusal, type Upstream, type UpstreamConnection, type Waiter } from "./http1/index.ts";
+import { meshTlsClient } from "./mesh-tls.ts";
+import { connectionRefused, type ProxyContext } from "./proxy-context.ts";
+import type { SvidInUse } from "./svid-keeper.ts";
+
+/** How many instances are tried before a request is given up for want of a connection. */
+const attemptsMax = 3;
+/** How long an instance that could not be reached is left alone while others can be. */
+const avoidMillis = 2_000;
+
+interface Instance {
+  readonly endpoint: Endpoint;
+  readonly pool: ConnectionPool;
+  avoidUntilMillis: number;
+}
+
+/** Knows who serves what and keeps verified connections to them. */
+export class ServiceRouter {
+  readonly #context: ProxyContext;
+  readonly #svid: () => SvidInUse;
+  readonly #random: () => number;
+  readonly #instances = new Map<string, Instance>();
+  readonly #byService = new Map<string, Instance[]>();
+
+  constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
+    this.#context = context;
+    this.#svid = svid;
+    this.#random = random;
+  }
+
+  /** Takes the present list of endpoints. */
+  setEndpoints(endpoints: readonly Endpoint[]): void {
+    const present = new Set<string>();
+    for (const endpoint of endpoints) {
+      const key = `${endpoint.instance} ${endpoint.address}`;
+      present.add(key);
+      if (this.#instances.has(key)) continue;
+      const pool = new ConnectionPool(
+        (onread, signal) => this.#connect(endpoint, { onread, signal }),
+        defaultPoolLimits,
+        this.#context.timer,
+      );
+      this.#instances.set(key, { endpoint, pool, avoidUntilMillis: 0 });
+    }
+    for (const [key, { pool }] of this.#instances) {
+      if (present.has(key)) continue;
+      pool.close();
+      this.#instances.delete(key);
+    }
+    this.#byService.clear();
+    for (const instance of this.#instances.values()) {
+      const { service } = instance.endpoint;
+      this.#byService.set(service, [...(this.#byService.get(service) ?? []), instance]);
+    }
+  }
+
+  /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
+  route(host: string): Result<Upstream, "not-a-mesh-name" | "unknown-service" | "no-instances"> {
+    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    if (name === undefined) return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
+    const instances = this.#byService.get(name);
+    if (instances !== undefined && instances.length > 0) return ok(new BalancedUpstream((tried) => this.#pick(name, tried)));
+    const isRegistered = this.#context.view.follower.state.services.has(name);
+    return isRegistered ? fail("no-instances", `${name} is registered but nothing serves it now`) : fail("unknown-service", name);
+  }
+
+  /** New requests get new connections, under the SVID in use from now on. */
+  drain(): void {
+    for (const { pool } of this.#instances.values()) pool.drain();
+  }
+
+  close(): void {
+    for (const { pool } of this.#instances.values()) pool.close();
+  }
+
+  /** The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed. */
+  #pick(service: string, tried: ReadonlySet<Instance>): Instance | undefined {
+    const now = this.#context.clock.monotonicMillis();
+    const all = (this.#byService.get(service) ?? []).filter((instance) => !tried.has(instance));
+    const healthy = all.filter(({ avoidUntilMillis }) => avoidUntilMillis <= now);
+    const candidates = healthy.length > 0 ? healthy : all;
+    const one = candidates[Math.floor(this.#random() * candidates.length)];
+    const other = candidates[Math.floor(this.#random() * candidates.length)];
+    if (one === undefined || other === undefined) return one;
+    return loadOf(one) <= loadOf(other) ? one : other;
+  }
+
+  async #connect(
+    endpoint: Endpoint,
+    { onread, signal }: { readonly onread: OnReadOpts; readonly signal: AbortSignal },
+  ): Promise<Result<Socket, string>> {
+    const handshaken = await handshake(endpoint.address, { svid: this.#svid(), onread, signal });
+    if (!handshaken.ok) {
+      this.#avoid(endpoint);
+      return handshaken;
+    }
+    const socket = handshaken.value;
+    const context = this.#context;
+    const checked = await context.checker.check(socket);
+    const isMeant =
+      checked.ok && checked.value.service === endpoint.service && checked.value.instance === endpoint.instance;
+    if (!checked.ok || !isMeant || socket.destroyed) {
+      const refusal = checked.ok
+        ? ({ reason: "other-instance", detail: `${checked.value.svid.spiffeId} instead of ${endpoint.service}` } as const)
+        : checked;
+      socket.destroy();
+      this.#avoid(endpoint);
+      connectionRefused(context, "outbound", { reason: refusal.reason, detail: refusal.detail, peer: endpoint.address });
+      return fail(refusal.reason, refusal.detail);
+    }
+    context.livePeers.add(socket, {
+      peer: checked.value,
+      nowSeconds: context.clock.nowSeconds(),
+      expiring: () => this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.pool.drain(),
+    });
+    return ok(socket);
+  }
+
+  #avoid({ instance, address }: Endpoint): void {
+    const found = this.#instances.get(`${instance} ${address}`);
+    if (found !== undefined) found.avoidUntilMillis = this.#context.clock.monotonicMillis() + avoidMillis;
+  }
+}
+
+/** Asks one instance after another until one has a connection. */
+class BalancedUpstream implements Upstream {
+  readonly protocol = "http/1.1";
+  readonly #pick: (tried: ReadonlySet<Instance>) => Instance | undefined;
+  readonly #tried = new Set<Instance>();
+  #asked: { readonly pool: ConnectionPool; readonly inner: Waiter } | undefined;
+
+  constructor(pick: (tried: ReadonlySet<Instance>) => Instance | undefined) {
+    this.#pick = pick;
+  }
+
+  acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
+    return this.#next(waiter, { fresh, reason: "upstream-connect-failed", detail: "no instance" });
+  }
+
+  cancel(): void {
+    this.#asked?.pool.cancel(this.#asked.inner);
+    this.#asked = undefined;
+  }
+
+  #next(
+    waiter: Waiter,
+    last: { readonly fresh: boolean; readonly reason: AcquireRefusal; readonly detail: string },
+  ): UpstreamConnection | undefined {
+    const instance = this.#tried.size < attemptsMax ? this.#pick(this.#tried) : undefined;
+    if (instance === undefined) {
+      waiter.onNoConnection(last.reason, last.detail);
+      return undefined;
+    }
+    this.#tried.add(instance);
+    const inner: Waiter = {
+      onConnection: (connection) => waiter.onConnection(connection),
+      onNoConnection: (reason, detail) => {
+        const connection = this.#next(waiter, { fresh: last.fresh, reason, detail });
+        if (connection !== undefined) waiter.onConnection(connection);
+      },
+    };
+    this.#asked = { pool: instance.pool, inner };
+    return instance.pool.acquire(inner, last.fresh);
+  }
+}
+
+function loadOf({ pool }: Instance): number {
+  return pool.openCount - pool.idleCount + pool.waitingCount;
+}
+
+/** A TLS connection on which nothing has been said yet. */
+function handshake(
+  address: string,
+  { svid, onread, signal }: { readonly svid: SvidInUse; readonly onread: OnReadOpts; readonly signal: AbortSignal },
+): Promise<Result<tls.TLSSocket, "connect-failed" | "handshake-failed">> {
+  const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
+  if (host === undefined || port === undefined) return Promise.resolve(fail("connect-failed", `${address} is not host:port`));
+  return new Promise((resolve) => {
+    // Node passes `onread` on to the socket although its types do not say so.
+    const options: tls.ConnectionOptions & { onread: OnReadOpts } = { ...meshTlsClient(svid), host, port: Number(port), onread };
+    const socket = tls.connect(options);
+    socket.setNoDelay(true);
+    const onAbort = (): void => {
+      socket.destroy(new Error("given up"));
+    };
+    const settle = (result: Result<tls.TLSSocket, "connect-failed" | "handshake-failed">): void => {
+      signal.removeEventListener("abort", onAbort);
+      resolve(result);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    let isConnected = false;
+    socket.once("connect", () => {
+      isConnected = true;
+    });
+    socket.on("error", (error) => settle(fail(isConnected ? "handshake-failed" : "connect-failed", error.message)));
+    socket.once("secureConnect", () => settle(ok(socket)));
+  });
+}

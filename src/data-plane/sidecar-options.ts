@@ -1,0 +1,22 @@
+import type { AuditJournal } from "../audit/index.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { ServiceName } from "../identity/index.ts";
+import type { LogAnchor } from "../trust-log/index.ts";
+
+/** What a sidecar needs. */
+export interface SidecarOptions {
+  readonly service: ServiceName;
+  /** A UUID, new in every start: the instance ends with the process, and so does its key. */
+  readonly instance: string;
+  readonly anchor: LogAnchor & { readonly trustDomain: string };
+  readonly agentSocketPath: string;
+  /** Where the application listens; nothing is advertised until it does. */
+  readonly app: { readonly host: string; readonly port: number };
+  readonly inbound: { readonly host: string; readonly port: number };
+  readonly outbound: { readonly host: string; readonly port: number };
+  readonly audit: { readonly journal: AuditJournal; readonly saveCheckpoint: (note: Uint8Array) => Promise<void> };
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}

@@ -1,0 +1,12 @@
+export { makeFolder, readFileIfPresent, writeFileAtomically } from "./atomic-file.ts";
+export { type FileJournalOptions, openFileJournal } from "./file-journal.ts";
+export { openFileKeyStore } from "./file-key-store.ts";
+export { entryBytesMax } from "./frame.ts";
+export { type Head, type LogHead, openHead } from "./head-file.ts";
+export type { Journal } from "./journal.ts";
+export type { KeyStore } from "./key-store.ts";
+export { openMemoryJournal } from "./memory-journal.ts";
+export { openMemoryKeyStore } from "./memory-key-store.ts";
+export { type JournalFinding, type JournalProblem, readJournal } from "./read-journal.ts";
+export type { StorageCode } from "./storage-fault.ts";
+export { openWriterLock, type WriterLock } from "./writer-lock.ts";
