@@ -37,9 +37,15 @@ const textCharactersMax = 512;
 /**
  * The bytes of a record: canonical JSON with the time in milliseconds and the size of the trust log that was in force.
  */
-export function auditEntry(record: AuditRecord, at: { readonly timeMillis: number; readonly treeSize: number }): Uint8Array {
+export function auditEntry(
+  record: AuditRecord,
+  at: { readonly timeMillis: number; readonly treeSize: number },
+): Uint8Array {
   const fields: JsonObject = { ...record, timeMillis: at.timeMillis, treeSize: at.treeSize };
-  const bounded = Object.entries(fields).map(([name, value]) => [name, typeof value === "string" ? boundedText(value) : value]);
+  const bounded = Object.entries(fields).map(([name, value]) => [
+    name,
+    typeof value === "string" ? boundedText(value) : value,
+  ]);
   return Buffer.from(canonicalJson(Object.fromEntries(bounded)));
 }
 

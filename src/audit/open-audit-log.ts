@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/mesh-error.ts";
 import { Frontier, leafHash, type NoteSigner, signCheckpoint } from "../trust-log/index.ts";
-import { auditEntry, type AuditRecord } from "./audit-record.ts";
+import { type AuditRecord, auditEntry } from "./audit-record.ts";
 
 /** Allowed decisions are written together after at most this long; denials wait for no one. */
 const batchMillisMax = 250;

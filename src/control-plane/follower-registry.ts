@@ -1,6 +1,13 @@
-import type { Clock } from "../base/clock.ts";
 import { create } from "@bufbuild/protobuf";
-import { type Alarm, AlarmSchema, type Endpoint, EndpointSchema, type FollowerStatus, type ReportRequest } from "../protocol/index.ts";
+import type { Clock } from "../base/clock.ts";
+import {
+  type Alarm,
+  AlarmSchema,
+  type Endpoint,
+  EndpointSchema,
+  type FollowerStatus,
+  type ReportRequest,
+} from "../protocol/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
 
 /** After a start, endpoints are withheld this long unless every node has reported: half a list would cut routes. */
@@ -41,14 +48,20 @@ export class FollowerRegistry {
     this.#nodes.set(node, { size: Number(report.agentSize), atMillis: this.#clock.monotonicMillis() });
     for (const instance of report.ended) this.#followers.delete(instance);
     for (const status of report.followers)
-      if (state.instances.get(status.instance)?.node === node) this.#followers.set(status.instance, { node, status });
-    for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#followers.delete(instance);
+      if (state.instances.get(status.instance)?.node === node)
+        this.#followers.set(status.instance, { node, status });
+    for (const instance of this.#followers.keys())
+      if (!state.instances.has(instance)) this.#followers.delete(instance);
     this.#refreshEndpoints();
   }
 
   /** Notes something that should not have happened. */
   raise(reason: string, detail: string): void {
-    this.#alarms.push({ reason, detail: detail.slice(0, detailCharactersMax), atMillis: this.#clock.monotonicMillis() });
+    this.#alarms.push({
+      reason,
+      detail: detail.slice(0, detailCharactersMax),
+      atMillis: this.#clock.monotonicMillis(),
+    });
     if (this.#alarms.length > alarmsMax) this.#alarms.shift();
   }
 
@@ -58,7 +71,9 @@ export class FollowerRegistry {
   }
 
   /** Every joined node with what it last reported. */
-  nodes(state: TrustState): { node: string; size: bigint; isConnected: boolean; lastReportSecondsAgo: number }[] {
+  nodes(
+    state: TrustState,
+  ): { node: string; size: bigint; isConnected: boolean; lastReportSecondsAgo: number }[] {
     const now = this.#clock.monotonicMillis();
     return [...state.nodes.entries()].map(([node]) => {
       const report = this.#nodes.get(node);
@@ -75,7 +90,9 @@ export class FollowerRegistry {
   /** The latest alarms. */
   alarms(): Alarm[] {
     const now = this.#clock.monotonicMillis();
-    return this.#alarms.map(({ reason, detail, atMillis }) => create(AlarmSchema, { reason, detail, secondsAgo: (now - atMillis) / 1000 }));
+    return this.#alarms.map(({ reason, detail, atMillis }) =>
+      create(AlarmSchema, { reason, detail, secondsAgo: (now - atMillis) / 1000 }),
+    );
   }
 
   /** Calls back whenever the endpoints change until the returned function is called. */
@@ -87,10 +104,15 @@ export class FollowerRegistry {
   #refreshEndpoints(): void {
     const endpoints = [...this.#followers.values()]
       .filter(({ status }) => status.address !== "")
-      .map(({ status: { instance, service, address } }) => create(EndpointSchema, { instance, service, address }));
+      .map(({ status: { instance, service, address } }) =>
+        create(EndpointSchema, { instance, service, address }),
+      );
     const isSame =
       endpoints.length === this.#endpoints.length &&
-      endpoints.every((one, place) => one.instance === this.#endpoints[place]?.instance && one.address === this.#endpoints[place].address);
+      endpoints.every(
+        (one, place) =>
+          one.instance === this.#endpoints[place]?.instance && one.address === this.#endpoints[place].address,
+      );
     if (isSame) return;
     this.#endpoints = endpoints;
     for (const callback of this.#listeners) callback();

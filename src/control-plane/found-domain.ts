@@ -1,10 +1,23 @@
 import { base64Of } from "../base/bytes.ts";
-import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
+import type { Clock, RandomBytes } from "../base/clock.ts";
 import { exportPrivateKey, generateP256, importPrivateKey } from "../crypto/index.ts";
-import { type CertificateAuthority, createIntermediate, createRoot, openAuthority, type TrustDomain } from "../identity/index.ts";
+import {
+  type CertificateAuthority,
+  createIntermediate,
+  createRoot,
+  openAuthority,
+  type TrustDomain,
+} from "../identity/index.ts";
 import type { KeyStore } from "../storage/index.ts";
-import { type EntryKind, entryVersion, foundTrustLog, leafHash, type NoteSigner, signEntry } from "../trust-log/index.ts";
+import {
+  type EntryKind,
+  entryVersion,
+  foundTrustLog,
+  leafHash,
+  type NoteSigner,
+  signEntry,
+} from "../trust-log/index.ts";
 import type { LogKeys } from "./log-keys.ts";
 
 /** What a trust domain is founded with. */
@@ -63,13 +76,22 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
 }
 
 /** The CA that issues SVIDs, from the key store. */
-export async function loadIssuingAuthority(keyStore: KeyStore, trustDomain: TrustDomain): Promise<CertificateAuthority | undefined> {
+export async function loadIssuingAuthority(
+  keyStore: KeyStore,
+  trustDomain: TrustDomain,
+): Promise<CertificateAuthority | undefined> {
   const key = await keyStore.load("ca-intermediate");
   const certificate = await keyStore.load("ca-intermediate-certificate");
-  return key === undefined || certificate === undefined ? undefined : openAuthority(trustDomain, certificate, importPrivateKey(key));
+  return key === undefined || certificate === undefined
+    ? undefined
+    : openAuthority(trustDomain, certificate, importPrivateKey(key));
 }
 
-async function saveAuthority(keyStore: KeyStore, name: string, authority: CertificateAuthority): Promise<void> {
+async function saveAuthority(
+  keyStore: KeyStore,
+  name: string,
+  authority: CertificateAuthority,
+): Promise<void> {
   await keyStore.save(name, exportPrivateKey(authority.privateKey));
   await keyStore.save(`${name}-certificate`, authority.certificate.der);
 }

@@ -1,4 +1,4 @@
-export { type FoundedDomain, foundDomain, type FoundingRequest } from "./found-domain.ts";
+export { type FoundedDomain, type FoundingRequest, foundDomain } from "./found-domain.ts";
 export { openLogFiles } from "./log-files.ts";
 export { type LogKeys, loadLogKeys } from "./log-keys.ts";
 export { LogWriter } from "./log-writer.ts";

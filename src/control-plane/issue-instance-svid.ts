@@ -88,7 +88,10 @@ export async function issueInstanceSvid(
   return written.ok ? ok({ chain: svid.value.chain, size: written.value }) : written;
 }
 
-function registrationOf({ writer }: Issuer, request: InstanceRequest): Result<readonly OwnStatement[], InstanceRefusal> {
+function registrationOf(
+  { writer }: Issuer,
+  request: InstanceRequest,
+): Result<readonly OwnStatement[], InstanceRefusal> {
   const { instance, service, node, auditKey } = request;
   const known = writer.state.instances.get(instance);
   if (known !== undefined) {
@@ -96,12 +99,16 @@ function registrationOf({ writer }: Issuer, request: InstanceRequest): Result<re
     return isSame ? ok([]) : fail("other-instance", `${instance} is registered as something else`);
   }
   const allowed = writer.state.services.get(service)?.nodes ?? [];
-  if (!allowed.includes("*") && !allowed.includes(node)) return fail("not-on-this-node", `${service} on ${node}`);
+  if (!allowed.includes("*") && !allowed.includes(node))
+    return fail("not-on-this-node", `${service} on ${node}`);
   if (!parseVerifierKey(auditKey).ok) return fail("malformed-request", "audit key");
   return ok([{ role: "issuer", kind: "instance.register", body: { instance, service, node, auditKey } }]);
 }
 
-function metadataOf(request: InstanceRequest, service: ServiceRow & { readonly name: WorkloadMetadata["service"] }): WorkloadMetadata {
+function metadataOf(
+  request: InstanceRequest,
+  service: ServiceRow & { readonly name: WorkloadMetadata["service"] },
+): WorkloadMetadata {
   return {
     instance: request.instance,
     service: service.name,

@@ -1,7 +1,14 @@
 import { readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { bytesOf, textOf } from "../base/bytes.ts";
-import { makeFolder, openFileJournal, openHead, openWriterLock, readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
+import {
+  makeFolder,
+  openFileJournal,
+  openHead,
+  openWriterLock,
+  readFileIfPresent,
+  writeFileAtomically,
+} from "../storage/index.ts";
 import type { KeptSnapshot, LogStorage } from "./log-writer.ts";
 
 const snapshotName = /^([0-9]{1,15})\.snapshot$/;
@@ -28,7 +35,8 @@ export async function openLogFiles(folder: string): Promise<LogStorage & AsyncDi
 
 async function saveSnapshot(folder: string, { size, text }: KeptSnapshot): Promise<void> {
   await writeFileAtomically(join(folder, `${size}.snapshot`), bytesOf(text), 0o600);
-  for (const older of await sizesIn(folder)) if (older < size) await unlink(join(folder, `${older}.snapshot`));
+  for (const older of await sizesIn(folder))
+    if (older < size) await unlink(join(folder, `${older}.snapshot`));
 }
 
 async function loadSnapshot(folder: string): Promise<KeptSnapshot | undefined> {

@@ -27,5 +27,7 @@ export async function loadLogKeys(keyStore: KeyStore, trustDomain: string): Prom
 }
 
 async function loadPrivateKey(keyStore: KeyStore, name: string): Promise<KeyObject> {
-  return importPrivateKey(await keyStore.loadOrCreate(name, () => exportPrivateKey(generateEd25519().privateKey)));
+  return importPrivateKey(
+    await keyStore.loadOrCreate(name, () => exportPrivateKey(generateEd25519().privateKey)),
+  );
 }

@@ -1,8 +1,8 @@
+import { base64Of, sameBytes } from "../base/bytes.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
-import { base64Of, sameBytes } from "../base/bytes.ts";
-import type { JsonObject } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { Head, Journal } from "../storage/index.ts";
 import {
@@ -10,8 +10,8 @@ import {
   type EntryKind,
   type EntryRefusal,
   entryVersion,
-  foldEntry,
   type FoldStop,
+  foldEntry,
   formatSnapshot,
   leafHash,
   MerkleTree,
@@ -86,11 +86,18 @@ export class LogWriter implements AsyncDisposable {
   }
 
   /** Replays the journal, checks it against the signed head, and issues the first epoch of this run. */
-  static async open(options: { storage: LogStorage; keys: LogKeys; clock: Clock; log: Log; genesis?: readonly Uint8Array[] }): Promise<LogWriter> {
+  static async open(options: {
+    storage: LogStorage;
+    keys: LogKeys;
+    clock: Clock;
+    log: Log;
+    genesis?: readonly Uint8Array[];
+  }): Promise<LogWriter> {
     const { storage, keys, clock, log } = options;
     const writer = new LogWriter(storage, keys, clock, log);
     try {
-      if (storage.journal.size === 0 && options.genesis !== undefined) await storage.journal.appendAll(options.genesis);
+      if (storage.journal.size === 0 && options.genesis !== undefined)
+        await storage.journal.appendAll(options.genesis);
       await writer.#replay();
       await writer.#tick();
       return writer;
@@ -138,9 +145,11 @@ export class LogWriter implements AsyncDisposable {
 
   /** Orders statements of the control plane's own. */
   async write(statements: readonly OwnStatement[]): Promise<Result<number, AppendRefusal>> {
-    return this.#append(function* (this: LogWriter) {
-      for (const statement of statements) yield this.#sign(statement);
-    }.bind(this));
+    return this.#append(
+      function* (this: LogWriter) {
+        for (const statement of statements) yield this.#sign(statement);
+      }.bind(this),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -176,7 +185,9 @@ export class LogWriter implements AsyncDisposable {
       // What was folded is not on disk: the state has to become what the disk says before anything else is ordered.
       this.#ready = this.#replay();
       this.#ready.catch(() => {});
-      throw new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", { cause: error });
+      throw new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", {
+        cause: error,
+      });
     }
     await this.#covered(size);
   }
@@ -209,24 +220,16 @@ export class LogWriter implements AsyncDisposable {
 
   async #tick(): Promise<void> {
     try {
-      await this.#ready;
-      const state = this.#state;
-      const isSnapshotDue = this.#tree.size >= (this.#snapshot?.size ?? 0) + snapshotIntervalEntries;
-      const taken = isSnapshotDue ? { size: this.#tree.size, text: formatSnapshot(state, this.#tree.frontier()) } : undefined;
-      const before = state.genesis;
-      const written = await this.write([
-        {
-          role: "sequencer",
-          kind: "epoch",
-          body: {
-            number: (before?.epochNumber ?? 0) + 1,
-            // The clock may have been set back; epochs never are.
-            timeSeconds: Math.max(Math.floor(this.#clock.nowSeconds()), before?.epochTimeSeconds ?? 0),
-            stateDigest: state.digest(),
-            curatorDigest: null,
-          },
-        },
-      ]);
+      let taken: KeptSnapshot | undefined;
+      // Size and digest must be those at the moment of folding, so they are taken only then.
+      const written = await this.#append(() => {
+        const size = this.#tree.size;
+        const isSnapshotDue = size >= (this.#snapshot?.size ?? 0) + snapshotIntervalEntries;
+        taken = isSnapshotDue
+          ? { size, text: formatSnapshot(this.#state, this.#tree.frontier()) }
+          : undefined;
+        return [this.#sign(this.#nextEpoch(size))];
+      });
       if (!written.ok) this.#log.error("epoch refused", { reason: written.reason, detail: written.detail });
       else if (taken !== undefined) await this.#keepSnapshot(taken);
     } catch (error) {
@@ -234,9 +237,23 @@ export class LogWriter implements AsyncDisposable {
     }
   }
 
+  #nextEpoch(size: number): OwnStatement {
+    const { epochNumber = 0, epochTimeSeconds = 0 } = this.#state.genesis ?? {};
+    const body = {
+      number: epochNumber + 1,
+      size,
+      // The clock may have been set back; epochs never are.
+      timeSeconds: Math.max(Math.floor(this.#clock.nowSeconds()), epochTimeSeconds),
+      stateDigest: this.#state.digest(),
+      curatorDigest: null,
+    };
+    return { role: "sequencer", kind: "epoch", body };
+  }
+
   async #keepSnapshot(taken: KeptSnapshot): Promise<void> {
     for await (const epochEntry of this.read(taken.size, taken.size + 1))
-      if (this.#genesisEntry !== undefined) this.#snapshot = { ...taken, epochEntry, genesisEntry: this.#genesisEntry };
+      if (this.#genesisEntry !== undefined)
+        this.#snapshot = { ...taken, epochEntry, genesisEntry: this.#genesisEntry };
     await this.#storage.saveSnapshot(taken);
   }
 
@@ -252,8 +269,10 @@ export class LogWriter implements AsyncDisposable {
     const { journal, head, loadSnapshot } = this.#storage;
     const kept = await loadSnapshot();
     const isUsable = kept !== undefined && kept.size < journal.size;
-    const replayed = (isUsable ? await this.#replayFrom(kept) : undefined) ?? (await this.#replayFrom(undefined));
-    if (replayed === undefined) throw new MeshError("ERR_CONTROL_PLANE_LOG_UNREADABLE", "the trust log does not replay");
+    const replayed =
+      (isUsable ? await this.#replayFrom(kept) : undefined) ?? (await this.#replayFrom(undefined));
+    if (replayed === undefined)
+      throw new MeshError("ERR_CONTROL_PLANE_LOG_UNREADABLE", "the trust log does not replay");
     const { state, tree } = replayed;
     const signed = head.current;
     if (signed !== undefined && (signed.size > tree.size || !sameBytes(tree.root(signed.size), signed.root)))
@@ -267,7 +286,9 @@ export class LogWriter implements AsyncDisposable {
   }
 
   /** Folds from a snapshot on, or from genesis; undefined where the snapshot is not what the log committed to. */
-  async #replayFrom(kept: KeptSnapshot | undefined): Promise<{ state: TrustState; tree: MerkleTree } | undefined> {
+  async #replayFrom(
+    kept: KeptSnapshot | undefined,
+  ): Promise<{ state: TrustState; tree: MerkleTree } | undefined> {
     const tree = new MerkleTree();
     let state = new TrustState();
     let genesisEntry: Uint8Array | undefined;
@@ -294,7 +315,11 @@ export class LogWriter implements AsyncDisposable {
   #refold(state: TrustState, index: number, entry: Uint8Array): void {
     const folded = foldEntry(state, index, entry);
     if (!folded.ok)
-      throw new MeshError("ERR_CONTROL_PLANE_LOG_UNREADABLE", `trust log entry ${index}: ${folded.reason}: ${folded.detail}`);
-    if (!folded.value.hasEffect) this.#log.warn("entry without effect", { index, reason: folded.value.reason });
+      throw new MeshError(
+        "ERR_CONTROL_PLANE_LOG_UNREADABLE",
+        `trust log entry ${index}: ${folded.reason}: ${folded.detail}`,
+      );
+    if (!folded.value.hasEffect)
+      this.#log.warn("entry without effect", { index, reason: folded.value.reason });
   }
 }

@@ -36,7 +36,11 @@ export interface ControlPlane extends AsyncDisposable {
 export async function openControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { clock, randomBytes, log, keyStore } = options;
   const trustDomain = parseTrustDomain(options.trustDomain);
-  if (!trustDomain.ok) throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `trust domain ${options.trustDomain}: ${trustDomain.reason}`);
+  if (!trustDomain.ok)
+    throw new MeshError(
+      "ERR_CONTROL_PLANE_CONFIG",
+      `trust domain ${options.trustDomain}: ${trustDomain.reason}`,
+    );
   if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
     throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
   const keys = await loadLogKeys(keyStore, trustDomain.value);
@@ -57,7 +61,9 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     closing: closing.signal,
   };
   const identity = tlsIdentityOf(keys.server.privateKey, randomBytes);
-  const server = opened.use(await openRpcServer({ kind: "tls", ...options.listen, identity }, routesOf(parts)));
+  const server = opened.use(
+    await openRpcServer({ kind: "tls", ...options.listen, identity }, routesOf(parts)),
+  );
   opened.defer(() => closing.abort());
   const running = opened.move();
   return { address: server.address, writer, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -49,7 +49,10 @@ async function writeTiles(folder: string, writer: LogWriter, from: number, to: n
   }
   // A full tile stands for its partial ones, which nobody needs from then on.
   for (let index = Math.floor(from / tileWidth); (index + 1) * tileWidth <= to; index += 1)
-    for (const { path } of [...newEntryBundles(index * tileWidth, (index + 1) * tileWidth), ...newHashTiles(writer.tree, index * tileWidth, (index + 1) * tileWidth).slice(0, 1)])
+    for (const { path } of [
+      ...newEntryBundles(index * tileWidth, (index + 1) * tileWidth),
+      ...newHashTiles(writer.tree, index * tileWidth, (index + 1) * tileWidth).slice(0, 1),
+    ])
       await rm(join(folder, `${path}.p`), { recursive: true, force: true });
 }
 

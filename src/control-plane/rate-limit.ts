@@ -9,7 +9,11 @@ export interface RateLimit {
 /** Allows each caller `perSecond` on average and `burst` at once; forgets the longest idle beyond `callersMax`. */
 export function openRateLimit(
   clock: Clock,
-  { perSecond, burst, callersMax }: { readonly perSecond: number; readonly burst: number; readonly callersMax: number },
+  {
+    perSecond,
+    burst,
+    callersMax,
+  }: { readonly perSecond: number; readonly burst: number; readonly callersMax: number },
 ): RateLimit {
   const buckets = new Map<string, { tokens: number; atMillis: number }>();
   return {

@@ -1,7 +1,20 @@
-import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type HandlerContext,
+  type ServiceImpl,
+} from "@connectrpc/connect";
 import { base64Of, sameBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { Admin, Admission, Mesh, protocolVersion, type ReportRequest, type Update } from "../protocol/index.ts";
+import {
+  Admin,
+  Admission,
+  Mesh,
+  protocolVersion,
+  type ReportRequest,
+  type Update,
+} from "../protocol/index.ts";
 import { type LogSource, peerKey, serveLog } from "../transport/index.ts";
 import type { FollowerRegistry } from "./follower-registry.ts";
 import { type Issuer, issueInstanceSvid } from "./issue-instance-svid.ts";
@@ -24,81 +37,110 @@ export interface ControlPlaneParts {
 
 /** The calls of a control plane: for agents, for newcomers, for operators. */
 export function routesOf(parts: ControlPlaneParts): (router: ConnectRouter) => void {
-  const startedMillis = parts.clock.monotonicMillis();
-  const issuance = openRateLimit(parts.clock, issuancePerNode);
-  const newcomers = openRateLimit(parts.clock, strangers);
-  const { writer } = parts.issuer;
-  const read = (fromSize: number, isLive: boolean, context: HandlerContext): AsyncIterable<Update> =>
-    serveLog(parts.source, { fromSize, acceptsSnapshot: false, isLive }, AbortSignal.any([context.signal, parts.closing]));
-
   return (router) => {
-    router.service(Mesh, {
-      follow: (request, context) => {
-        callingNode(parts, context);
-        if (request.protocolVersion > protocolVersion)
-          throw new ConnectError(`this control plane speaks version ${protocolVersion}; upgrade it first`, Code.FailedPrecondition);
-        return read(Number(request.fromSize), true, context);
-      },
-      issueSvid: async (request, context) => {
-        const node = callingNode(parts, context);
-        if (!issuance.take(node)) throw new ConnectError("too many certificates asked for", Code.ResourceExhausted);
-        const issued = await issueInstanceSvid(parts.issuer, { ...request, node });
-        if (!issued.ok) throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
-        return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
-      },
-      report: async (request, context) => {
-        await takeReport(parts, callingNode(parts, context), request);
-        return {};
-      },
-    });
-
-    router.service(Admission, {
-      readLog: (request, context) => {
-        if (!newcomers.take("")) throw new ConnectError("too many newcomers; try again", Code.ResourceExhausted);
-        return read(Number(request.fromSize), false, context);
-      },
-      join: async ({ node, inviteKey, nodeKey, proof }, context) => {
-        if (!newcomers.take("")) throw new ConnectError("too many newcomers; try again", Code.ResourceExhausted);
-        const presented = context.values.get(peerKey);
-        if (presented === undefined || !sameBytes(presented, nodeKey))
-          throw new ConnectError("the connection does not prove the node's key", Code.Unauthenticated);
-        const body = { node, inviteKey: base64Of(inviteKey), nodeKey: base64Of(nodeKey), proof: base64Of(proof) };
-        const written = await writer.write([{ role: "issuer", kind: "node.join", body }]);
-        if (!written.ok) {
-          parts.registry.raise("join-refused", `${node}: ${written.detail}`);
-          throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
-        }
-        return { size: BigInt(written.value) };
-      },
-    });
-
-    router.service(Admin, {
-      append: async ({ entries }, context) => {
-        const operator = callingOperator(parts, context);
-        if (entries.length > entriesPerAppendMax) throw new ConnectError("too many entries at once", Code.InvalidArgument);
-        const written = await writer.submit(entries);
-        if (!written.ok) {
-          parts.registry.raise("entry-refused", `${operator}: ${written.reason}: ${written.detail}`);
-          throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
-        }
-        return { size: BigInt(written.value) };
-      },
-      getStatus: (_request, context) => {
-        callingOperator(parts, context);
-        return {
-          size: BigInt(writer.newest?.size ?? 0),
-          nodes: parts.registry.nodes(writer.state),
-          followers: parts.registry.statuses(),
-          alarms: parts.registry.alarms(),
-          uptimeSeconds: (parts.clock.monotonicMillis() - startedMillis) / 1000,
-        };
-      },
-      readLog: (request, context) => {
-        callingOperator(parts, context);
-        return read(Number(request.fromSize), false, context);
-      },
-    });
+    router.service(Mesh, meshCalls(parts));
+    router.service(Admission, admissionCalls(parts));
+    router.service(Admin, adminCalls(parts));
   };
+}
+
+function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
+  const issuance = openRateLimit(parts.clock, issuancePerNode);
+  return {
+    follow: (request, context) => {
+      callingNode(parts, context);
+      if (request.protocolVersion > protocolVersion)
+        throw new ConnectError(
+          `this control plane speaks version ${protocolVersion}; upgrade it first`,
+          Code.FailedPrecondition,
+        );
+      return readLog(parts, request, { context, isLive: true });
+    },
+    issueSvid: async (request, context) => {
+      const node = callingNode(parts, context);
+      if (!issuance.take(node))
+        throw new ConnectError("too many certificates asked for", Code.ResourceExhausted);
+      const issued = await issueInstanceSvid(parts.issuer, { ...request, node });
+      if (!issued.ok) throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
+      return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
+    },
+    report: async (request, context) => {
+      await takeReport(parts, callingNode(parts, context), request);
+      return {};
+    },
+  };
+}
+
+function admissionCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admission> {
+  const newcomers = openRateLimit(parts.clock, strangers);
+  const admitStranger = (): void => {
+    if (!newcomers.take("")) throw new ConnectError("too many newcomers; try again", Code.ResourceExhausted);
+  };
+  return {
+    readLog: (request, context) => {
+      admitStranger();
+      return readLog(parts, request, { context, isLive: false });
+    },
+    join: async ({ node, inviteKey, nodeKey, proof }, context) => {
+      admitStranger();
+      const presented = context.values.get(peerKey);
+      if (presented === undefined || !sameBytes(presented, nodeKey))
+        throw new ConnectError("the connection does not prove the node's key", Code.Unauthenticated);
+      const body = {
+        node,
+        inviteKey: base64Of(inviteKey),
+        nodeKey: base64Of(nodeKey),
+        proof: base64Of(proof),
+      };
+      const written = await parts.issuer.writer.write([{ role: "issuer", kind: "node.join", body }]);
+      if (!written.ok) {
+        parts.registry.raise("join-refused", `${node}: ${written.detail}`);
+        throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
+      }
+      return { size: BigInt(written.value) };
+    },
+  };
+}
+
+function adminCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admin> {
+  const { writer } = parts.issuer;
+  const startedMillis = parts.clock.monotonicMillis();
+  return {
+    append: async ({ entries }, context) => {
+      const operator = callingOperator(parts, context);
+      if (entries.length > entriesPerAppendMax)
+        throw new ConnectError("too many entries at once", Code.InvalidArgument);
+      const written = await writer.submit(entries);
+      if (!written.ok) {
+        parts.registry.raise("entry-refused", `${operator}: ${written.reason}: ${written.detail}`);
+        throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
+      }
+      return { size: BigInt(written.value) };
+    },
+    getStatus: (_request, context) => {
+      callingOperator(parts, context);
+      return {
+        size: BigInt(writer.newest?.size ?? 0),
+        nodes: parts.registry.nodes(writer.state),
+        followers: parts.registry.statuses(),
+        alarms: parts.registry.alarms(),
+        uptimeSeconds: (parts.clock.monotonicMillis() - startedMillis) / 1000,
+      };
+    },
+    readLog: (request, context) => {
+      callingOperator(parts, context);
+      return readLog(parts, request, { context, isLive: false });
+    },
+  };
+}
+
+function readLog(
+  parts: ControlPlaneParts,
+  { fromSize }: { readonly fromSize: bigint },
+  { context, isLive }: { readonly context: HandlerContext; readonly isLive: boolean },
+): AsyncIterable<Update> {
+  const signal = AbortSignal.any([context.signal, parts.closing]);
+  return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot: false, isLive }, signal);
 }
 
 async function takeReport(parts: ControlPlaneParts, node: string, report: ReportRequest): Promise<void> {
@@ -109,7 +151,9 @@ async function takeReport(parts: ControlPlaneParts, node: string, report: Report
   for (const { reason, detail } of report.alarms) parts.registry.raise(reason, `${node}: ${detail}`);
   const ended = report.ended.filter((instance) => writer.state.instances.get(instance)?.node === node);
   if (ended.length > 0)
-    await writer.write(ended.map((instance) => ({ role: "issuer", kind: "instance.remove", body: { instance } })));
+    await writer.write(
+      ended.map((instance) => ({ role: "issuer", kind: "instance.remove", body: { instance } })),
+    );
 }
 
 /** The joined node whose key the caller proved to hold. */

@@ -176,6 +176,12 @@ describe("a signature", () => {
     expect(isSignedBy(parsed(withParameters), keys.publicKey)).toBe(false);
   });
 
+  test("does not hold under an EC key where the algorithm brings its own digest, though OpenSSL has a default", () => {
+    const ed25519 = resigned("300506032b6570", "sha256", keys.privateKey);
+
+    expect(isSignedBy(parsed(ed25519), keys.publicKey)).toBe(false);
+  });
+
   test("by ECDSA has a twin, so that the hash of a certificate is no name to revoke it by", () => {
     const original = parsed(good);
     const twin = parsed(withSignature(original, negatedSignature(original.signature)));
@@ -241,6 +247,17 @@ describe("refuses", () => {
     ["unsupported-key", "a compressed point", withKey(p256, Uint8Array.of(2, ...new Uint8Array(32).fill(1)))],
     ["unsupported-key", "RSA of 2040 bits", withKey("300d06092a864886f70d0101010500", rsaKey(2040, 65_537))],
     ["unsupported-key", "RSA of 4104 bits", withKey("300d06092a864886f70d0101010500", rsaKey(4104, 65_537))],
+    [
+      "unsupported-key",
+      "RSA with a negative modulus",
+      withKey(
+        "300d06092a864886f70d0101010500",
+        derSequence(
+          derOf(2, Uint8Array.of(0x80, ...new Uint8Array(255).fill(1))),
+          derInteger(Uint8Array.of(1, 0, 1)),
+        ),
+      ),
+    ],
     ["unsupported-key", "RSA with exponent 3", withKey("300d06092a864886f70d0101010500", rsaKey(2048, 3))],
     [
       "unsupported-key",

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { type DerElement, derTag, enterWhole, MalformedDer } from "./der-reader.ts";
+import { type DerElement, derTag, enterWhole } from "./der-reader.ts";
 import { bitStringBytesOf, derHexOf, integerBytesOf } from "./der-values.ts";
 
 const rsaModulusBitsMin = 2048;
@@ -44,8 +44,8 @@ function isStrongRsaKey(key: Uint8Array): boolean {
   const modulus = integerBytesOf(reader.read(derTag.integer));
   const exponent = derHexOf(reader.read(derTag.integer));
   reader.end();
-  if ((modulus[0] ?? 0x80) >= 0x80) throw new MalformedDer("negative modulus");
+  const isNegative = (modulus[0] ?? 0) >= 0x80;
   const magnitude = modulus[0] === 0x00 ? modulus.subarray(1) : modulus;
   const bits = magnitude.byteLength * 8 - Math.clz32(magnitude[0] ?? 0) + 24;
-  return bits >= rsaModulusBitsMin && bits <= rsaModulusBitsMax && exponent === "0203010001";
+  return !isNegative && bits >= rsaModulusBitsMin && bits <= rsaModulusBitsMax && exponent === "0203010001";
 }

@@ -16,7 +16,9 @@ export async function openAdminListener(options: {
     if (request.url === "/livez") return answer(200, "ok\n");
     if (request.url === "/readyz") {
       const missing = options.missing();
-      return missing.length === 0 ? answer(200, "ok\n") : answer(503, missing.map((what) => `waiting for ${what}\n`).join(""));
+      return missing.length === 0
+        ? answer(200, "ok\n")
+        : answer(503, missing.map((what) => `waiting for ${what}\n`).join(""));
     }
     if (request.url !== "/metrics") return answer(404, "try /livez, /readyz or /metrics\n");
     options.registry.metrics().then(
@@ -27,7 +29,9 @@ export async function openAdminListener(options: {
   });
   server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) => reject(new MeshError("ERR_DATA_PLANE_LISTEN", "no port for the admin listener", { cause })));
+    server.once("error", (cause) =>
+      reject(new MeshError("ERR_DATA_PLANE_LISTEN", "no port for the admin listener", { cause })),
+    );
     server.listen({ host: "127.0.0.1", port: 0 }, () => resolve());
   });
   const address = server.address();

@@ -32,13 +32,21 @@ export class AgentLink implements AsyncDisposable {
 
   constructor(options: AgentLinkOptions) {
     this.#options = options;
-    this.#following = keepFollowing((signal) => this.#followOnce(signal), { ...options, signal: this.#closing.signal });
+    this.#following = keepFollowing((signal) => this.#followOnce(signal), {
+      ...options,
+      signal: this.#closing.signal,
+    });
     this.#timer = setInterval(() => void this.report(), reportIntervalMillis);
   }
 
   /** Asks the control plane, through the agent, for a certificate; throws when none can be had now. */
-  async issueSvid(request: { readonly service: string; readonly certificateRequest: Uint8Array; readonly auditKey: string }): Promise<readonly Uint8Array[]> {
-    if (this.#client === undefined) throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
+  async issueSvid(request: {
+    readonly service: string;
+    readonly certificateRequest: Uint8Array;
+    readonly auditKey: string;
+  }): Promise<readonly Uint8Array[]> {
+    if (this.#client === undefined)
+      throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
     const { instance, view } = this.#options;
     const issued = await this.#client.issueSvid({ ...request, instance }, { timeoutMs: callTimeoutMillis });
     const hasCome = await view.waitUntil(() => view.follower.size >= Number(issued.size), callTimeoutMillis);
@@ -76,7 +84,12 @@ export class AgentLink implements AsyncDisposable {
     const client = createClient(Mesh, connection.transport);
     this.#client = client;
     try {
-      const request = { fromSize: BigInt(view.follower.size), instance, protocolVersion, acceptsSnapshot: view.follower.size === 0 };
+      const request = {
+        fromSize: BigInt(view.follower.size),
+        instance,
+        protocolVersion,
+        acceptsSnapshot: view.follower.size === 0,
+      };
       for await (const update of client.follow(request, { signal })) {
         const taken = await view.take(update);
         if (taken.ok) continue;

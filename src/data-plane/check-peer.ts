@@ -65,7 +65,8 @@ export class PeerChecker {
     if (socket.isSessionReused()) return fail("resumed-session");
     const svid = checkSvid(presentedChain(socket), this.#trustBundles(), this.#clock.nowSeconds());
     if (!svid.ok) return svid;
-    if (this.freshness("newHandshake") === "stale") return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
+    if (this.freshness("newHandshake") === "stale")
+      return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
     const isKnown = (): boolean => this.#view.follower.state.certificates.has(svid.value.sha256);
     if (!isKnown()) {
       if (this.#waiting >= waitingHandshakesMax) return fail("too-many-unknown");
@@ -106,7 +107,8 @@ export class PeerChecker {
 
   #trustBundles(): TrustBundles {
     const { follower } = this.#view;
-    if (this.#bundles?.state === follower.state && this.#bundles.size === follower.size) return this.#bundles.value;
+    if (this.#bundles?.state === follower.state && this.#bundles.size === follower.size)
+      return this.#bundles.value;
     const value = bundlesOf(follower.state);
     this.#bundles = { state: follower.state, size: follower.size, value };
     return value;
@@ -129,7 +131,8 @@ function bundlesOf(state: TrustState): TrustBundles {
 /** The certificates that the peer sent, leaf first; one more than allowed at most, so that too many can be refused. */
 function presentedChain(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = [];
-  let certificate: { raw?: Buffer; issuerCertificate?: unknown } | undefined = socket.getPeerCertificate(true);
+  let certificate: { raw?: Buffer; issuerCertificate?: unknown } | undefined =
+    socket.getPeerCertificate(true);
   while (certificate?.raw !== undefined && chain.length <= presentedCertificatesMax) {
     chain.push(new Uint8Array(certificate.raw));
     const issuer: unknown = certificate.issuerCertificate;

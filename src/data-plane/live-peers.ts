@@ -24,8 +24,16 @@ export class LivePeers {
   }
 
   /** Watches a connection until it closes. */
-  add(socket: Socket, live: { readonly peer: CheckedPeer; readonly nowSeconds: number; readonly expiring?: () => void }): void {
-    this.#live.set(socket, { peer: live.peer, openedSeconds: live.nowSeconds, expiring: live.expiring, hasBeenTold: false });
+  add(
+    socket: Socket,
+    live: { readonly peer: CheckedPeer; readonly nowSeconds: number; readonly expiring?: () => void },
+  ): void {
+    this.#live.set(socket, {
+      peer: live.peer,
+      openedSeconds: live.nowSeconds,
+      expiring: live.expiring,
+      hasBeenTold: false,
+    });
     socket.once("close", () => this.#live.delete(socket));
   }
 

@@ -26,7 +26,11 @@ export function meshTlsServer(svid: SvidInUse): tls.Server {
 
 /** Lets new handshakes use another SVID; connections that are open keep theirs. */
 export function useSvid(server: tls.Server, svid: SvidInUse): void {
-  server.setSecureContext({ ...credentialsOf(svid), minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET });
+  server.setSecureContext({
+    ...credentialsOf(svid),
+    minVersion: "TLSv1.3",
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  });
 }
 
 /** Options to connect to another proxy; whom one reached is for check-peer.ts to say. */

@@ -8,8 +8,8 @@ import {
   ConnectionPool,
   defaultPoolLimits,
   type HeadEdits,
-  headerLines,
   type Http1Connection,
+  headerLines,
   openTcp,
   problemAnswer,
   type RequestHead,
@@ -68,7 +68,8 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     unchecked += 1;
     void admit(context, socket)
       .then((peer) => {
-        if (peer !== undefined && !socket.destroyed) served.set(socket, servePeer(context, socket, { peer, toApp }));
+        if (peer !== undefined && !socket.destroyed)
+          served.set(socket, servePeer(context, socket, { peer, toApp }));
       })
       .finally(() => {
         unchecked -= 1;
@@ -120,7 +121,10 @@ function servePeer(
     timer: context.timer,
     onComplete: ({ error, status }: CompletedRequest) => {
       context.metrics.totals.forwarded += 1;
-      context.metrics.requests.inc({ direction: "inbound", outcome: error ?? (status < 500 ? "ok" : "app-error") });
+      context.metrics.requests.inc({
+        direction: "inbound",
+        outcome: error ?? (status < 500 ? "ok" : "app-error"),
+      });
     },
   });
 }
@@ -160,12 +164,22 @@ class PeerDecider {
   }
 
   #decideAnew(
-    asked: { readonly key: string; readonly method: string; readonly path: string; readonly freshness: string },
+    asked: {
+      readonly key: string;
+      readonly method: string;
+      readonly path: string;
+      readonly freshness: string;
+    },
     forward: Verdict,
   ): Verdict | Promise<Verdict> {
     const { service, view, audit } = this.#context;
     const { method, path, freshness } = asked;
-    const decision = decideAccess(rulesOf(view.follower.state.rules.entries()), { from: this.#peer.service, to: service, method, path });
+    const decision = decideAccess(rulesOf(view.follower.state.rules.entries()), {
+      from: this.#peer.service,
+      to: service,
+      method,
+      path,
+    });
     if (this.#decided.size < decisionsPerConnectionMax) this.#decided.set(asked.key, decision);
     const record = {
       type: "decision",
@@ -185,7 +199,12 @@ class PeerDecider {
     return audit.recordDurably(record).then((isDurable) =>
       isDurable
         ? this.#denial(decision)
-        : problemAnswer({ status: 503, reason: "audit-unavailable", detail: "the decision could not be recorded", close: true }),
+        : problemAnswer({
+            status: 503,
+            reason: "audit-unavailable",
+            detail: "the decision could not be recorded",
+            close: true,
+          }),
     );
   }
 

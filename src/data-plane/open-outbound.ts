@@ -32,7 +32,10 @@ export async function openOutbound(options: {
       timer: context.timer,
       onComplete: ({ error, status }) => {
         context.metrics.totals.outbound += 1;
-        context.metrics.requests.inc({ direction: "outbound", outcome: error ?? (status < 500 ? "ok" : "peer-error") });
+        context.metrics.requests.inc({
+          direction: "outbound",
+          outcome: error ?? (status < 500 ? "ok" : "peer-error"),
+        });
       },
     });
     connections.set(socket, connection);

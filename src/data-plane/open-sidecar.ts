@@ -26,14 +26,17 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
 
   const keeper = opened.use(await core.obtainSvid(verifierKeyOf(signer)));
   const { context } = core;
-  const inbound = opened.use(await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }));
+  const inbound = opened.use(
+    await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
+  );
   core.onRotation((svid) => inbound.useSvid(svid));
   const outbound = opened.use(await openOutbound({ context, router: core.router, ...options.outbound }));
   const admin = opened.use(
     await openAdminListener({ registry: context.metrics.registry, missing: () => core.missing() }),
   );
   core.adminAddress = admin.address;
-  const app = opened.use(watchApp(options.app, (isUp) => core.advertise(isUp ? inbound.address : "")));
+  core.outboundAddress = outbound.address;
+  const app = opened.use(watchApp(options.app, (isUp) => void core.advertise(isUp ? inbound.address : "")));
   await core.report();
 
   const running = opened.move();

@@ -3,7 +3,14 @@ import tls from "node:tls";
 import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
-import { ConnectionPool, defaultPoolLimits, type AcquireRefusal, type Upstream, type UpstreamConnection, type Waiter } from "./http1/index.ts";
+import {
+  type AcquireRefusal,
+  ConnectionPool,
+  defaultPoolLimits,
+  type Upstream,
+  type UpstreamConnection,
+  type Waiter,
+} from "./http1/index.ts";
 import { meshTlsClient } from "./mesh-tls.ts";
 import { connectionRefused, type ProxyContext } from "./proxy-context.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
@@ -62,11 +69,15 @@ export class ServiceRouter {
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
   route(host: string): Result<Upstream, "not-a-mesh-name" | "unknown-service" | "no-instances"> {
     const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
-    if (name === undefined) return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
+    if (name === undefined)
+      return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
     const instances = this.#byService.get(name);
-    if (instances !== undefined && instances.length > 0) return ok(new BalancedUpstream((tried) => this.#pick(name, tried)));
+    if (instances !== undefined && instances.length > 0)
+      return ok(new BalancedUpstream((tried) => this.#pick(name, tried)));
     const isRegistered = this.#context.view.follower.state.services.has(name);
-    return isRegistered ? fail("no-instances", `${name} is registered but nothing serves it now`) : fail("unknown-service", name);
+    return isRegistered
+      ? fail("no-instances", `${name} is registered but nothing serves it now`)
+      : fail("unknown-service", name);
   }
 
   /** New requests get new connections, under the SVID in use from now on. */
@@ -103,14 +114,23 @@ export class ServiceRouter {
     const context = this.#context;
     const checked = await context.checker.check(socket);
     const isMeant =
-      checked.ok && checked.value.service === endpoint.service && checked.value.instance === endpoint.instance;
+      checked.ok &&
+      checked.value.service === endpoint.service &&
+      checked.value.instance === endpoint.instance;
     if (!checked.ok || !isMeant || socket.destroyed) {
       const refusal = checked.ok
-        ? ({ reason: "other-instance", detail: `${checked.value.svid.spiffeId} instead of ${endpoint.service}` } as const)
+        ? ({
+            reason: "other-instance",
+            detail: `${checked.value.svid.spiffeId} instead of ${endpoint.service}`,
+          } as const)
         : checked;
       socket.destroy();
       this.#avoid(endpoint);
-      connectionRefused(context, "outbound", { reason: refusal.reason, detail: refusal.detail, peer: endpoint.address });
+      connectionRefused(context, "outbound", {
+        reason: refusal.reason,
+        detail: refusal.detail,
+        peer: endpoint.address,
+      });
       return fail(refusal.reason, refusal.detail);
     }
     context.livePeers.add(socket, {
@@ -176,13 +196,23 @@ function loadOf({ pool }: Instance): number {
 /** A TLS connection on which nothing has been said yet. */
 function handshake(
   address: string,
-  { svid, onread, signal }: { readonly svid: SvidInUse; readonly onread: OnReadOpts; readonly signal: AbortSignal },
+  {
+    svid,
+    onread,
+    signal,
+  }: { readonly svid: SvidInUse; readonly onread: OnReadOpts; readonly signal: AbortSignal },
 ): Promise<Result<tls.TLSSocket, "connect-failed" | "handshake-failed">> {
   const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
-  if (host === undefined || port === undefined) return Promise.resolve(fail("connect-failed", `${address} is not host:port`));
+  if (host === undefined || port === undefined)
+    return Promise.resolve(fail("connect-failed", `${address} is not host:port`));
   return new Promise((resolve) => {
     // Node passes `onread` on to the socket although its types do not say so.
-    const options: tls.ConnectionOptions & { onread: OnReadOpts } = { ...meshTlsClient(svid), host, port: Number(port), onread };
+    const options: tls.ConnectionOptions & { onread: OnReadOpts } = {
+      ...meshTlsClient(svid),
+      host,
+      port: Number(port),
+      onread,
+    };
     const socket = tls.connect(options);
     socket.setNoDelay(true);
     const onAbort = (): void => {
@@ -197,7 +227,9 @@ function handshake(
     socket.once("connect", () => {
       isConnected = true;
     });
-    socket.on("error", (error) => settle(fail(isConnected ? "handshake-failed" : "connect-failed", error.message)));
+    socket.on("error", (error) =>
+      settle(fail(isConnected ? "handshake-failed" : "connect-failed", error.message)),
+    );
     socket.once("secureConnect", () => settle(ok(socket)));
   });
 }

@@ -24,8 +24,9 @@ const catchUpMillisMax = 60_000;
 export class SidecarCore implements AsyncDisposable {
   readonly context: ProxyContext;
   readonly router: ServiceRouter;
-  /** Where the admin listener is, once it is. */
+  /** Where the listeners on loopback are, once they are. */
   adminAddress = "";
+  outboundAddress = "";
   readonly #options: SidecarOptions;
   readonly #link: AgentLink;
   readonly #audit: AuditLog;
@@ -58,7 +59,13 @@ export class SidecarCore implements AsyncDisposable {
     };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     this.#link = new AgentLink({
-      socketPath: options.agentSocketPath, instance, view, clock, random, log, status: () => this.#status(),
+      socketPath: options.agentSocketPath,
+      instance,
+      view,
+      clock,
+      random,
+      log,
+      status: () => this.#status(),
     });
   }
 
@@ -76,7 +83,13 @@ export class SidecarCore implements AsyncDisposable {
       },
     });
     const treeSize = (): number => view.follower.size;
-    const audit = await openAuditLog({ ...options.audit, signer: auditSigner, clock, treeSize, log: options.log });
+    const audit = await openAuditLog({
+      ...options.audit,
+      signer: auditSigner,
+      clock,
+      treeSize,
+      log: options.log,
+    });
     audit.record({ type: "boot", instance, service, tornBytes: options.audit.journal.tornBytes });
     const metrics = proxyMetrics({
       stalenessSeconds: () => view.stalenessSeconds,
@@ -93,7 +106,10 @@ export class SidecarCore implements AsyncDisposable {
     const { view } = this.context;
     const hasCome = await view.waitUntil(() => view.follower.hasCaughtUp, catchUpMillisMax);
     if (!hasCome)
-      throw new MeshError("ERR_DATA_PLANE_AGENT", `no trust log from the node agent at ${this.#options.agentSocketPath}; is troth up running?`);
+      throw new MeshError(
+        "ERR_DATA_PLANE_AGENT",
+        `no trust log from the node agent at ${this.#options.agentSocketPath}; is troth up running?`,
+      );
   }
 
   /** Obtains the first SVID and keeps it renewed. */
@@ -180,6 +196,7 @@ export class SidecarCore implements AsyncDisposable {
       stalenessSeconds: view.stalenessSeconds,
       certificateNotAfterSeconds: BigInt(this.certificateNotAfterSeconds),
       adminAddress: this.adminAddress,
+      outboundAddress: this.outboundAddress,
     });
   }
 }

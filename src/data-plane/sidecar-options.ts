@@ -15,7 +15,10 @@ export interface SidecarOptions {
   readonly app: { readonly host: string; readonly port: number };
   readonly inbound: { readonly host: string; readonly port: number };
   readonly outbound: { readonly host: string; readonly port: number };
-  readonly audit: { readonly journal: AuditJournal; readonly saveCheckpoint: (note: Uint8Array) => Promise<void> };
+  readonly audit: {
+    readonly journal: AuditJournal;
+    readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;
+  };
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;

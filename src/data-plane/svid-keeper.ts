@@ -37,7 +37,8 @@ export class SvidKeeper implements Disposable {
   /** Obtains the first SVID, waiting as long as it takes. */
   static async open(options: SvidKeeperOptions): Promise<SvidKeeper> {
     for (let delay = retryMillisMin; ; delay = Math.min(delay * 2, retryMillisMax)) {
-      if (options.signal.aborted) throw new MeshError("ERR_DATA_PLANE_CLOSED", "closed before the first SVID came");
+      if (options.signal.aborted)
+        throw new MeshError("ERR_DATA_PLANE_CLOSED", "closed before the first SVID came");
       try {
         return new SvidKeeper(options, await obtain(options.request));
       } catch (error) {
@@ -77,7 +78,10 @@ export class SvidKeeper implements Disposable {
       log.debug("svid rotated", { serial: this.#current.serial });
       this.#schedule(this.#untilRotationMillis());
     } catch (error) {
-      log.warn("svid not rotated", { error: messageOf(error), notAfterSeconds: this.#current.notAfterSeconds });
+      log.warn("svid not rotated", {
+        error: messageOf(error),
+        notAfterSeconds: this.#current.notAfterSeconds,
+      });
       this.#schedule(retryMillis, Math.min(retryMillis * 2, retryMillisMax));
     }
   }

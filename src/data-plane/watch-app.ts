@@ -7,7 +7,10 @@ const probeTimeoutMillis = 1_000;
 const failuresMax = 2;
 
 /** Probes whether the application accepts connections, and tells whenever that changes. */
-export function watchApp(address: { readonly host: string; readonly port: number }, changed: (isUp: boolean) => void): Disposable {
+export function watchApp(
+  address: { readonly host: string; readonly port: number },
+  changed: (isUp: boolean) => void,
+): Disposable {
   let isUp = false;
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;

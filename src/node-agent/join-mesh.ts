@@ -7,7 +7,6 @@ import { importPrivateKey, publicKeyBytes, signEd25519 } from "../crypto/index.t
 import { Admission, type JoinToken } from "../protocol/index.ts";
 import { LogView, openRpcConnection, tlsIdentityOf } from "../transport/index.ts";
 import { nodeJoinText, parseVerifierKey } from "../trust-log/index.ts";
-import { isServerOf } from "./is-server-of.ts";
 
 /** What an agent remembers of the mesh that it joined. */
 export interface Membership {
@@ -25,22 +24,34 @@ export interface Membership {
  */
 export async function joinMesh(
   token: JoinToken,
-  { nodeKey, clock, randomBytes }: { readonly nodeKey: KeyObject; readonly clock: Clock; readonly randomBytes: RandomBytes },
+  {
+    nodeKey,
+    clock,
+    randomBytes,
+  }: { readonly nodeKey: KeyObject; readonly clock: Clock; readonly randomBytes: RandomBytes },
 ): Promise<Membership> {
   const logKey = parseVerifierKey(token.logKey);
   if (!logKey.ok) throw refusedToJoin("the join token's log key is malformed");
   const { host, port } = hostAndPort(token.address);
-  using connection = await openRpcConnection({ kind: "tls", host, port, identity: tlsIdentityOf(nodeKey, randomBytes) });
+  using connection = await openRpcConnection({
+    kind: "tls",
+    host,
+    port,
+    identity: tlsIdentityOf(nodeKey, randomBytes),
+  });
   const client = createClient(Admission, connection.transport);
 
   const view = new LogView({ anchor: { genesis: token.genesis, logKey: logKey.value }, clock });
   for await (const update of client.readLog({ fromSize: 0n })) {
     const taken = await view.take(update);
-    if (!taken.ok) throw refusedToJoin(`${token.address} serves another log than the token names (${taken.reason})`);
+    if (!taken.ok)
+      throw refusedToJoin(`${token.address} serves another log than the token names (${taken.reason})`);
   }
   const { state } = view.follower;
-  if (view.follower.checkpoint === undefined || !isServerOf(state, connection.serverKey))
-    throw refusedToJoin(`${token.address} does not prove to be the control plane of ${state.genesis?.trustDomain ?? "the mesh"}`);
+  if (view.follower.checkpoint === undefined || !state.hasServerKey(connection.serverKey))
+    throw refusedToJoin(
+      `${token.address} does not prove to be the control plane of ${state.genesis?.trustDomain ?? "the mesh"}`,
+    );
 
   const invite = importPrivateKey(bytesOfBase64(token.inviteKey) ?? new Uint8Array(0));
   const key = publicKeyBytes(nodeKey);
@@ -48,7 +59,11 @@ export async function joinMesh(
   try {
     await client.join({ node: token.node, inviteKey: publicKeyBytes(invite), nodeKey: key, proof });
   } catch (cause) {
-    throw new MeshError("ERR_NODE_AGENT_JOIN", "the mesh did not take this join token (was it used before, or has it expired?)", { cause });
+    throw new MeshError(
+      "ERR_NODE_AGENT_JOIN",
+      "the mesh did not take this join token (was it used before, or has it expired?)",
+      { cause },
+    );
   }
   return { node: token.node, address: token.address, genesis: token.genesis, logKey: token.logKey };
 }
@@ -56,7 +71,8 @@ export async function joinMesh(
 /** Splits host:port; throws `ERR_NODE_AGENT_CONFIG` for anything else. */
 export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
   const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
-  if (host === undefined || port === undefined) throw new MeshError("ERR_NODE_AGENT_CONFIG", `${address} is not host:port`);
+  if (host === undefined || port === undefined)
+    throw new MeshError("ERR_NODE_AGENT_CONFIG", `${address} is not host:port`);
   return { host, port: Number(port) };
 }
 

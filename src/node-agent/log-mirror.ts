@@ -3,8 +3,20 @@ import { join } from "node:path";
 import { sameBytes } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
-import { type Journal, makeFolder, openFileJournal, readFileIfPresent, type WriterLock, writeFileAtomically } from "../storage/index.ts";
-import { type CheckedCheckpoint, checkCheckpoint, type LogStep, type NoteVerifier } from "../trust-log/index.ts";
+import {
+  type Journal,
+  makeFolder,
+  openFileJournal,
+  readFileIfPresent,
+  type WriterLock,
+  writeFileAtomically,
+} from "../storage/index.ts";
+import {
+  type CheckedCheckpoint,
+  checkCheckpoint,
+  type LogStep,
+  type NoteVerifier,
+} from "../trust-log/index.ts";
 
 /**
  * The agent's own copy of the trust log: what it serves to its sidecars while the control plane is away, and what it
@@ -17,7 +29,13 @@ export class LogMirror implements AsyncDisposable {
   #journal: Journal;
   #checkpoint: CheckedCheckpoint | undefined;
 
-  private constructor(options: { folder: string; log: Log; journal: Journal; openJournal: () => Promise<Journal>; checkpoint: CheckedCheckpoint | undefined }) {
+  private constructor(options: {
+    folder: string;
+    log: Log;
+    journal: Journal;
+    openJournal: () => Promise<Journal>;
+    checkpoint: CheckedCheckpoint | undefined;
+  }) {
     this.#folder = options.folder;
     this.#log = options.log;
     this.#journal = options.journal;
@@ -26,7 +44,12 @@ export class LogMirror implements AsyncDisposable {
   }
 
   /** Opens the copy in `folder`; a damaged one is thrown away, but never the memory of how far the log had come. */
-  static async open(options: { folder: string; lock: WriterLock; logKey: NoteVerifier; log: Log }): Promise<LogMirror> {
+  static async open(options: {
+    folder: string;
+    lock: WriterLock;
+    logKey: NoteVerifier;
+    log: Log;
+  }): Promise<LogMirror> {
     const { folder, lock, logKey, log } = options;
     await makeFolder(folder);
     const segments = join(folder, "segments");
@@ -34,7 +57,10 @@ export class LogMirror implements AsyncDisposable {
     const note = await readFileIfPresent(join(folder, "checkpoint"));
     const checkpoint = note === undefined ? undefined : checkCheckpoint(note, logKey);
     if (checkpoint !== undefined && !checkpoint.ok)
-      throw new MeshError("ERR_NODE_AGENT_MEMORY", `${join(folder, "checkpoint")} is not a checkpoint of this log: ${checkpoint.reason}`);
+      throw new MeshError(
+        "ERR_NODE_AGENT_MEMORY",
+        `${join(folder, "checkpoint")} is not a checkpoint of this log: ${checkpoint.reason}`,
+      );
     const journal = await openJournal().catch(async (error: unknown) => {
       log.warn("copy of the trust log is damaged; fetching it again", { error: messageOf(error) });
       await rm(segments, { recursive: true, force: true });
@@ -67,7 +93,10 @@ export class LogMirror implements AsyncDisposable {
     const overlap = Math.max(0, this.#journal.size - step.firstIndex);
     if (step.firstIndex > this.#journal.size || !(await this.#holds(step, overlap))) await this.#clear();
     if (step.firstIndex > this.#journal.size)
-      throw new MeshError("ERR_NODE_AGENT_MIRROR", "the copy of the trust log was lost; the log has to be read again");
+      throw new MeshError(
+        "ERR_NODE_AGENT_MIRROR",
+        "the copy of the trust log was lost; the log has to be read again",
+      );
     const fresh = step.entries.slice(Math.max(0, this.#journal.size - step.firstIndex));
     if (fresh.length > 0) await this.#journal.appendAll(fresh);
     await writeFileAtomically(join(this.#folder, "checkpoint"), checkpoint.note, 0o600);
@@ -81,7 +110,10 @@ export class LogMirror implements AsyncDisposable {
   /** Whether what is kept beyond the last checkpoint is the beginning of this step. */
   async #holds(step: LogStep, count: number): Promise<boolean> {
     let place = 0;
-    for await (const kept of this.#journal.read(step.firstIndex, Math.min(step.firstIndex + count, this.#journal.size))) {
+    for await (const kept of this.#journal.read(
+      step.firstIndex,
+      Math.min(step.firstIndex + count, this.#journal.size),
+    )) {
       const entry = step.entries[place];
       if (entry !== undefined && !sameBytes(entry, kept)) return false;
       place += 1;

@@ -1,15 +1,22 @@
 import type { KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, createClient, type ConnectRouter } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, type ConnectRouter, createClient } from "@connectrpc/connect";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { AlarmSchema, type Endpoint, Mesh, protocolVersion } from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
-import { keepFollowing, LogView, openRpcConnection, openRpcServer, serveLog, tlsIdentityOf } from "../transport/index.ts";
+import {
+  keepFollowing,
+  type LogSource,
+  LogView,
+  openRpcConnection,
+  openRpcServer,
+  serveLog,
+  tlsIdentityOf,
+} from "../transport/index.ts";
 import { parseVerifierKey } from "../trust-log/index.ts";
-import { isServerOf } from "./is-server-of.ts";
 import { hostAndPort, type Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -43,13 +50,21 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   if (!logKey.ok) throw new MeshError("ERR_NODE_AGENT_CONFIG", "the membership's log key is malformed");
   const lock = opened.use(await openWriterLock(options.folder));
   const mirror = opened.use(
-    await LogMirror.open({ folder: join(options.folder, "log"), lock, logKey: logKey.value, log: options.log }),
+    await LogMirror.open({
+      folder: join(options.folder, "log"),
+      lock,
+      logKey: logKey.value,
+      log: options.log,
+    }),
   );
   const relay = new Relay(options, mirror, logKey.value);
   await relay.restore();
 
   const closing = new AbortController();
-  const following = keepFollowing((signal) => relay.followOnce(signal), { ...options, signal: closing.signal });
+  const following = keepFollowing((signal) => relay.followOnce(signal), {
+    ...options,
+    signal: closing.signal,
+  });
   const reporting = setInterval(() => void relay.report(), reportIntervalMillis);
   opened.defer(async () => {
     clearInterval(reporting);
@@ -72,7 +87,11 @@ class Relay {
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
 
-  constructor(options: NodeAgentOptions, mirror: LogMirror, logKey: ConstructorParameters<typeof LogView>[0]["anchor"]["logKey"]) {
+  constructor(
+    options: NodeAgentOptions,
+    mirror: LogMirror,
+    logKey: ConstructorParameters<typeof LogView>[0]["anchor"]["logKey"],
+  ) {
     this.#options = options;
     this.#mirror = mirror;
     this.view = new LogView({
@@ -102,24 +121,37 @@ class Relay {
     const step = await this.#mirror.step();
     if (step === undefined) return;
     const restored = this.view.follower.take(step);
-    if (!restored.ok) throw new MeshError("ERR_NODE_AGENT_MEMORY", `the copy of the trust log: ${restored.reason} ${restored.detail}`);
+    if (!restored.ok)
+      throw new MeshError(
+        "ERR_NODE_AGENT_MEMORY",
+        `the copy of the trust log: ${restored.reason} ${restored.detail}`,
+      );
   }
 
   /** One connection to the control plane, for as long as it lasts. */
   async followOnce(signal: AbortSignal): Promise<void> {
     const { membership, nodeKey, randomBytes, log } = this.#options;
-    const target = { kind: "tls" as const, ...hostAndPort(membership.address), identity: tlsIdentityOf(nodeKey, randomBytes) };
+    const target = {
+      kind: "tls" as const,
+      ...hostAndPort(membership.address),
+      identity: tlsIdentityOf(nodeKey, randomBytes),
+    };
     using connection = await openRpcConnection(target);
     const client = createClient(Mesh, connection.transport);
     try {
-      const request = { fromSize: BigInt(this.view.follower.size), instance: "", protocolVersion, acceptsSnapshot: false };
+      const request = {
+        fromSize: BigInt(this.view.follower.size),
+        instance: "",
+        protocolVersion,
+        acceptsSnapshot: false,
+      };
       for await (const update of client.follow(request, { signal })) {
         // Hearsay waits until the server has proved who it is; a step proves itself.
         if (update.content.case === "endpoints" && this.#upstream !== client) continue;
         const taken = await this.view.take(update);
         if (!taken.ok) throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (this.#upstream === client || !this.view.follower.hasCaughtUp) continue;
-        if (!isServerOf(this.view.follower.state, connection.serverKey))
+        if (!this.view.follower.state.hasServerKey(connection.serverKey))
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
         this.#upstream = client;
         log.info("following the control plane", { size: this.view.follower.size });
@@ -149,7 +181,8 @@ class Relay {
       router.service(Mesh, {
         follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
         issueSvid: (request) => {
-          if (this.#upstream === undefined) throw new ConnectError("no control plane at the moment", Code.Unavailable);
+          if (this.#upstream === undefined)
+            throw new ConnectError("no control plane at the moment", Code.Unavailable);
           return this.#upstream.issueSvid(request, { timeoutMs: 10_000 });
         },
         report: ({ followers, alarms }) => {
@@ -164,43 +197,59 @@ class Relay {
     this.#sidecars.close();
   }
 
-  async *#serve(request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean }, signal: AbortSignal): ReturnType<typeof serveLog> {
+  async *#serve(
+    request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean },
+    signal: AbortSignal,
+  ): ReturnType<typeof serveLog> {
     const leave = this.#sidecars.arrive(request.instance);
     if (leave === false) throw new ConnectError("too many sidecars on this node", Code.ResourceExhausted);
     try {
-      yield* serveLog(this.#source(), { fromSize: Number(request.fromSize), acceptsSnapshot: false, isLive: true }, signal);
+      yield* serveLog(
+        this.#source(),
+        { fromSize: Number(request.fromSize), acceptsSnapshot: false, isLive: true },
+        signal,
+      );
     } finally {
       leave();
     }
   }
 
-  #source(): Parameters<typeof serveLog>[0] {
-    const relay = this;
+  /** The agent's copy of the log, for sidecars. */
+  #source(): LogSource {
+    const newest = (): LogSource["newest"] => {
+      const kept = this.#mirror.remembered;
+      const isHere = kept !== undefined && this.view.follower.size >= kept.size;
+      return isHere ? { size: kept.size, checkpoint: kept.note } : undefined;
+    };
+    const endpoints = (): LogSource["endpoints"] => this.#endpoints;
     return {
       get newest() {
-        const kept = relay.#mirror.remembered;
-        return kept === undefined || relay.view.follower.size < kept.size ? undefined : { size: kept.size, checkpoint: kept.note };
+        return newest();
       },
       get endpoints() {
-        return relay.#endpoints;
+        return endpoints();
       },
       read: (from, to) => this.#mirror.read(from, to),
       snapshot: () => Promise.resolve(undefined),
-      changed: (signal) =>
-        new Promise((resolve) => {
-          const finish = (): void => {
-            this.#changed.delete(finish);
-            signal.removeEventListener("abort", finish);
-            resolve();
-          };
-          this.#changed.add(finish);
-          signal.addEventListener("abort", finish);
-          if (signal.aborted) finish();
-        }),
+      changed: (signal) => untilCalled(this.#changed, signal),
     };
   }
 
   #notify(): void {
     for (const finish of this.#changed) finish();
   }
+}
+
+/** Resolves when one of the callbacks in `listeners` that this adds is called, or when the signal aborts. */
+function untilCalled(listeners: Set<() => void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      listeners.delete(finish);
+      signal.removeEventListener("abort", finish);
+      resolve();
+    };
+    listeners.add(finish);
+    signal.addEventListener("abort", finish);
+    if (signal.aborted) finish();
+  });
 }

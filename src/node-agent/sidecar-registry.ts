@@ -24,7 +24,8 @@ export class SidecarRegistry {
 
   /** Takes what a sidecar says of itself; only those that follow count. */
   report(statuses: readonly FollowerStatus[], alarms: readonly Alarm[]): void {
-    for (const status of statuses) if (this.#present.has(status.instance)) this.#statuses.set(status.instance, status);
+    for (const status of statuses)
+      if (this.#present.has(status.instance)) this.#statuses.set(status.instance, status);
     this.alarm(...alarms);
   }
 
@@ -39,7 +40,13 @@ export class SidecarRegistry {
   }
 
   /** Forgets what the control plane has taken. */
-  delivered({ ended, alarms }: { readonly ended: readonly string[]; readonly alarms: readonly Alarm[] }): void {
+  delivered({
+    ended,
+    alarms,
+  }: {
+    readonly ended: readonly string[];
+    readonly alarms: readonly Alarm[];
+  }): void {
     for (const instance of ended) this.#ended.delete(instance);
     this.#alarms = this.#alarms.filter((alarm) => !alarms.includes(alarm));
   }

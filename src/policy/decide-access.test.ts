@@ -2,25 +2,73 @@ import { expect, it } from "vitest";
 import { type AccessRule, decideAccess } from "./index.ts";
 
 const allow = (from: string, to: string, more: Partial<AccessRule> = {}): AccessRule => ({
-  from, to, effect: "allow", methods: [], paths: [], ...more,
+  from,
+  to,
+  effect: "allow",
+  methods: [],
+  paths: [],
+  ...more,
 });
-const deny = (from: string, to: string, more: Partial<AccessRule> = {}): AccessRule => ({ ...allow(from, to, more), effect: "deny" });
+const deny = (from: string, to: string, more: Partial<AccessRule> = {}): AccessRule => ({
+  ...allow(from, to, more),
+  effect: "deny",
+});
 const request = { from: "/shop/web", to: "/shop/checkout", method: "GET", path: "/orders/1" };
 
 it.each([
   ["nothing is said", [], "deny", "no-rule"],
   ["the pair is allowed", [allow("/shop/web", "/shop/checkout")], "allow", "rule-allows"],
   ["only the other direction is allowed", [allow("/shop/checkout", "/shop/web")], "deny", "no-rule"],
-  ["everything below the caller's prefix is allowed", [allow("/shop/*", "/shop/checkout")], "allow", "rule-allows"],
+  [
+    "everything below the caller's prefix is allowed",
+    [allow("/shop/*", "/shop/checkout")],
+    "allow",
+    "rule-allows",
+  ],
   ["everybody is allowed", [allow("/*", "/*")], "allow", "rule-allows"],
   ["a prefix that only looks alike is allowed", [allow("/sho/*", "/shop/checkout")], "deny", "no-rule"],
-  ["a deny stands beside an allow", [allow("/shop/web", "/shop/checkout"), deny("/shop/*", "/shop/*")], "deny", "rule-denies"],
-  ["the deny is for another method", [allow("/shop/web", "/shop/checkout"), deny("/shop/*", "/*", { methods: ["POST"] })], "allow", "rule-allows"],
-  ["the method is not among the allowed", [allow("/shop/web", "/shop/checkout", { methods: ["POST"] })], "deny", "no-rule"],
-  ["the path is below an allowed one", [allow("/shop/web", "/shop/checkout", { paths: ["/orders"] })], "allow", "rule-allows"],
-  ["the path only begins alike", [allow("/shop/web", "/shop/checkout", { paths: ["/order"] })], "deny", "no-rule"],
-  ["the root path is allowed", [allow("/shop/web", "/shop/checkout", { paths: ["/"] })], "allow", "rule-allows"],
-  ["the path is exactly the allowed one", [allow("/shop/web", "/shop/checkout", { paths: ["/orders/1"] })], "allow", "rule-allows"],
+  [
+    "a deny stands beside an allow",
+    [allow("/shop/web", "/shop/checkout"), deny("/shop/*", "/shop/*")],
+    "deny",
+    "rule-denies",
+  ],
+  [
+    "the deny is for another method",
+    [allow("/shop/web", "/shop/checkout"), deny("/shop/*", "/*", { methods: ["POST"] })],
+    "allow",
+    "rule-allows",
+  ],
+  [
+    "the method is not among the allowed",
+    [allow("/shop/web", "/shop/checkout", { methods: ["POST"] })],
+    "deny",
+    "no-rule",
+  ],
+  [
+    "the path is below an allowed one",
+    [allow("/shop/web", "/shop/checkout", { paths: ["/orders"] })],
+    "allow",
+    "rule-allows",
+  ],
+  [
+    "the path only begins alike",
+    [allow("/shop/web", "/shop/checkout", { paths: ["/order"] })],
+    "deny",
+    "no-rule",
+  ],
+  [
+    "the root path is allowed",
+    [allow("/shop/web", "/shop/checkout", { paths: ["/"] })],
+    "allow",
+    "rule-allows",
+  ],
+  [
+    "the path is exactly the allowed one",
+    [allow("/shop/web", "/shop/checkout", { paths: ["/orders/1"] })],
+    "allow",
+    "rule-allows",
+  ],
 ] as const)("when %s", (_, rules, effect, reason) => {
   const decision = decideAccess(rules, request);
 

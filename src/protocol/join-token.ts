@@ -22,7 +22,10 @@ export interface JoinToken {
 
 /** Writes a join token as one word. */
 export function formatJoinToken({ node, address, genesis, logKey, inviteKey }: JoinToken): string {
-  return prefix + Buffer.from(bytesOf(canonicalJson({ node, address, genesis, logKey, inviteKey }))).toString("base64url");
+  return (
+    prefix +
+    Buffer.from(bytesOf(canonicalJson({ node, address, genesis, logKey, inviteKey }))).toString("base64url")
+  );
 }
 
 /** Reads a join token. */
@@ -31,11 +34,16 @@ export function parseJoinToken(text: string): Result<JoinToken, "malformed-join-
   if (text.length > tokenCharactersMax) return fail("malformed-join-token", "too long");
   const json = textOf(new Uint8Array(Buffer.from(text.slice(prefix.length), "base64url")));
   const parsed = parseCanonicalJson(json ?? "");
-  if (!parsed.ok || !isJsonObject(parsed.value)) return fail("malformed-join-token", "damaged; was it copied whole?");
+  if (!parsed.ok || !isJsonObject(parsed.value))
+    return fail("malformed-join-token", "damaged; was it copied whole?");
   const { node, address, genesis, logKey, inviteKey } = parsed.value;
   const isComplete =
-    typeof node === "string" && typeof address === "string" && typeof genesis === "string" &&
-    typeof logKey === "string" && typeof inviteKey === "string" && bytesOfBase64(inviteKey) !== undefined;
+    typeof node === "string" &&
+    typeof address === "string" &&
+    typeof genesis === "string" &&
+    typeof logKey === "string" &&
+    typeof inviteKey === "string" &&
+    bytesOfBase64(inviteKey) !== undefined;
   if (!isComplete) return fail("malformed-join-token", "a field is missing");
   return ok({ node, address, genesis, logKey, inviteKey });
 }

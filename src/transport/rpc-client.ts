@@ -37,7 +37,8 @@ export async function openRpcConnection(target: RpcTarget): Promise<RpcConnectio
   const baseUrl = "http://mesh.internal";
   const sessionManager = new Http2SessionManager(
     baseUrl,
-    { pingIntervalMs: pingIntervalMillis, pingTimeoutMs: pingTimeoutMillis, pingIdleConnection: true },
+    // Not on idle connections: connect-node 2.2 then sets its timer again after the session has ended, and throws.
+    { pingIntervalMs: pingIntervalMillis, pingTimeoutMs: pingTimeoutMillis },
     { createConnection: () => socket },
   );
   return {

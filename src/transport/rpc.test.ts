@@ -27,7 +27,7 @@ it("tells each end which key the other holds", async () => {
       kind: "tls",
       host: "127.0.0.1",
       port: 0,
-      identity: serverIdentity
+      identity: serverIdentity,
     },
     (router) => {
       router.service(Admin, {
@@ -44,7 +44,7 @@ it("tells each end which key the other holds", async () => {
     kind: "tls",
     host: "127.0.0.1",
     port,
-    identity: clientIdentity
+    identity: clientIdentity,
   });
   using stranger = await openRpcConnection({ kind: "tls", host: "127.0.0.1", port });
   const answer = await createClient(Admin, known.transport).getStatus({});
@@ -78,7 +78,7 @@ it("says that a port is taken", async () => {
     kind: "tls",
     host: "127.0.0.1",
     port: 0,
-    identity: serverIdentity
+    identity: serverIdentity,
   } as const;
   await using opened = await openRpcServer(listen, () => {});
   const port = Number(opened.address.split(":")[1]);

@@ -39,8 +39,7 @@ const seconds = z.int().min(0).max(253_402_300_799);
 // The same words that workload metadata in a certificate takes (identity/workload-metadata.ts).
 const word = z.string().regex(/^(?=.{1,63}$)[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/);
 const wordOrNone = z.union([word, z.literal("")]);
-const labels = z.record(word, word)
-  .refine((map) => Object.keys(map).length <= labelsMax);
+const labels = z.record(word, word).refine((map) => Object.keys(map).length <= labelsMax);
 
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
 /** `server` keys sign no entries; they are the TLS keys of the control plane. */

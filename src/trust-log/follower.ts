@@ -69,7 +69,8 @@ export class LogFollower {
   /**
    * Takes up from a snapshot. It is not to be used before its first step has been taken: that one must begin with the
    * epoch entry that committed to the snapshot, and its root covers the edge of the tree. Where the snapshot is past the
-   * remembered tree, `proof` must show that it contains it (RFC 9162 section 2.1.4.1); no step is taken otherwise.
+   * remembered tree, `proof` must show that it contains it (RFC 9162 section 2.1.4.1); no step is taken otherwise. The
+   * snapshot's state is the follower's from now on.
    */
   static resume(
     anchor: LogAnchor,

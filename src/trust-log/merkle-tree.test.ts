@@ -154,7 +154,7 @@ describe("Frontier", () => {
 
   test("appends past 2^32 and 2^52 entries", () => {
     for (const size of [2 ** 32 - 1, 2 ** 32, 2 ** 52 - 1]) {
-      const hashes = numberedLeaves([...size.toString(2)].filter((bit) => bit === "1").length);
+      const hashes = numberedLeaves(size.toString(2).replaceAll("0", "").length);
       const frontier = Frontier.resume(size, hashes);
       const expected = definedEdge(size, hashes, leafHash(bytesOf("next")));
 

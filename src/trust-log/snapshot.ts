@@ -65,7 +65,6 @@ export function readSnapshot(
     const row = parseCanonicalJson(line);
     if (!row.ok || !putRow(tables, row.value)) return fail("malformed-snapshot", "row");
   }
-  if (state.genesis?.genesis !== genesis) return fail("not-committed", "of another log");
   const isCommitted = commitsTo(presented, genesis, { size: frontier.size, stateDigest: state.digest() });
   return isCommitted ? ok({ state, frontier, epochEntry: presented.epochEntry }) : fail("not-committed");
 }

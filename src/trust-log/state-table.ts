@@ -58,7 +58,9 @@ export class StateTable<Row extends JsonObject> {
 
   /** The digest of all rows, in base64. */
   digest(): string {
-    return base64Of(sha256(...this.#buckets.map((bucket) => (bucket.digest ??= digestOf(bucket.digests)))));
+    return base64Of(
+      sha256(concatBytes(...this.#buckets.map((bucket) => (bucket.digest ??= digestOf(bucket.digests))))),
+    );
   }
 
   #bucketOf(key: string): { readonly digests: Map<string, Uint8Array>; digest: Uint8Array | undefined } {

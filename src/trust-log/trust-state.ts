@@ -96,6 +96,15 @@ export class TrustState {
     return tables as unknown as readonly StateTable<never>[];
   }
 
+  /** Whether a raw Ed25519 key is one under which the log has the control plane serve. */
+  hasServerKey(key: Uint8Array | undefined): boolean {
+    if (key === undefined) return false;
+    const encoded = base64Of(key);
+    for (const [, { role, publicKey, isRemoved }] of this.authors.entries())
+      if (role === "server" && publicKey === encoded && !isRemoved) return true;
+    return false;
+  }
+
   /** What an epoch entry commits to, in base64: SHA-256 over the fold's version and every table's digest. */
   digest(): string {
     const tables = Object.fromEntries(this.tables.map((table) => [table.name, table.digest()]));

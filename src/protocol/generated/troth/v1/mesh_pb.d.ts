@@ -373,6 +373,13 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: uint64 outbound_requests = 10;
    */
   outboundRequests: bigint;
+
+  /**
+   * host:port on the node's loopback where the sidecar takes its application's requests.
+   *
+   * @generated from field: string outbound_address = 11;
+   */
+  outboundAddress: string;
 };
 
 /**

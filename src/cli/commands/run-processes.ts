@@ -1,0 +1,161 @@
+import { type KeyObject, randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { messageOf } from "../../base/mesh-error.ts";
+import { openControlPlane, openLogFiles } from "../../control-plane/index.ts";
+import { exportPrivateKey, generateEd25519, importPrivateKey } from "../../crypto/index.ts";
+import { openSidecar } from "../../data-plane/index.ts";
+import { parseServiceName } from "../../identity/index.ts";
+import { hostAndPort, openNodeAgent } from "../../node-agent/index.ts";
+import {
+  makeFolder,
+  openFileJournal,
+  openFileKeyStore,
+  openWriterLock,
+  writeFileAtomically,
+} from "../../storage/index.ts";
+import { parseVerifierKey } from "../../trust-log/index.ts";
+import { CliError, exitCode } from "../exit-codes.ts";
+import { readMembership } from "../membership.ts";
+import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { openLog, random, randomBytes, systemClock } from "../system.ts";
+import { tellParent, untilStopped } from "../until-stopped.ts";
+
+const drainMillis = 3_000;
+
+/** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
+async function runProcess(
+  open: (stack: AsyncDisposableStack) => Promise<Readonly<Record<string, string>>>,
+  beforeStop?: () => Promise<void>,
+): Promise<void> {
+  const stopped = untilStopped();
+  await using stack = new AsyncDisposableStack();
+  try {
+    tellParent({ kind: "ready", addresses: await open(stack) });
+  } catch (error) {
+    tellParent({ kind: "failed", message: messageOf(error) });
+    throw error;
+  }
+  await stopped;
+  await beforeStop?.();
+}
+
+/** The control plane of a mesh directory. */
+export async function runControlPlane(options: {
+  dir: string;
+  listen: string;
+  svidLifetime: number;
+  logLevel: string;
+}): Promise<void> {
+  const directory = meshDirectory(options.dir);
+  const domain = await requireKnownDomain(directory);
+  await runProcess(async (stack) => {
+    const storage = stack.use(await openLogFiles(directory.controlPlaneLog));
+    const controlPlane = stack.use(
+      await openControlPlane({
+        trustDomain: domain.trustDomain,
+        storage,
+        keyStore: await openFileKeyStore(directory.controlPlaneKeys),
+        tilesFolder: directory.tiles,
+        listen: hostAndPort(options.listen),
+        svidLifetimeSeconds: options.svidLifetime,
+        clock: systemClock,
+        randomBytes,
+        log: openLog("control-plane", options.logLevel),
+      }),
+    );
+    return { admin: controlPlane.address };
+  });
+}
+
+/** The node agent of a mesh directory. */
+export async function runNodeAgent(options: {
+  dir: string;
+  controlPlane?: string;
+  logLevel: string;
+}): Promise<void> {
+  const directory = meshDirectory(options.dir);
+  const membership = await readMembership(directory);
+  if (membership === undefined)
+    throw new CliError(
+      exitCode.notFound,
+      `no node has joined in ${directory.agent}; join with: troth join TOKEN`,
+    );
+  await runProcess(async (stack) => {
+    const nodeKey = await loadNodeKey(directory);
+    stack.use(
+      await openNodeAgent({
+        membership: { ...membership, address: options.controlPlane ?? membership.address },
+        nodeKey,
+        folder: directory.agent,
+        socketPath: directory.agentSocket,
+        clock: systemClock,
+        randomBytes,
+        random,
+        log: openLog("node-agent", options.logLevel),
+      }),
+    );
+    return { socket: directory.agentSocket };
+  });
+}
+
+/** The sidecar of one workload instance. */
+export async function runSidecar(options: {
+  dir: string;
+  service: string;
+  appPort: number;
+  outboundPort: number;
+  logLevel: string;
+}): Promise<void> {
+  const directory = meshDirectory(options.dir);
+  const domain = await requireKnownDomain(directory);
+  const logKey = parseVerifierKey(domain.logKey);
+  const service = parseServiceName(options.service);
+  if (!logKey.ok || !service.ok) throw new CliError(exitCode.usage, `${options.service} is no service name`);
+  const instance = randomUUID();
+  let drain = (): Promise<void> => Promise.resolve();
+  await runProcess(
+    async (stack) => {
+      const folder = join(directory.proxies, service.value.slice(1).replaceAll("/", "."), instance);
+      await makeFolder(folder);
+      const lock = stack.use(await openWriterLock(folder));
+      const journal = stack.use(await openFileJournal(join(folder, "audit"), lock));
+      const sidecar = stack.use(
+        await openSidecar({
+          service: service.value,
+          instance,
+          anchor: { genesis: domain.genesis, logKey: logKey.value, trustDomain: domain.trustDomain },
+          agentSocketPath: directory.agentSocket,
+          app: { host: "127.0.0.1", port: options.appPort },
+          inbound: { host: "127.0.0.1", port: 0 },
+          outbound: { host: "127.0.0.1", port: options.outboundPort },
+          audit: {
+            journal,
+            saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),
+          },
+          clock: systemClock,
+          random,
+          log: openLog("sidecar", options.logLevel),
+        }),
+      );
+      drain = async () => {
+        await sidecar.drain();
+        await new Promise((resolve) => setTimeout(resolve, drainMillis / 10));
+      };
+      return {
+        inbound: sidecar.inboundAddress,
+        outbound: sidecar.outboundAddress,
+        admin: sidecar.adminAddress,
+        instance,
+      };
+    },
+    () => drain(),
+  );
+}
+
+/** The agent's key, made when the node joins. */
+export async function loadNodeKey(directory: MeshDirectory): Promise<KeyObject> {
+  const keyStore = await openFileKeyStore(directory.agentKeys);
+  return importPrivateKey(
+    await keyStore.loadOrCreate("node", () => exportPrivateKey(generateEd25519().privateKey)),
+  );
+}

@@ -1,0 +1,120 @@
+import type { FollowerStatus } from "../../protocol/index.ts";
+import { meshDirectory } from "../mesh-directory.ts";
+import { OperatorClient } from "../operator-client.ts";
+import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
+import { systemClock } from "../system.ts";
+
+/** `troth status`: the control plane, the nodes, the instances, and what should not have happened. */
+export async function status(options: { dir: string; output: OutputFormat }): Promise<void> {
+  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const answer = await client.admin.getStatus({});
+  const { state, domain } = client;
+  const now = systemClock.nowSeconds();
+  const size = Number(answer.size);
+  const instances = answer.followers.map((follower) => ({
+    service: follower.service,
+    instance: follower.instance,
+    node: state.instances.get(follower.instance)?.node ?? "",
+    isServing: follower.address !== "",
+    address: follower.address,
+    adminAddress: follower.adminAddress,
+    size: Number(follower.size),
+    requestsForwarded: Number(follower.requestsForwarded),
+    requestsRefused: Number(follower.requestsRefused),
+    outboundRequests: Number(follower.outboundRequests),
+    stalenessSeconds: follower.stalenessSeconds,
+    certificateNotAfterSeconds: Number(follower.certificateNotAfterSeconds),
+  }));
+  const view = {
+    trustDomain: domain.trustDomain,
+    adminAddress: domain.address,
+    treeSize: size,
+    epoch: { number: state.genesis?.epochNumber ?? 0, timeSeconds: state.genesis?.epochTimeSeconds ?? 0 },
+    uptimeSeconds: answer.uptimeSeconds,
+    nodes: answer.nodes.map((node) => ({
+      node: node.node,
+      size: Number(node.size),
+      isConnected: node.isConnected,
+      lastReportSecondsAgo: node.lastReportSecondsAgo,
+    })),
+    instances,
+    alarms: answer.alarms.map(({ reason, detail, secondsAgo }) => ({ reason, detail, secondsAgo })),
+  };
+  printAnswer(options.output, "Status", view, () => {
+    const head =
+      `trust domain   ${view.trustDomain}\ncontrol plane  ${view.adminAddress}, up ${durationOf(view.uptimeSeconds)}\n` +
+      `trust log      ${size} entries, epoch ${view.epoch.number}, ${durationOf(now - view.epoch.timeSeconds)} ago\n\n`;
+    const nodes = tableOf(
+      ["NODE", "STATUS", "SIZE", "LAST REPORT"],
+      view.nodes.map((node) => [
+        node.node,
+        node.isConnected ? "connected" : "silent",
+        sizeOf(node.size, size),
+        `${durationOf(node.lastReportSecondsAgo)} ago`,
+      ]),
+    );
+    const rows = instances.map((one) => [
+      one.service,
+      one.instance.slice(0, 8),
+      one.node,
+      one.isServing ? "serving" : "client only",
+      sizeOf(one.size, size),
+      String(one.requestsForwarded),
+      String(one.requestsRefused),
+      durationOf(one.certificateNotAfterSeconds - now),
+    ]);
+    const table = tableOf(
+      ["SERVICE", "INSTANCE", "NODE", "STATUS", "SIZE", "FORWARDED", "REFUSED", "CERTIFICATE ENDS IN"],
+      rows.sort(byFirst),
+    );
+    const alarms = view.alarms
+      .slice(-10)
+      .map((alarm) => [durationOf(alarm.secondsAgo), alarm.reason, alarm.detail]);
+    return `${head}${nodes}\n${table}${alarms.length === 0 ? "" : `\n${tableOf(["AGO", "ALARM", "DETAIL"], alarms)}`}`;
+  });
+}
+
+/** `troth services`: what is registered, who may call it, what serves it. */
+export async function services(options: { dir: string; output: OutputFormat }): Promise<void> {
+  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const { followers } = await client.admin.getStatus({});
+  const { state } = client;
+  const rules = [...state.rules.entries()].map(([, rule]) => rule);
+  const items = [...state.services.entries()].map(([name, row]) => ({
+    name,
+    dataClass: row.dataClass,
+    team: row.team,
+    environment: row.environment,
+    nodes: row.nodes,
+    labels: row.labels,
+    serving: countServing(followers, name),
+    instances: [...state.instances.entries()].filter(([, instance]) => instance.service === name).length,
+    callers: rules.filter(({ to, effect }) => to === name && effect === "allow").map(({ from }) => from),
+  }));
+  items.sort((left, right) => (left.name < right.name ? -1 : 1));
+  printAnswer(options.output, "ServiceList", { items }, () =>
+    tableOf(
+      ["SERVICE", "SERVING", "DATA CLASS", "TEAM", "CALLED AS", "MAY BE CALLED BY"],
+      items.map((item) => [
+        item.name,
+        `${item.serving}/${item.instances}`,
+        item.dataClass,
+        item.team,
+        `${item.name.slice(1).split("/").toReversed().join(".")}.mesh`,
+        item.callers.join(", ") || "nobody",
+      ]),
+    ),
+  );
+}
+
+function countServing(followers: readonly FollowerStatus[], service: string): number {
+  return followers.filter((follower) => follower.service === service && follower.address !== "").length;
+}
+
+function sizeOf(size: number, newest: number): string {
+  return size >= newest ? String(size) : `${size} (-${newest - size})`;
+}
+
+function byFirst(left: readonly string[], right: readonly string[]): number {
+  return (left[0] ?? "") < (right[0] ?? "") ? -1 : 1;
+}

@@ -1,0 +1,117 @@
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
+import { join, resolve } from "node:path";
+import { bytesOf, textOf } from "../base/bytes.ts";
+import { canonicalJson, isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
+import { readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
+import { CliError, exitCode } from "./exit-codes.ts";
+
+/** The longest path that every platform takes for a Unix socket. */
+const socketPathBytesMax = 100;
+
+/** Where a mesh lives on this machine. */
+export interface MeshDirectory {
+  readonly path: string;
+  readonly operatorKeys: string;
+  readonly controlPlaneKeys: string;
+  readonly controlPlaneLog: string;
+  readonly tiles: string;
+  readonly agent: string;
+  readonly agentKeys: string;
+  readonly agentSocket: string;
+  readonly logs: string;
+  readonly proxies: string;
+}
+
+/** What a client has to know of the mesh in order to recognise it. */
+export interface KnownDomain {
+  readonly trustDomain: string;
+  /** host:port of the control plane. */
+  readonly address: string;
+  /** Leaf hash of the trust log's first entry, base64. */
+  readonly genesis: string;
+  readonly logKey: string;
+  /** Name of the operator key in this directory. */
+  readonly operator: string;
+}
+
+/** The directory that commands work on unless told otherwise: `TROTH_DIR`, or `.troth` here. */
+export function defaultMeshPath(): string {
+  return process.env["TROTH_DIR"] ?? resolve(".troth");
+}
+
+/** The layout of a mesh directory; nothing is made yet. */
+export function meshDirectory(path: string): MeshDirectory {
+  const root = resolve(path);
+  return {
+    path: root,
+    operatorKeys: join(root, "operator", "keys"),
+    controlPlaneKeys: join(root, "control-plane", "keys"),
+    controlPlaneLog: join(root, "control-plane", "log"),
+    tiles: join(root, "control-plane", "tiles"),
+    agent: join(root, "agent"),
+    agentKeys: join(root, "agent", "keys"),
+    agentSocket: socketPath(root),
+    logs: join(root, "logs"),
+    proxies: join(root, "proxies"),
+  };
+}
+
+/** Makes the folders that must be closed to other users before anything is put into them. */
+export function makeMeshDirectory(directory: MeshDirectory): void {
+  for (const folder of [
+    directory.path,
+    directory.agent,
+    directory.logs,
+    directory.proxies,
+    join(directory.agentSocket, ".."),
+  ])
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+}
+
+/** What is known of the mesh in this directory; undefined when there is none. */
+export async function readKnownDomain(directory: MeshDirectory): Promise<KnownDomain | undefined> {
+  const path = domainFile(directory);
+  const bytes = await readFileIfPresent(path);
+  if (bytes === undefined) return undefined;
+  const parsed = parseCanonicalJson((textOf(bytes) ?? "").trimEnd());
+  const value = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+  const { trustDomain, address, genesis, logKey, operator } = value;
+  const isComplete =
+    typeof trustDomain === "string" &&
+    typeof address === "string" &&
+    typeof genesis === "string" &&
+    typeof logKey === "string" &&
+    typeof operator === "string";
+  if (!isComplete) throw new CliError(exitCode.unreadable, `${path} is damaged; restore it from a backup`);
+  return { trustDomain, address, genesis, logKey, operator };
+}
+
+/** As {@link readKnownDomain}, but a directory without a mesh is an error that says what to do. */
+export async function requireKnownDomain(directory: MeshDirectory): Promise<KnownDomain> {
+  const known = await readKnownDomain(directory);
+  if (known !== undefined) return known;
+  const hint = existsSync(directory.path) ? "" : " (there is no such directory)";
+  throw new CliError(
+    exitCode.notFound,
+    `no mesh in ${directory.path}${hint}; start one with "troth up", or name its directory with --dir or TROTH_DIR`,
+  );
+}
+
+/** Remembers the mesh. */
+export async function writeKnownDomain(directory: MeshDirectory, domain: KnownDomain): Promise<void> {
+  await writeFileAtomically(domainFile(directory), bytesOf(`${canonicalJson({ ...domain })}\n`), 0o600);
+}
+
+function domainFile({ path }: MeshDirectory): string {
+  return join(path, "domain.json");
+}
+
+/** Inside the directory where that is short enough; otherwise in a folder of this user's under the temporary one. */
+function socketPath(root: string): string {
+  const inside = join(root, "run", "agent.sock");
+  if (Buffer.byteLength(inside) <= socketPathBytesMax) return inside;
+  const name = createHash("sha256").update(root).digest("hex").slice(0, 16);
+  return join(tmpdir(), `troth-${userInfo().uid}-${name}`, "agent.sock");
+}

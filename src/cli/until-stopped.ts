@@ -1,0 +1,37 @@
+/**
+ * Resolves when this process is asked to end: by a signal, or by the end of the parent that started it with an IPC
+ * channel. A second Ctrl-C arrives from npm with the first, so later requests change nothing.
+ */
+export function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = (): void => resolve();
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+    if (process.send === undefined) return;
+    process.once("disconnect", stop);
+    process.channel?.unref();
+    if (!process.connected) stop();
+  });
+}
+
+/** What a child tells its supervisor. */
+export type ChildMessage =
+  | { readonly kind: "ready"; readonly addresses: Readonly<Record<string, string>> }
+  | { readonly kind: "failed"; readonly message: string };
+
+/** Tells the supervisor, if there is one. */
+export function tellParent(message: ChildMessage): void {
+  process.send?.(message);
+}
+
+/** Reads a message of a child. */
+export function parseChildMessage(message: unknown): ChildMessage | undefined {
+  if (typeof message !== "object" || message === null || !("kind" in message)) return undefined;
+  if (message.kind === "failed" && "message" in message && typeof message.message === "string")
+    return { kind: "failed", message: message.message };
+  if (message.kind !== "ready" || !("addresses" in message) || typeof message.addresses !== "object")
+    return undefined;
+  const addresses = Object.entries(message.addresses ?? {}).filter(
+    (pair): pair is [string, string] => typeof pair[1] === "string",
+  );
+  return { kind: "ready", addresses: Object.fromEntries(addresses) };
+}

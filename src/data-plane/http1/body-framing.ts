@@ -1,0 +1,65 @@
+import { ChunkedBody, type ChunkRefusal } from "./chunked-body.ts";
+
+/** How the end of a message body is found (RFC 9112, 6.3). */
+export type BodyFraming =
+  | { readonly kind: "none" }
+  | { readonly kind: "length"; readonly bytes: number }
+  | { readonly kind: "chunked" }
+  | { readonly kind: "until-close" };
+
+/** Why the bytes of a body were refused. */
+export type BodyRefusal = ChunkRefusal | "body-too-large";
+
+/** Follows one body through the windows it arrives in. */
+export class BodyCursor {
+  readonly framing: BodyFraming;
+  isComplete: boolean;
+  refusal: BodyRefusal | undefined;
+  /** Where chunk data stood in the window last given, as pairs of offsets; empty unless asked for. */
+  readonly chunks: ChunkedBody | undefined;
+  private readonly bytesMax: number;
+  private readBytes = 0;
+
+  constructor(framing: BodyFraming, bytesMax: number) {
+    this.framing = framing;
+    this.bytesMax = bytesMax;
+    this.isComplete = framing.kind === "none" || (framing.kind === "length" && framing.bytes === 0);
+    this.chunks = framing.kind === "chunked" ? new ChunkedBody() : undefined;
+  }
+
+  /** Bytes of the body so far, without its framing. */
+  get payloadBytes(): number {
+    return this.chunks?.payloadBytes ?? this.readBytes;
+  }
+
+  /** Takes what belongs to the body from `window[at, end)`; answers with its end, or -1 when it was refused. */
+  advance(window: Uint8Array, at: number, end: number): number {
+    if (this.isComplete) return at;
+    const bodyEnd =
+      this.chunks === undefined ? this.advancePlain(at, end) : this.advanceChunks(window, at, end);
+    if (this.payloadBytes > this.bytesMax) return this.refuse("body-too-large");
+    return bodyEnd;
+  }
+
+  private advancePlain(at: number, end: number): number {
+    const left = this.framing.kind === "length" ? this.framing.bytes - this.readBytes : end - at;
+    const taken = Math.min(left, end - at);
+    this.readBytes += taken;
+    this.isComplete = this.framing.kind === "length" && taken === left;
+    return at + taken;
+  }
+
+  private advanceChunks(window: Uint8Array, at: number, end: number): number {
+    const { chunks } = this;
+    if (chunks === undefined) return at;
+    const bodyEnd = chunks.advance(window, at, end);
+    if (chunks.refusal !== undefined) return this.refuse(chunks.refusal);
+    this.isComplete = chunks.isComplete;
+    return bodyEnd;
+  }
+
+  private refuse(reason: BodyRefusal): number {
+    this.refusal = reason;
+    return -1;
+  }
+}

@@ -1,0 +1,51 @@
+import type { BodyRefusal } from "./body-framing.ts";
+import type { RequestRefusal } from "./scan-request-head.ts";
+import type { AcquireRefusal } from "./upstream.ts";
+
+/** Why a request did not get the response it asked for. */
+export type Http1Failure =
+  | RequestRefusal
+  | BodyRefusal
+  | AcquireRefusal
+  | "upgrade-unsupported"
+  | "head-timeout"
+  | "body-timeout"
+  | "decision-failed"
+  | "decision-timeout"
+  | "upstream-reset"
+  | "upstream-timeout"
+  | "upstream-malformed-response"
+  | "client-gone";
+
+/** The status that goes with a failure beyond the head; 400 for the bytes of a body (RFC 9110, 15.5 and 15.6). */
+export function statusOfFailure(failure: Exclude<Http1Failure, RequestRefusal>): number {
+  switch (failure) {
+    case "head-timeout":
+    case "body-timeout":
+      return 408;
+    case "body-too-large":
+      return 413;
+    case "decision-failed":
+      return 500;
+    case "upgrade-unsupported":
+    case "trailer-fields":
+      return 501;
+    case "upstream-connect-failed":
+    case "upstream-reset":
+    case "upstream-malformed-response":
+      return 502;
+    case "decision-timeout":
+    case "upstream-pool-exhausted":
+    case "upstream-pool-timeout":
+      return 503;
+    case "upstream-connect-timeout":
+    case "upstream-timeout":
+      return 504;
+    case "chunk-size-invalid":
+    case "chunk-size-too-long":
+    case "chunk-extension":
+    case "chunk-line-end":
+    case "client-gone":
+      return 400;
+  }
+}

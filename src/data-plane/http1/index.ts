@@ -1,0 +1,19 @@
+export { CoarseTimer, type Deadline } from "./coarse-timer.ts";
+export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
+export { ConnectionPools } from "./connection-pools.ts";
+export type { Http1Failure } from "./http1-failure.ts";
+export { defaultHttp1Limits, defaultPoolLimits, type Http1Limits, type PoolLimits } from "./http1-limits.ts";
+export { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
+export { openTcp, type SocketAddress } from "./open-tcp.ts";
+export { type Answer, type Problem, problemAnswer } from "./problem-answer.ts";
+export { type RequestHead, type RequestRefusal, scanRequestHead } from "./scan-request-head.ts";
+export { type HeadEdits, headerLines, noEdits } from "./serialise-head.ts";
+export {
+  type CompletedRequest,
+  type Http1Connection,
+  type ServeOptions,
+  serveHttp1,
+  type Verdict,
+} from "./serve-http1.ts";
+export type { AcquireRefusal, Upstream, Waiter } from "./upstream.ts";
+export { type ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";

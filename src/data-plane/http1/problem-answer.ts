@@ -1,0 +1,90 @@
+import { bytesOf } from "../../base/bytes.ts";
+import { headerLines } from "./serialise-head.ts";
+
+/** An answer that comes from the proxy itself. */
+export interface Answer {
+  readonly kind: "answer";
+  readonly status: number;
+  /** Header lines as `headerLines` makes them; without framing and `Connection`, which are added. */
+  readonly headers: Uint8Array;
+  readonly body: Uint8Array;
+  /** Whether the connection ends with it. */
+  readonly close?: boolean;
+}
+
+/** Why a request gets an error instead of the response it asked for. */
+export interface Problem {
+  readonly status: number;
+  /** A kebab-case reason from a closed set. */
+  readonly reason: string;
+  /** The particulars, for people; never a secret. */
+  readonly detail?: string;
+  /** Whether the connection ends with the answer, as it must where the end of the request is in doubt. */
+  readonly close?: boolean;
+}
+
+/** An error answer as `application/problem+json` (RFC 9457), with the reason as an extension member. */
+export function problemAnswer(problem: Problem): Answer {
+  const { status, reason, detail = "" } = problem;
+  const document = {
+    type: `urn:troth:problem:${reason}`,
+    title: phraseOf(status),
+    status,
+    detail: detail === "" ? reason.replaceAll("-", " ") : detail,
+    reason,
+  };
+  return {
+    kind: "answer",
+    status,
+    headers: problemHeaders,
+    body: bytesOf(`${JSON.stringify(document)}\n`),
+    close: problem.close ?? false,
+  };
+}
+
+const problemHeaders = headerLines([
+  ["Content-Type", "application/problem+json"],
+  ["Cache-Control", "no-store"],
+]);
+
+const phrases: Readonly<Record<number, string>> = {
+  200: "OK",
+  204: "No Content",
+  304: "Not Modified",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  414: "URI Too Long",
+  417: "Expectation Failed",
+  421: "Misdirected Request",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+};
+
+/** The reason phrase of the statuses that the proxy answers with, empty for others. */
+export function phraseOf(status: number): string {
+  return phrases[status] ?? "";
+}
+
+/** The bytes of an answer; to a HEAD request without its body (RFC 9110, 9.3.2). */
+export function serialiseAnswer(answer: Answer, isHead: boolean, close: boolean): Buffer {
+  const hasNoBody = answer.status === 204 || answer.status === 304;
+  const start =
+    `HTTP/1.1 ${answer.status} ${phraseOf(answer.status)}\r\n` +
+    (hasNoBody ? "" : `Content-Length: ${answer.body.length}\r\n`) +
+    (close ? "Connection: close\r\n" : "");
+  const body = hasNoBody || isHead ? nothing : answer.body;
+  return Buffer.concat([Buffer.from(start, "latin1"), answer.headers, lineEnd, body]);
+}
+
+const nothing = new Uint8Array(0);
+const lineEnd = bytesOf("\r\n");

@@ -1,0 +1,1 @@
+export { type DemoRule, type DemoService, demoRules, demoServices, demoTrustDomain } from "./shop.ts";

@@ -1,0 +1,902 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  foundedAtSeconds,
+  joinBody,
+  keyTextOf,
+  SmallTrustLog,
+  serviceBody,
+  signerNamed,
+  type Unusual,
+} from "../../test/fakes/small-trust-log.ts";
+import { bytesOf } from "../base/bytes.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
+import { type EntryStatement, parseEntry, signEntry } from "./entry.ts";
+import { entryBodies, isEntryKind } from "./entry-kinds.ts";
+import { foldEntry } from "./fold.ts";
+import { type NoteSigner, signNote } from "./signed-note.ts";
+import { TrustState } from "./trust-state.ts";
+
+const instance = "00000000-0000-4000-8000-000000000001";
+const otherInstance = "00000000-0000-4000-8000-000000000002";
+const certificate = "ab".repeat(32);
+const trustedRoot = Buffer.alloc(64, 1).toString("base64");
+const shownAuthority = Buffer.alloc(64, 2).toString("base64");
+const invite = signerNamed("invite");
+const day = 86_400;
+
+function issuance(changes: JsonObject = {}): JsonObject {
+  return {
+    certificate,
+    spiffeId: "spiffe://example.org/shop",
+    instance,
+    serial: "01",
+    notBeforeSeconds: foundedAtSeconds,
+    notAfterSeconds: foundedAtSeconds + 3600,
+    ...changes,
+  };
+}
+
+function rule(changes: JsonObject = {}): JsonObject {
+  return { from: "/shop", to: "/pay", effect: "allow", methods: ["GET"], paths: ["/"], ...changes };
+}
+
+function registration(changes: JsonObject = {}): JsonObject {
+  return { instance: otherInstance, service: "/shop", node: "edge-1", auditKey: "", ...changes };
+}
+
+/** A log with one of everything: node edge-1 with an instance of /shop, and an open invitation for edge-2. */
+function busyLog(): SmallTrustLog {
+  const log = new SmallTrustLog();
+  log.put("ca.trust", { certificate: trustedRoot });
+  log.put("ca.issue", { certificate: shownAuthority });
+  log.put("service.put", serviceBody("/shop", ["edge-1"]));
+  log.put("service.put", serviceBody("/pay"));
+  log.put("rule.put", rule());
+  log.putNode("edge-1");
+  log.put("instance.register", registration({ instance }));
+  log.put("svid.issue", issuance());
+  log.put("node.invite", {
+    node: "edge-2",
+    inviteKey: keyTextOf(invite),
+    expiresAtSeconds: foundedAtSeconds + 600,
+  });
+  return log;
+}
+
+/** What an entry of each kind says that takes effect in a busy log. */
+const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject } = {
+  epoch: (log) => log.epochBody(),
+  "authority.put": () => ({ kind: "rule.put", grant: { role: "issuer", signatures: 1 } }),
+  "key.put": () => ({ name: "test/new", role: "issuer", publicKey: keyTextOf(signerNamed("test/new")) }),
+  "key.remove": () => ({ name: "test/carol" }),
+  "ca.trust": () => ({ certificate: Buffer.alloc(64, 3).toString("base64") }),
+  "ca.issue": () => ({ certificate: Buffer.alloc(64, 4).toString("base64") }),
+  "service.put": () => serviceBody("/new"),
+  "service.remove": () => ({ name: "/shop" }),
+  "rule.put": () => rule({ from: "/*", effect: "deny" }),
+  "rule.remove": () => ({ from: "/shop", to: "/pay" }),
+  "node.invite": () => ({
+    node: "edge-3",
+    inviteKey: keyTextOf(signerNamed("invite")),
+    expiresAtSeconds: foundedAtSeconds + 60,
+  }),
+  "node.join": (log) => joinBody(log.genesis, invite, "edge-2", keyTextOf(signerNamed("edge-2"))),
+  "node.remove": () => ({ node: "edge-1" }),
+  "instance.register": () => registration(),
+  "instance.remove": () => ({ instance }),
+  "svid.issue": () => issuance({ certificate: "cd".repeat(32) }),
+};
+const kinds = Object.keys(effective);
+
+function bodyOf(kind: string, log: SmallTrustLog): JsonObject {
+  return effective[kind]?.(log) ?? {};
+}
+
+/** Orders an entry that must have no effect, and says why it had none. */
+function refusalOf(log: SmallTrustLog, entry: Uint8Array): string {
+  const before = log.state.digest();
+  const outcome = log.order(entry);
+  expect(log.state.digest()).toBe(before);
+  if (!outcome.ok) return `stop: ${outcome.reason}`;
+  return outcome.value.hasEffect ? "none" : outcome.value.reason;
+}
+
+function refusal(log: SmallTrustLog, kind: string, body: JsonObject, unusual: Unusual = {}): string {
+  return refusalOf(log, log.entry(kind, body, unusual));
+}
+
+describe("every kind of entry", () => {
+  test("stands in these tests", () => {
+    expect(new Set([...kinds, "genesis"])).toEqual(new Set(Object.keys(entryBodies)));
+  });
+
+  test.each(kinds)("%s takes effect, once", (kind) => {
+    const log = busyLog();
+    const before = log.state.digest();
+    const entry = log.entry(kind, bodyOf(kind, log));
+
+    expect(log.order(entry)).toMatchObject({ ok: true, value: { hasEffect: true } });
+
+    expect(log.state.digest()).not.toBe(before);
+    expect(refusalOf(log, entry)).toBe("replayed");
+  });
+
+  test.each(kinds)(
+    "%s with another body, a key too many or a key too few has no effect: malformed-body",
+    (kind) => {
+      const log = busyLog();
+      const body = bodyOf(kind, log);
+      const [first = ""] = Object.keys(body);
+
+      expect(refusal(log, kind, {})).toBe("malformed-body");
+      expect(refusal(log, kind, { ...body, extra: 1 })).toBe("malformed-body");
+      expect(refusal(log, kind, { ...body, constructor: 1 })).toBe("malformed-body");
+      expect(refusal(log, kind, Object.fromEntries([...Object.entries(body), ["__proto__", {}]]))).toBe(
+        "malformed-body",
+      );
+      for (const wrong of [null, [], {}, true, "\u0000", -1])
+        expect(refusal(log, kind, { ...body, [first]: wrong })).toBe("malformed-body");
+    },
+  );
+});
+
+describe("authority", () => {
+  const log = busyLog();
+  const authors: readonly (readonly [string, NoteSigner])[] = [
+    ["operator", log.operators[0]],
+    ["issuer", log.issuer],
+    ["sequencer", log.sequencer],
+    ["server", log.server],
+    ["the log's key", log.logKey],
+    ["a stranger", signerNamed("test/stranger")],
+    ["a stranger under an operator's name", signerNamed("test/alice")],
+    ["a node", signerNamed("edge-1")],
+    ["an invitation", invite],
+  ];
+
+  test.each(kinds)("%s has an effect from the role that genesis says, and from nobody else", (kind) => {
+    const role = log.state.authority.get(kind)?.role;
+    let entitled = 0;
+
+    for (const [who, signer] of authors) {
+      if (who === role) entitled += 1;
+      else
+        expect(["unauthorised", "unknown-author", "bad-signature"]).toContain(
+          refusal(log, kind, bodyOf(kind, log), { by: [signer] }),
+        );
+    }
+
+    expect(entitled).toBe(1);
+  });
+
+  test.each(kinds)(
+    "the log's key cannot write %s in an author's name, alone or beside the author: no effect",
+    (kind) => {
+      const author = log.state.authority.get(kind)?.role;
+      const [, signer = log.logKey] = authors.find(([who]) => who === author) ?? [];
+      const body = bodyOf(kind, log);
+
+      expect(refusal(log, kind, body, { by: [log.logKey], author: signer.name })).toBe("unauthorised");
+      expect(refusal(log, kind, body, { by: [{ ...log.logKey, name: signer.name }] })).toBe("bad-signature");
+      expect(refusal(log, kind, body, { by: [signer, log.logKey] })).toBe("unauthorised");
+    },
+  );
+
+  const rows: readonly (readonly [string, string, (log: SmallTrustLog) => Uint8Array])[] = [
+    ["malformed-entry", "no entry at all", () => bytesOf("hello")],
+    ["malformed-entry", "no bytes", () => new Uint8Array(0)],
+    ["malformed-entry", "over 65 535 bytes", () => new Uint8Array(65_536)],
+    [
+      "malformed-entry",
+      "signed twice by one author",
+      (log) => log.entry("rule.put", rule(), { by: [log.operators[0], log.operators[0]] }),
+    ],
+    [
+      "other-log",
+      "an entry of another log",
+      (log) => log.entry("rule.put", rule(), { log: new SmallTrustLog().genesis }),
+    ],
+    ["other-log", "an entry of no log", (log) => log.entry("rule.put", rule(), { log: "" })],
+    ["other-log", "a second genesis", (log) => log.entries[0] ?? bytesOf("")],
+    ["unauthorised", "a genesis of this log", (log) => log.entry("genesis", {}, { by: [log.operators[0]] })],
+    [
+      "unknown-author",
+      "an author that no entry named",
+      (log) => log.entry("rule.put", rule(), { by: [signerNamed("test/mallory")] }),
+    ],
+    [
+      "unknown-author",
+      "__proto__ as its author",
+      (log) => log.entry("rule.put", rule(), { by: [signerNamed("__proto__")] }),
+    ],
+    ["unknown-author", "no author", (log) => log.entry("rule.put", rule(), { author: "" })],
+    [
+      "unauthorised",
+      "an operator beside an issuer",
+      (log) => log.entry("svid.issue", issuance(), { by: [log.issuer, log.operators[0]] }),
+    ],
+    [
+      "unauthorised",
+      "an unknown signer beside the author",
+      (log) => log.entry("rule.put", rule(), { by: [log.operators[0], signerNamed("test/mallory")] }),
+    ],
+    [
+      "bad-signature",
+      "another key under the author's name",
+      (log) => log.entry("rule.put", rule(), { by: [signerNamed("test/alice")] }),
+    ],
+    [
+      "bad-signature",
+      "an author who did not sign, though an equal did",
+      (log) => log.entry("rule.put", rule(), { by: [log.operators[1]], author: "test/alice" }),
+    ],
+    [
+      "bad-signature",
+      "a false signature beside a good one",
+      (log) => log.entry("rule.put", rule(), { by: [log.operators[0], signerNamed("test/bob")] }),
+    ],
+    [
+      "replayed",
+      "the sequence number last used",
+      (log) => log.entry("rule.put", rule(), { sequence: lastOf(log) }),
+    ],
+    ["replayed", "sequence number 0", (log) => log.entry("rule.put", rule(), { sequence: 0 })],
+    ["unauthorised", "an unknown kind that nobody may write", (log) => log.entry("future.kind", {})],
+    ["unauthorised", "toString as its kind", (log) => log.entry("toString", {})],
+    ["unauthorised", "__proto__ as its kind", (log) => log.entry("__proto__", {})],
+  ];
+  test.each(rows)("%s: an entry with %s has no effect", (reason, _, entryFor) => {
+    expect(refusalOf(log, entryFor(log))).toBe(reason);
+  });
+
+  test("an entry of the wrong role says who may not write what", () => {
+    expect(log.order(log.entry("rule.put", rule(), { by: [log.issuer] }))).toMatchObject({
+      value: { detail: "issuer test/issuer may not write rule.put" },
+    });
+  });
+
+  test("an entry whose text was changed after it was signed has no effect: bad-signature", () => {
+    const entry = log.entry("rule.put", rule({ effect: "deny" }));
+    const changed = Buffer.from(entry).toString().replace('"deny"', '"allow"');
+
+    expect(refusalOf(log, bytesOf(changed))).toBe("bad-signature");
+  });
+
+  test("an author who was removed has no effect any more, and the name stays taken", () => {
+    const log = busyLog();
+    const [, bob] = log.operators;
+    const prepared = log.entry("rule.put", rule(), { by: [bob] });
+    log.put("key.remove", { name: bob.name });
+
+    expect(refusalOf(log, prepared)).toBe("unknown-author");
+    expect(refusal(log, "rule.put", rule(), { by: [log.operators[0], bob] })).toBe("unauthorised");
+    const publicKey = keyTextOf(signerNamed(bob.name));
+    expect(refusal(log, "key.put", { name: bob.name, role: "operator", publicKey })).toBe("conflict");
+    expect(refusal(log, "key.remove", { name: bob.name })).toBe("conflict");
+  });
+
+  test("one key does not get a second name, so it cannot count as two signers", () => {
+    const log = busyLog();
+    const [alice] = log.operators;
+
+    for (const role of ["operator", "issuer"])
+      expect(refusal(log, "key.put", { name: "test/alias", role, publicKey: keyTextOf(alice) })).toBe(
+        "conflict",
+      );
+    log.put("key.remove", { name: "test/carol" });
+    const publicKey = keyTextOf(log.operators[2]);
+    expect(refusal(log, "key.put", { name: "test/dave", role: "operator", publicKey })).toBe("conflict");
+  });
+
+  test("a new author may write from the next entry on", () => {
+    const log = busyLog();
+    const dave = signerNamed("test/dave");
+    log.put("key.put", { name: dave.name, role: "issuer", publicKey: keyTextOf(dave) });
+
+    log.put("instance.register", registration(), { by: [dave] });
+
+    expect(log.state.authors.get(dave.name)?.sequence).toBe(1);
+  });
+
+  test("a later sequence number may leave some out, and ends all before it", () => {
+    const log = busyLog();
+    const waiting = log.entry("rule.put", rule());
+
+    log.put("rule.remove", { from: "/shop", to: "/pay" }, { sequence: 1000 });
+
+    expect(refusalOf(log, waiting)).toBe("replayed");
+    expect(log.state.authors.get("test/alice")?.sequence).toBe(1000);
+  });
+
+  test("an operator may remove the own key while others remain", () => {
+    const log = busyLog();
+
+    log.put("key.remove", { name: "test/alice" });
+
+    expect(log.state.authors.get("test/alice")?.isRemoved).toBe(true);
+    expect(refusal(log, "rule.put", rule())).toBe("unknown-author");
+  });
+});
+
+describe("several signatures", () => {
+  function twoOfThree(kind = "authority.put"): SmallTrustLog {
+    const log = busyLog();
+    log.put("authority.put", { kind, grant: { role: "operator", signatures: 2 } });
+    return log;
+  }
+  const back = { kind: "authority.put", grant: { role: "operator", signatures: 1 } };
+
+  test("one of two is not enough, two are", () => {
+    const log = twoOfThree();
+    const [alice, bob] = log.operators;
+
+    expect(refusal(log, "authority.put", back)).toBe("unauthorised");
+    expect(refusal(log, "authority.put", back, { by: [alice, alice] })).toBe("malformed-entry");
+    expect(refusal(log, "authority.put", back, { by: [alice, signerNamed(alice.name)] })).toBe(
+      "malformed-entry",
+    );
+    expect(refusal(log, "authority.put", back, { by: [alice, log.issuer] })).toBe("unauthorised");
+    expect(refusal(log, "authority.put", back, { by: [alice, { ...alice, name: bob.name }] })).toBe(
+      "bad-signature",
+    );
+    log.put("authority.put", back, { by: [bob, alice] });
+  });
+
+  test("all three count where three are asked for, and a removed one does not", () => {
+    const log = busyLog();
+    log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2 } });
+    log.put("key.remove", { name: "test/carol" });
+    const [alice, bob, carol] = log.operators;
+
+    expect(refusal(log, "rule.put", rule(), { by: [alice, carol] })).toBe("unauthorised");
+    log.put("rule.put", rule(), { by: [alice, bob] });
+  });
+
+  test.each(["authority.put", "rule.put", "node.invite"])(
+    "where %s takes two operators, one cannot make a second of the own, nor lower what it takes",
+    (kind) => {
+      const log = twoOfThree(kind);
+      const sock = signerNamed("test/sock-puppet");
+      const puppet = { name: sock.name, role: "operator", publicKey: keyTextOf(sock) };
+
+      expect(refusal(log, "key.put", puppet)).toBe("unauthorised");
+      expect(refusal(log, "authority.put", { kind, grant: { role: "operator", signatures: 1 } })).toBe(
+        "unauthorised",
+      );
+      expect(refusal(log, "authority.put", { kind, grant: { role: "issuer", signatures: 1 } })).toBe(
+        "unauthorised",
+      );
+      log.put("key.put", puppet, { by: [log.operators[0], log.operators[1]] });
+    },
+  );
+
+  test("more signatures than a grant asks for do no harm", () => {
+    const log = busyLog();
+
+    log.put("rule.put", rule(), { by: log.operators });
+
+    expect(log.state.authors.get("test/bob")?.sequence).toBe(0);
+  });
+});
+
+describe("locking everybody out", () => {
+  test("is refused where a grant asks for more keys than there are", () => {
+    const log = busyLog();
+
+    for (const grant of [
+      { role: "operator", signatures: 4 },
+      { role: "issuer", signatures: 2 },
+    ])
+      expect(refusal(log, "authority.put", { kind: "authority.put", grant })).toBe("conflict");
+    log.put("authority.put", { kind: "authority.put", grant: { role: "operator", signatures: 3 } });
+    expect(refusal(log, "key.remove", { name: "test/carol" })).toBe("conflict");
+    expect(refusal(log, "key.remove", { name: log.issuer.name })).toBe("conflict");
+    expect(refusal(log, "key.remove", { name: log.sequencer.name })).toBe("conflict");
+  });
+
+  test("is refused for a kind that had no grant before as well", () => {
+    const log = busyLog();
+
+    const body = { kind: "future.kind", grant: { role: "issuer", signatures: 2 } };
+
+    expect(refusal(log, "authority.put", body)).toBe("conflict");
+    expect(log.state.authority.has("future.kind")).toBe(false);
+  });
+});
+
+describe("conflicts", () => {
+  const rows: readonly (readonly [string, string, (log: SmallTrustLog) => JsonObject])[] = [
+    ["epoch", "skips a number", (log) => ({ ...log.epochBody(), number: 2 })],
+    ["epoch", "goes back in time", (log) => log.epochBody(-1)],
+    ["epoch", "speaks for another size", (log) => ({ ...log.epochBody(), size: log.entries.length - 1 })],
+    [
+      "key.put",
+      "gives a name again",
+      () => ({
+        name: "test/bob",
+        role: "operator",
+        publicKey: keyTextOf(signerNamed("test/bob")),
+      }),
+    ],
+    ["key.remove", "removes an unknown name", () => ({ name: "test/nobody" })],
+    ["ca.trust", "trusts what is trusted", () => ({ certificate: trustedRoot })],
+    ["ca.issue", "shows what is known", () => ({ certificate: shownAuthority })],
+    ["ca.issue", "shows what is trusted", () => ({ certificate: trustedRoot })],
+    ["service.remove", "removes an unknown service", () => ({ name: "/nothing" })],
+    ["rule.remove", "removes an unknown rule", () => ({ from: "/pay", to: "/shop" })],
+    [
+      "node.invite",
+      "gives an invitation's key again",
+      () => ({
+        node: "edge-3",
+        inviteKey: keyTextOf(invite),
+        expiresAtSeconds: foundedAtSeconds + 60,
+      }),
+    ],
+    [
+      "node.invite",
+      "has expired",
+      () => ({
+        node: "edge-3",
+        inviteKey: keyTextOf(signerNamed("invite")),
+        expiresAtSeconds: foundedAtSeconds - 1,
+      }),
+    ],
+    [
+      "node.join",
+      "has no invitation",
+      (log) => joinBody(log.genesis, signerNamed("invite"), "edge-2", keyTextOf(signerNamed("edge-2"))),
+    ],
+    [
+      "node.join",
+      "has an invitation for another node",
+      (log) => joinBody(log.genesis, invite, "edge-3", keyTextOf(signerNamed("edge-3"))),
+    ],
+    [
+      "node.join",
+      "claims the key of another node",
+      (log) => joinBody(log.genesis, invite, "edge-2", log.state.nodes.get("edge-1")?.nodeKey ?? ""),
+    ],
+    ["node.remove", "removes an unknown node", () => ({ node: "edge-9" })],
+    ["instance.register", "has an unknown service", () => registration({ service: "/nothing" })],
+    ["instance.register", "has an unknown node", () => registration({ node: "edge-9" })],
+    ["instance.register", "takes an id again", () => registration({ instance })],
+    ["instance.remove", "removes an unknown instance", () => ({ instance: otherInstance })],
+    ["svid.issue", "has a certificate that is known", () => issuance()],
+    [
+      "svid.issue",
+      "has an unknown instance",
+      () => issuance({ certificate: "cd".repeat(32), instance: otherInstance }),
+    ],
+    [
+      "svid.issue",
+      "names another service",
+      () => issuance({ certificate: "cd".repeat(32), spiffeId: "spiffe://example.org/pay" }),
+    ],
+    [
+      "svid.issue",
+      "names the service of another trust domain",
+      () => issuance({ certificate: "cd".repeat(32), spiffeId: "spiffe://example.net/shop" }),
+    ],
+    [
+      "svid.issue",
+      "names a path below the service",
+      () => issuance({ certificate: "cd".repeat(32), spiffeId: "spiffe://example.org/shop/admin" }),
+    ],
+    [
+      "svid.issue",
+      "ends before it begins",
+      () => issuance({ certificate: "cd".repeat(32), notBeforeSeconds: foundedAtSeconds + 3601 }),
+    ],
+    [
+      "svid.issue",
+      "has expired",
+      () =>
+        issuance({
+          certificate: "cd".repeat(32),
+          notBeforeSeconds: foundedAtSeconds - 60,
+          notAfterSeconds: foundedAtSeconds - 1,
+        }),
+    ],
+  ];
+  const log = busyLog();
+  test.each(rows)("%s that %s has no effect: conflict", (kind, _, body) => {
+    expect(refusal(log, kind, body(log))).toBe("conflict");
+  });
+
+  test("an instance may not register on a node that its service does not allow: conflict", () => {
+    const log = busyLog();
+    log.putNode("edge-4");
+
+    expect(refusal(log, "instance.register", registration({ node: "edge-4" }))).toBe("conflict");
+    log.put("instance.register", registration({ node: "edge-4", service: "/pay" }));
+  });
+});
+
+describe("bodies that are refused", () => {
+  const key = keyTextOf(signerNamed("any"));
+  const rows: readonly (readonly [string, string, JsonObject])[] = [
+    ["authority.put", "an unknown role", { kind: "rule.put", grant: { role: "root", signatures: 1 } }],
+    ["authority.put", "no signature", { kind: "rule.put", grant: { role: "operator", signatures: 0 } }],
+    ["authority.put", "a grant of genesis", { kind: "genesis", grant: { role: "operator", signatures: 1 } }],
+    ["authority.put", "__proto__", { kind: "__proto__", grant: { role: "operator", signatures: 1 } }],
+    ["key.put", "a name that cannot stand in a note", { name: "a b", role: "operator", publicKey: key }],
+    ["key.put", "a name beyond ASCII", { name: "ä", role: "operator", publicKey: key }],
+    [
+      "key.put",
+      "a key of 31 bytes",
+      { name: "a", role: "operator", publicKey: Buffer.alloc(31).toString("base64") },
+    ],
+    [
+      "key.put",
+      "a key in another spelling",
+      { name: "a", role: "operator", publicKey: key.replace("=", "") },
+    ],
+    ["ca.trust", "a certificate over 8192 bytes", { certificate: Buffer.alloc(8193).toString("base64") }],
+    ["service.put", "the mesh's own prefix", serviceBody("/troth")],
+    ["service.put", "a prefix below the mesh's own", serviceBody("/troth/agent")],
+    ["service.put", "a path that climbs", serviceBody("/shop/../troth")],
+    ["service.put", "a path that stays", serviceBody("/./troth")],
+    ["service.put", "a path that ends in dots", serviceBody("/shop/..")],
+    ["service.put", "an empty component", serviceBody("/shop//pay")],
+    ["service.put", "a slash at the end", serviceBody("/shop/")],
+    ["service.put", "a line end at the end", serviceBody("/shop\n")],
+    ["service.put", "17 components", serviceBody("/a".repeat(17))],
+    ["service.put", "no node", serviceBody("/shop", [])],
+    ["service.put", "a pattern as its node", serviceBody("/shop", ["edge-*"])],
+    ["service.put", "a data class that is none", { ...serviceBody("/shop"), dataClass: "secret" }],
+    [
+      "service.put",
+      "17 labels",
+      {
+        ...serviceBody("/shop"),
+        labels: Object.fromEntries(Array.from({ length: 17 }, (_, at) => [`l${at}`, "x"])),
+      },
+    ],
+    ["rule.put", "a star inside", rule({ to: "/a/*/b" })],
+    ["rule.put", "a star in a component", rule({ to: "/a*" })],
+    ["rule.put", "a blank in a pattern", rule({ from: "/a /b" })],
+    ["rule.put", "a method in small letters", rule({ methods: ["get"] })],
+    ["rule.put", "an effect that is none", rule({ effect: "maybe" })],
+    ["rule.put", "a path with a blank", rule({ paths: ["/a b"] })],
+    ["node.invite", "a name that is no DNS label", { node: "Edge", inviteKey: key, expiresAtSeconds: 1 }],
+    [
+      "node.invite",
+      "a time after the year 9999",
+      { node: "e", inviteKey: key, expiresAtSeconds: 253_402_300_800 },
+    ],
+    ["instance.register", "an instance in capitals", registration({ instance: instance.replace("8", "A") })],
+    [
+      "svid.issue",
+      "more than 24 hours",
+      issuance({
+        certificate: "cd".repeat(32),
+        notAfterSeconds: foundedAtSeconds + day + 61,
+      }),
+    ],
+  ];
+  const log = busyLog();
+  test.each(rows)("%s with %s: malformed-body", (kind, _, body) => {
+    expect(refusal(log, kind, body)).toBe("malformed-body");
+  });
+
+  test("hostile texts of full length are judged in a moment", () => {
+    const long = [`${"/a".repeat(14_000)}!`, `/${"a-".repeat(14_000)}!`, `/${".".repeat(28_000)}`];
+    const started = process.cpuUsage();
+
+    for (const name of long) {
+      expect(refusal(log, "service.put", serviceBody(name))).toBe("malformed-body");
+      expect(refusal(log, "rule.put", rule({ from: name, to: name }))).toBe("malformed-body");
+      expect(refusal(log, "service.put", { ...serviceBody("/a"), team: name.slice(1) })).toBe(
+        "malformed-body",
+      );
+      expect(refusal(log, "node.remove", { node: name })).toBe("malformed-body");
+      expect(refusal(log, "authority.put", { kind: name, grant: { role: "operator", signatures: 1 } })).toBe(
+        "malformed-body",
+      );
+    }
+
+    expect(process.cpuUsage(started).user).toBeLessThan(2_000_000);
+  });
+
+  test("__proto__ among labels gets into no row", () => {
+    const log = busyLog();
+    const text = Buffer.from(log.entry("service.put", serviceBody("/proto"))).toString();
+    const json = (text.split("\n")[1] ?? "").replace('"labels":{}', '"labels":{"__proto__":"x"}');
+    const entry = signNote(`troth entry v1\n${json}\n`, [log.operators[0]]);
+
+    expect(log.order(entry)).toMatchObject({ value: { hasEffect: true } });
+    expect(log.state.services.get("/proto")?.labels).toStrictEqual({});
+  });
+});
+
+describe("certificate authorities", () => {
+  test("an operator may trust what an issuer has shown, and an issuer cannot take that back", () => {
+    const log = busyLog();
+
+    log.put("ca.trust", { certificate: shownAuthority });
+
+    expect(log.state.certificateAuthorities.size).toBe(2);
+    expect([...log.state.certificateAuthorities.entries()].every(([, row]) => row.isTrusted)).toBe(true);
+    expect(refusal(log, "ca.issue", { certificate: shownAuthority })).toBe("conflict");
+  });
+});
+
+describe("invitations", () => {
+  test("work once, for the node and the key that the invitation's key signed", () => {
+    const log = busyLog();
+    const node = signerNamed("edge-2");
+    const body = joinBody(log.genesis, invite, "edge-2", keyTextOf(node));
+
+    expect(refusal(log, "node.join", { ...body, nodeKey: keyTextOf(signerNamed("edge-2")) })).toBe(
+      "malformed-body",
+    );
+    expect(refusal(log, "node.join", { ...body, proof: Buffer.alloc(64).toString("base64") })).toBe(
+      "malformed-body",
+    );
+    const elsewhere = joinBody(new SmallTrustLog().genesis, invite, "edge-2", keyTextOf(node));
+    expect(refusal(log, "node.join", elsewhere)).toBe("malformed-body");
+    log.put("node.join", body);
+
+    expect(log.state.nodes.get("edge-2")).toEqual({ nodeKey: keyTextOf(node) });
+    expect(refusal(log, "node.join", body)).toBe("conflict");
+  });
+
+  test("work until the second they name, by epoch time, and not after", () => {
+    const log = busyLog();
+    const body = joinBody(log.genesis, invite, "edge-2", keyTextOf(signerNamed("edge-2")));
+
+    log.putEpoch(600);
+    expect(log.state.invites.size).toBe(1);
+    log.putEpoch(1);
+
+    expect(log.state.invites.size).toBe(0);
+    expect(refusal(log, "node.join", body)).toBe("conflict");
+  });
+
+  test("that are open when their node is removed are gone with it", () => {
+    const log = busyLog();
+    const again = signerNamed("invite");
+    const inviteKey = keyTextOf(again);
+    log.put("node.invite", { node: "edge-1", inviteKey, expiresAtSeconds: foundedAtSeconds + 600 });
+
+    log.put("node.remove", { node: "edge-1" });
+
+    const body = joinBody(log.genesis, again, "edge-1", keyTextOf(signerNamed("edge-1")));
+    expect(refusal(log, "node.join", body)).toBe("conflict");
+  });
+
+  test("of a node that never joined can be called back", () => {
+    const log = busyLog();
+
+    log.put("node.remove", { node: "edge-2" });
+
+    expect(log.state.invites.size).toBe(0);
+  });
+});
+
+describe("what goes with what is removed", () => {
+  test.each([
+    ["service.remove", { name: "/shop" }],
+    ["node.remove", { node: "edge-1" }],
+    ["instance.remove", { instance }],
+    ["service.put", serviceBody("/shop", ["edge-7"])],
+  ])("%s takes instances and their certificates along", (kind, body) => {
+    const log = busyLog();
+    log.put("instance.register", registration({ service: "/pay" }));
+    const spiffeId = "spiffe://example.org/pay";
+    log.put("svid.issue", issuance({ instance: otherInstance, certificate: "cd".repeat(32), spiffeId }));
+
+    log.put(kind, body);
+
+    expect(log.state.instances.has(instance)).toBe(false);
+    expect(log.state.certificates.has(certificate)).toBe(false);
+    expect(log.state.instances.has(otherInstance)).toBe(kind !== "node.remove");
+    expect(log.state.certificates.has("cd".repeat(32))).toBe(kind !== "node.remove");
+  });
+
+  test("a service put again with the same nodes keeps its instances", () => {
+    const log = busyLog();
+
+    log.put("service.put", { ...serviceBody("/shop", ["edge-1", "edge-5"]), dataClass: "restricted" });
+
+    expect(log.state.services.get("/shop")?.dataClass).toBe("restricted");
+    expect(log.state.certificates.has(certificate)).toBe(true);
+  });
+});
+
+describe("epochs", () => {
+  test("forget certificates past their time, and instances that have had none for an hour", () => {
+    const log = busyLog();
+    log.put("instance.register", registration());
+
+    log.putEpoch(3600);
+    expect([log.state.certificates.size, log.state.instances.size]).toEqual([1, 2]);
+    log.putEpoch(1);
+
+    expect(log.state.certificates.size).toBe(0);
+    expect(log.state.instances.size).toBe(0);
+    expect(log.state.genesis).toMatchObject({ epochNumber: 2, epochTimeSeconds: foundedAtSeconds + 3601 });
+  });
+
+  test("keep an instance for as long as it has a certificate", () => {
+    const log = busyLog();
+    log.put(
+      "svid.issue",
+      issuance({ certificate: "cd".repeat(32), notAfterSeconds: foundedAtSeconds + day }),
+    );
+
+    log.putEpoch(day);
+
+    expect([...log.state.certificates.entries()].map(([id]) => id)).toEqual(["cd".repeat(32)]);
+    expect(log.state.instances.has(instance)).toBe(true);
+  });
+
+  test("with another state's digest stop the fold: state-digest-mismatch", () => {
+    const log = busyLog();
+    const stateDigest = new TrustState().digest();
+
+    expect(refusal(log, "epoch", { ...log.epochBody(), stateDigest })).toBe("stop: state-digest-mismatch");
+  });
+
+  test("written at one size have no effect at another", () => {
+    const log = busyLog();
+    const entry = log.entry("epoch", log.epochBody());
+    log.order(bytesOf("noise"));
+
+    expect(refusalOf(log, entry)).toBe("conflict");
+  });
+});
+
+describe("what this software does not know", () => {
+  test("stops the fold when written by those who may write it, and has no effect otherwise", () => {
+    const log = busyLog();
+    log.put("authority.put", { kind: "future.kind", grant: { role: "operator", signatures: 1 } });
+
+    expect(refusal(log, "future.kind", {}, { by: [log.issuer] })).toBe("unauthorised");
+    expect(refusal(log, "future.kind", {}, { by: [signerNamed("test/alice")] })).toBe("bad-signature");
+    expect(refusal(log, "future.kind", {})).toBe("stop: unknown-kind");
+  });
+
+  test("stops the fold in a later version of a known kind, from its author alone", () => {
+    const log = busyLog();
+
+    expect(refusal(log, "rule.put", rule(), { version: 2, by: [log.issuer] })).toBe("unauthorised");
+    expect(refusal(log, "rule.put", rule(), { version: 2, sequence: 0 })).toBe("replayed");
+    expect(refusal(log, "rule.put", rule(), { version: 2 })).toBe("stop: unknown-kind");
+    expect(refusal(log, "rule.put", rule(), { version: 0 })).toBe("stop: unknown-kind");
+  });
+});
+
+describe("genesis", () => {
+  const log = new SmallTrustLog();
+  const parsed = parseEntry(log.entries[0] ?? bytesOf(""));
+  if (!parsed.ok) throw new Error(parsed.detail);
+  const { statement } = parsed.value;
+  const { body } = statement;
+  const [alice, bob, carol] = log.operators;
+  const keys = [...log.operators].map((key) => ({
+    name: key.name,
+    role: "operator",
+    publicKey: keyTextOf(key),
+  }));
+  const grant = { role: "operator", signatures: 1 };
+
+  const rows: readonly (readonly [string, string, Partial<EntryStatement>, (readonly NoteSigner[])?])[] = [
+    ["bad-genesis", "another kind", { kind: "epoch" }],
+    ["bad-genesis", "another version", { version: 2 }],
+    ["bad-genesis", "the name of a log", { log: log.genesis }],
+    ["bad-genesis", "a body that is none", { body: {} }],
+    ["bad-genesis", "a key too many in its body", { body: { ...body, extra: 1 } }],
+    ["bad-genesis", "an operator who did not sign", {}, [alice, bob]],
+    ["bad-genesis", "an operator for whom somebody else signed", {}, [alice, bob, signerNamed(carol.name)]],
+    [
+      "bad-genesis",
+      "a name that stands twice",
+      { body: { ...body, keys: keys.concat(keys), authority: {} } },
+    ],
+    [
+      "bad-genesis",
+      "a key under two names",
+      { body: { ...body, keys: [...keys, { ...keys[0], name: "test/alias" }], authority: {} } },
+      [alice, bob, carol, { ...alice, name: "test/alias" }],
+    ],
+    ["bad-genesis", "no key", { body: { ...body, keys: [] } }],
+    [
+      "bad-genesis",
+      "a grant that nobody can meet",
+      { body: { ...body, keys, authority: { "rule.put": { ...grant, signatures: 4 } } } },
+    ],
+    ["bad-genesis", "a grant to a role without keys", { body: { ...body, keys } }],
+    ["bad-genesis", "a log key that is none", { body: { ...body, logKey: "example.org" } }],
+    ["bad-genesis", "a short salt", { body: { ...body, salt: "AAAA" } }],
+    ["unknown-kind", "a later version of the fold", { body: { ...body, foldVersion: 2 } }],
+  ];
+  for (const [reason, what, changes, by = log.operators] of rows)
+    test(`${reason}: a genesis with ${what} stops the fold`, () => {
+      const entry = signEntry({ ...statement, ...changes }, by);
+
+      expect(foldEntry(new TrustState(), 0, entry)).toMatchObject({ ok: false, reason });
+    });
+
+  test("stops the fold when it is no entry: bad-genesis", () => {
+    expect(foldEntry(new TrustState(), 0, bytesOf("hello"))).toMatchObject({
+      ok: false,
+      reason: "bad-genesis",
+    });
+  });
+
+  test("names authors, grants and the domain", () => {
+    const state = new TrustState();
+
+    foldEntry(state, 0, log.entries[0] ?? bytesOf(""));
+
+    expect(state.authors.size).toBe(6);
+    expect([...state.authority.entries()].map(([kind]) => kind).every(isEntryKind)).toBe(true);
+    expect(state.genesis).toMatchObject({ genesis: log.genesis, trustDomain: "example.org", epochNumber: 0 });
+  });
+
+  test("an entry before genesis has no effect: other-log", () => {
+    const entry = log.entry("rule.put", rule());
+
+    expect(foldEntry(new TrustState(), 1, entry)).toMatchObject({
+      value: { hasEffect: false, reason: "other-log" },
+    });
+  });
+});
+
+describe("whatever is ordered", () => {
+  const bodies = fc.constantFrom(...kinds);
+  const values = fc.oneof(
+    fc.string(),
+    fc.maxSafeInteger(),
+    fc.constantFrom(null, true, [], {}, "/shop", "edge-1"),
+  );
+  const step = fc.record({
+    kind: fc.constantFrom(...kinds, "genesis", "future.kind"),
+    /** Whose body is sent under that kind; mostly the right one. */
+    bodyKind: rarely(bodies),
+    changes: rarely(fc.dictionary(fc.constantFrom("name", "node", "kind", "number", "extra"), values)),
+    authors: rarely(fc.array(fc.nat(7), { minLength: 1, maxLength: 3 })),
+    sequence: rarely(fc.nat(40)),
+    isOfOtherLog: fc.integer({ min: 0, max: 9 }).map((one) => one === 0),
+  });
+
+  test("an entry without effect, or that stops the fold, leaves the state as it was", () => {
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 30, maxLength: 40 }), (steps) => {
+        const log = busyLog();
+        const signers = [...log.operators, log.issuer, log.sequencer, log.server, log.logKey, invite];
+        for (const { kind, bodyKind, changes, authors, sequence, isOfOtherLog } of steps) {
+          const by = authors?.map((at) => signers[at] ?? invite);
+          const entry = log.entry(
+            kind,
+            { ...bodyOf(bodyKind ?? kind, log), ...changes },
+            {
+              ...(by === undefined ? {} : { by }),
+              ...(sequence === undefined ? {} : { sequence }),
+              ...(isOfOtherLog ? { log: "AAAA" } : {}),
+            },
+          );
+          const before = log.state.digest();
+          const outcome = log.order(entry);
+          seen.add(!outcome.ok ? outcome.reason : outcome.value.hasEffect ? "effect" : outcome.value.reason);
+          if (!outcome.ok || !outcome.value.hasEffect) expect(log.state.digest()).toBe(before);
+        }
+      }),
+      { numRuns: 12 },
+    );
+    for (const reason of ["effect", "malformed-body", "unauthorised", "replayed", "conflict", "other-log"])
+      expect(seen).toContain(reason);
+  });
+});
+
+function rarely<Value>(values: fc.Arbitrary<Value>): fc.Arbitrary<Value | undefined> {
+  return fc.oneof({ weight: 5, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: values });
+}
+
+function lastOf(log: SmallTrustLog): number {
+  return log.state.authors.get("test/alice")?.sequence ?? 0;
+}
