@@ -22,6 +22,7 @@ import {
   signEntry,
   TrustState,
 } from "../trust-log/index.ts";
+import { EpochClock } from "./epoch-clock.ts";
 import type { LogKeys } from "./log-keys.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
@@ -63,7 +64,7 @@ export interface KeptSnapshot {
 export class LogWriter implements AsyncDisposable {
   readonly #storage: LogStorage;
   readonly #keys: LogKeys;
-  readonly #clock: Clock;
+  readonly #epochClock: EpochClock;
   readonly #log: Log;
   #state = new TrustState();
   #tree = new MerkleTree();
@@ -80,7 +81,7 @@ export class LogWriter implements AsyncDisposable {
   private constructor(storage: LogStorage, keys: LogKeys, clock: Clock, log: Log) {
     this.#storage = storage;
     this.#keys = keys;
-    this.#clock = clock;
+    this.#epochClock = new EpochClock(clock);
     this.#log = log;
     this.#epochTimer = setInterval(() => void this.#tick(), epochIntervalMillis);
   }
@@ -243,7 +244,7 @@ export class LogWriter implements AsyncDisposable {
       number: epochNumber + 1,
       size,
       // The clock may have been set back; epochs never are.
-      timeSeconds: Math.max(Math.floor(this.#clock.nowSeconds()), epochTimeSeconds),
+      timeSeconds: Math.max(this.#epochClock.nowSeconds(), epochTimeSeconds),
       stateDigest: this.#state.digest(),
       curatorDigest: null,
     };

@@ -65,10 +65,11 @@ export function forkService(
   name: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  execArgv: readonly string[] = [],
 ): ChildProcess {
   const script = demoServices.find((service) => service.name === name)?.script ?? "";
   const path = fileURLToPath(new URL(script, import.meta.url));
-  return fork(path, args, { env, execArgv: [], stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  return fork(path, args, { env, execArgv: [...execArgv], stdio: ["ignore", "pipe", "pipe", "ipc"] });
 }
 
 /** Opens a router on a free port of 127.0.0.1. */

@@ -132,7 +132,8 @@ export class LogView {
   #takeSnapshot(snapshot: PresentedSnapshot): Result<true, StepRefusal> {
     const read = readSnapshot(snapshot, this.#anchor.genesis);
     if (!read.ok) return this.#refuse("wrong-root", `snapshot: ${read.reason} ${read.detail}`);
-    if (read.value.frontier.size <= this.#follower.size) return this.#refuse("rolled-back", "by a snapshot");
+    // Nobody who knows a tree already asks for a snapshot: a step from that tree proves more.
+    if (this.#follower.size > 0 || this.#remembered !== undefined) return this.#refuse("rolled-back", "by a snapshot");
     this.#candidate = LogFollower.resume(this.#anchor, read.value, this.#remembered);
     return ok(true);
   }

@@ -463,6 +463,16 @@ describe("conflicts", () => {
     ["instance.register", "has an unknown node", () => registration({ node: "edge-9" })],
     ["instance.register", "takes an id again", () => registration({ instance })],
     ["instance.remove", "removes an unknown instance", () => ({ instance: otherInstance })],
+    [
+      "svid.issue",
+      "ends more than a day after the present epoch",
+      () =>
+        issuance({
+          certificate: "cd".repeat(32),
+          notBeforeSeconds: foundedAtSeconds + 3 * 86_400,
+          notAfterSeconds: foundedAtSeconds + 3 * 86_400 + 3600,
+        }),
+    ],
     ["svid.issue", "has a certificate that is known", () => issuance()],
     [
       "svid.issue",

@@ -9,6 +9,8 @@ import { type AuthorityRow, foldVersion, type TrustState } from "./trust-state.t
 
 /** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
 const certificateSecondsMax = 86_400 + 60;
+/** An issuer's clock may be this far ahead of the last epoch. */
+const issuerAheadSecondsMax = 600;
 /** An instance without a certificate is forgotten after this long. */
 const instanceIdleSecondsMax = 3600;
 
@@ -356,6 +358,9 @@ function applyIssuance(state: TrustState, body: EntryBody<"svid.issue">): Applie
     return fail("malformed-body", "over 24 hours");
   if (body.notAfterSeconds < body.notBeforeSeconds || isPast(state, body.notAfterSeconds))
     return fail("conflict", "never valid, or not any more");
+  // Else whoever has the issuer's key for a moment could write certificates for years ahead.
+  if (body.notAfterSeconds > (state.genesis?.epochTimeSeconds ?? 0) + certificateSecondsMax + issuerAheadSecondsMax)
+    return fail("conflict", "ends too far after the present epoch");
   const instance = state.instances.get(body.instance);
   if (instance === undefined) return fail("conflict", `no instance ${body.instance}`);
   // The one SPIFFE ID that a certificate of this instance may bear follows from what it is registered as.

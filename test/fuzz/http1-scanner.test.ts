@@ -139,7 +139,7 @@ async function agreeOn(heads: fc.Arbitrary<string>): Promise<void> {
   await fc.assert(
     fc.asyncProperty(heads, async (head) => {
       const ours = scan(head);
-      if (ours === undefined) return;
+      if (ours === undefined || isTooLongToSend(ours)) return;
       accepted += 1;
       const body = bodyFor(ours);
 
@@ -172,7 +172,7 @@ function scan(text: string): RequestHead | undefined {
 function bodyFor(head: RequestHead): { coded: string; plain: string } {
   switch (head.framing.kind) {
     case "length": {
-      const plain = "x".repeat(Math.min(head.framing.bytes, 100_000));
+      const plain = "x".repeat(head.framing.bytes);
       return { coded: plain, plain };
     }
     case "chunked":
@@ -181,6 +181,10 @@ function bodyFor(head: RequestHead): { coded: string; plain: string } {
     case "until-close":
       return { coded: "", plain: "" };
   }
+}
+
+function isTooLongToSend(head: RequestHead): boolean {
+  return head.framing.kind === "length" && head.framing.bytes > 10_000;
 }
 
 interface ReadRequest {
@@ -212,10 +216,14 @@ function asRead(head: RequestHead, body: string): ReadRequest {
 /** What node:http, which is llhttp in its strict mode, reads from one connection. */
 async function parse(text: string): Promise<(ReadRequest | "refused")[]> {
   const read: (ReadRequest | "refused")[] = [];
-  const parts = { open: 0, isEnded: false };
+  const parts = { open: 0 };
   return new Promise((resolve) => {
+    // A parser that waits for more than there is has read another length than we did.
+    const patience = setTimeout(() => resolve(read), 1_000);
     const settle = (): void => {
-      if (parts.open === 0 && (read.length >= 2 || read.includes("refused"))) resolve(read);
+      if (parts.open > 0 || (read.length < 2 && !read.includes("refused"))) return;
+      clearTimeout(patience);
+      resolve(read);
     };
     const server = createServer({ keepAliveTimeout: 0, maxHeaderSize: 65_536 });
     const onRequest = (incoming: IncomingMessage): void => {

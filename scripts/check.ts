@@ -1,0 +1,20 @@
+import { spawnSync } from "node:child_process";
+
+const steps: readonly (readonly [string, readonly string[]])[] = [
+  ["format", ["node_modules/@biomejs/biome/bin/biome", "ci", "--log-level=warn", "."]],
+  [
+    "lint",
+    ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings", "src", "test", "scripts", "bin"],
+  ],
+  ["types", ["node_modules/typescript/bin/tsc", "-p", "."]],
+];
+
+/** Runs what a machine judges well: formatting, lint, types. Each step's own output says what is wrong. */
+for (const [name, args] of steps) {
+  const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+  if (status === 0) process.stdout.write(`${name}: ok\n`);
+  else {
+    process.stdout.write(`${name}: failed\n`);
+    process.exitCode = 1;
+  }
+}
