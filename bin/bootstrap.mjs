@@ -24,18 +24,25 @@ const runtimePackages = {
 export async function bootstrap(script, args) {
   const node = await ensureRuntime();
   await ensurePackages(node);
-  return runChild(node, [join(root, script), ...args]);
+  // Compiled sources are kept inside the checkout: in the temporary directory another user could leave something to run.
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "troth-compile") };
+  return runChild(node, [join(root, script), ...args], { env });
 }
 
 async function ensureRuntime() {
   if (Number(process.versions.node.split(".")[0]) >= nodeMajorMin) return process.execPath;
 
   const name = runtimePackages[`${process.platform}-${process.arch}`];
+  if (name !== undefined && existsSync(join(root, "runtime", "node_modules", name, "bin", "node"))) return await installRuntime(name);
   if (name === undefined || isMusl())
     throw new UsageError(
       `Troth needs Node.js ${nodeMajorMin} or newer; this is ${process.version}, and there is no packaged runtime for ` +
         `${process.platform}-${process.arch}${isMusl() ? " with musl" : ""}. Install Node.js ${nodeMajorMin}+ and try again.`,
     );
+  return await installRuntime(name);
+}
+
+async function installRuntime(name) {
   const folder = join(root, "runtime");
   const node = join(folder, "node_modules", name, "bin", "node");
   await installOnce(folder, { node: process.execPath, check: node, what: "the pinned Node.js runtime" });
@@ -43,6 +50,8 @@ async function ensureRuntime() {
 }
 
 function isMusl() {
+  // The report asks the network for names unless told not to, which can take long.
+  if (process.report !== undefined) process.report.excludeNetwork = true;
   return process.platform === "linux" && process.report?.getReport().header.glibcVersionRuntime === undefined;
 }
 

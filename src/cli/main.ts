@@ -1,13 +1,8 @@
-import { enableCompileCache } from "node:module";
-import { join } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { messageOf } from "../base/mesh-error.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import { defaultMeshPath } from "./mesh-directory.ts";
 import { parseOutputFormat } from "./output.ts";
-
-// Not in the temporary directory, where another user could leave something to be run.
-enableCompileCache(join(import.meta.dirname, "..", "..", "node_modules", ".cache", "troth-compile"));
 
 const exitCodesHelp = `
 Exit codes:

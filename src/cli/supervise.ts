@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, renameSync, statSync } from "node:fs";
+import { ownEnvironment } from "./compile-cache.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import { parseChildMessage } from "./until-stopped.ts";
 
@@ -59,7 +60,10 @@ class ChildSupervisor implements Supervisor {
   async start(): Promise<void> {
     const { name, args, logFile } = this.#what;
     const log = openLogFile(logFile);
-    const child = spawn(process.execPath, [mainScript(), ...args], { stdio: ["ignore", log, log, "ipc"] });
+    const child = spawn(process.execPath, [mainScript(), ...args], {
+      stdio: ["ignore", log, log, "ipc"],
+      env: ownEnvironment(),
+    });
     closeSync(log);
     this.#child = child;
     let failure = "";

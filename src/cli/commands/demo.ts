@@ -78,6 +78,7 @@ async function openDemoService(
     name: name.value,
     command: [process.execPath, script],
     httpProxy: false,
+    isOwn: true,
     logLevel,
     stdio: logFile,
   });

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
+import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
@@ -73,7 +74,8 @@ export async function openService(
     readonly name: ServiceName;
     readonly command: readonly string[];
     readonly stdio: "inherit" | number;
-    readonly env?: Readonly<Record<string, string>>;
+    /** Whether the application is one of Troth's own, as in the demo. */
+    readonly isOwn?: boolean;
   },
 ): Promise<RunningService> {
   await requireKnownDomain(directory);
@@ -107,9 +109,8 @@ export async function openService(
     // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
     stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
     env: {
-      ...process.env,
+      ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
       ...proxy,
-      ...options.env,
       PORT: String(appPort),
       TROTH_SERVICE: options.name,
       TROTH_OUTBOUND_URL: outboundUrl,
