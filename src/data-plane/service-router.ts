@@ -159,6 +159,8 @@ class BalancedUpstream implements Upstream {
   }
 
   acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
+    // A second attempt is for a connection that had died; its instance may well be there.
+    this.#tried.clear();
     return this.#next(waiter, { fresh, reason: "upstream-connect-failed", detail: "no instance" });
   }
 
