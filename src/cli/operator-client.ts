@@ -18,6 +18,9 @@ import { CliError, exitCode } from "./exit-codes.ts";
 import { type KnownDomain, type MeshDirectory, requireKnownDomain } from "./mesh-directory.ts";
 import { randomBytes, systemClock } from "./system.ts";
 
+/** An entry that was signed and not ordered within this time is worth nothing. */
+const entryLifetimeSeconds = 600;
+
 /** The operator's key of this directory, made at first use, readable by its owner alone. */
 export async function loadOperator(directory: MeshDirectory, name: string): Promise<NoteSigner> {
   const keyStore = await openFileKeyStore(directory.operatorKeys);
@@ -109,8 +112,9 @@ export class OperatorClient implements Disposable {
     const { name } = this.#operator;
     const last = this.state.authors.get(name)?.sequence ?? 0;
     const log = this.state.genesis?.genesis ?? "";
+    const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + entryLifetimeSeconds;
     const signed = entries.map(({ kind, body }, place) =>
-      signEntry({ kind, version: entryVersion, log, author: name, sequence: last + 1 + place, body }, [
+      signEntry({ kind, version: entryVersion, log, author: name, sequence: last + 1 + place, expiresAtSeconds, body }, [
         this.#operator,
       ]),
     );

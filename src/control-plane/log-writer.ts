@@ -6,7 +6,6 @@ import { MeshError, messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { Head, Journal } from "../storage/index.ts";
 import {
-  type AuthorRole,
   type EntryKind,
   type EntryRefusal,
   entryVersion,
@@ -28,12 +27,16 @@ import type { LogKeys } from "./log-keys.ts";
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
 const checkpointDelayMillis = 10;
 const epochIntervalMillis = 10_000;
+const queuedAppendsMax = 16_384;
+/** What is folded before it is written: one write of the journal, which takes 4 MiB. */
+const batchBytesMax = 1024 * 1024;
+const batchEntriesMax = 4096;
 /** A snapshot is kept of the first epoch after this many entries. */
 const snapshotIntervalEntries = 1024;
 
 /** A statement that the control plane makes itself. */
 export interface OwnStatement {
-  readonly role: Exclude<AuthorRole, "operator" | "server">;
+  readonly role: Extract<AuthorRole, "issuer" | "sequencer">;
   readonly kind: EntryKind;
   readonly body: JsonObject;
 }
@@ -57,6 +60,19 @@ export interface KeptSnapshot {
   readonly text: string;
 }
 
+/** Where the entries of an append ended, and why not all of them are in. */
+interface Ordered {
+  readonly size: number;
+  readonly refusal: Result<never, AppendRefusal> | undefined;
+}
+
+/** An append that waits; its entries are made when it is its turn. */
+interface QueuedAppend {
+  readonly entries: () => Iterable<Uint8Array>;
+  readonly resolve: (ordered: Ordered) => void;
+  readonly reject: (error: MeshError) => void;
+}
+
 /**
  * The one writer of a trust log. Entries are folded before they are ordered, so what would have no effect never gets
  * in; they are acknowledged once they are on disk and a checkpoint covers them.
@@ -71,8 +87,10 @@ export class LogWriter implements AsyncDisposable {
   #newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
   #snapshot: (PresentedSnapshot & { readonly size: number }) | undefined;
   #genesisEntry: Uint8Array | undefined;
-  /** Resolves when the state is that of the journal again after a failed write. */
-  #ready: Promise<void> = Promise.resolve();
+  readonly #queue: QueuedAppend[] = [];
+  #ordering: Promise<void> | undefined;
+  /** Whether state and tree are those of the journal; not so between a failed write and the replay after it. */
+  #isSound = true;
   #signing: Promise<void> | undefined;
   #closing = false;
   readonly #waiting = new Set<() => void>();
@@ -100,6 +118,7 @@ export class LogWriter implements AsyncDisposable {
       if (storage.journal.size === 0 && options.genesis !== undefined)
         await storage.journal.appendAll(options.genesis);
       await writer.#replay();
+      if (storage.journal.size > 0) await writer.#signNow();
       await writer.#tick();
       return writer;
     } catch (error) {
@@ -139,7 +158,10 @@ export class LogWriter implements AsyncDisposable {
     return () => this.#waiting.delete(callback);
   }
 
-  /** Orders entries that others signed; resolves to the size at which they are all in and covered by a checkpoint. */
+  /**
+   * Orders entries that others signed; resolves to the size at which they are all in and covered by a checkpoint. A
+   * refusal is that of the first entry that was not taken; those before it are in.
+   */
   async submit(entries: readonly Uint8Array[]): Promise<Result<number, AppendRefusal>> {
     return this.#append(() => entries);
   }
@@ -156,41 +178,86 @@ export class LogWriter implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     clearInterval(this.#epochTimer);
-    await this.#signing;
+    await this.#ordering;
+    try {
+      await this.#covered(this.#storage.journal.size);
+    } catch (error) {
+      this.#log.error("trust log closed without a last checkpoint", { error: messageOf(error) });
+    }
   }
 
   async #append(entries: () => Iterable<Uint8Array>): Promise<Result<number, AppendRefusal>> {
-    await this.#ready;
     if (this.#closing) throw new MeshError("ERR_CONTROL_PLANE_CLOSED", "the trust log is closing");
-    const ordered: Uint8Array[] = [];
-    let refusal: Result<number, AppendRefusal> | undefined;
-    // From here to the journal's append there is no await: the order of folding is the order on disk.
-    for (const entry of entries()) {
-      const folded = foldEntry(this.#state, this.#tree.size, entry);
-      if (!folded.ok) refusal = fail(folded.reason, folded.detail);
-      else if (!folded.value.hasEffect) refusal = fail(folded.value.reason, folded.value.detail);
-      if (refusal !== undefined) break;
-      this.#tree.append(leafHash(entry));
-      ordered.push(entry);
-    }
-    if (ordered.length > 0) await this.#makeDurable(ordered);
-    return refusal ?? ok(this.#tree.size);
+    if (this.#queue.length >= queuedAppendsMax)
+      throw new MeshError("ERR_CONTROL_PLANE_BUSY", `${queuedAppendsMax} appends wait already`);
+    const { promise, resolve, reject } = Promise.withResolvers<Ordered>();
+    this.#queue.push({ entries, resolve, reject });
+    this.#ordering ??= this.#orderAll();
+    const { size, refusal } = await promise;
+    await this.#covered(size);
+    return refusal ?? ok(size);
   }
 
-  async #makeDurable(entries: readonly Uint8Array[]): Promise<void> {
-    const size = this.#tree.size;
+  /**
+   * Orders what waits, one batch after the other. Nothing is folded on top of a batch that is not on disk: where one
+   * fails, no entry can have been judged, and no epoch digested, by a state that never came to be.
+   */
+  async #orderAll(): Promise<void> {
+    // What is asked for in one turn goes together.
+    await Promise.resolve();
+    while (this.#queue.length > 0 || !this.#isSound) {
+      try {
+        if (!this.#isSound) await this.#replay();
+        this.#isSound = true;
+      } catch (error) {
+        this.#log.error("trust log not replayed", { error: messageOf(error) });
+        // Tried again at the next append.
+        for (const { reject } of this.#queue.splice(0)) reject(notWritten(error));
+        break;
+      }
+      await this.#orderBatch();
+    }
+    this.#ordering = undefined;
+  }
+
+  async #orderBatch(): Promise<void> {
+    const taken: { readonly request: QueuedAppend; readonly ordered: Ordered }[] = [];
+    const batch: Uint8Array[] = [];
+    let request: QueuedAppend | undefined;
     try {
-      await this.#storage.journal.appendAll(entries);
+      for (let bytes = 0; bytes < batchBytesMax && batch.length < batchEntriesMax; ) {
+        request = this.#queue.shift();
+        if (request === undefined) break;
+        const before = batch.length;
+        const refusal = this.#foldAll(request.entries(), batch);
+        for (const entry of batch.slice(before)) bytes += entry.byteLength;
+        taken.push({ request, ordered: { size: this.#tree.size, refusal } });
+      }
+      request = undefined;
+      if (batch.length > 0) await this.#storage.journal.appendAll(batch);
+      for (const { request: done, ordered } of taken) done.resolve(ordered);
     } catch (error) {
       this.#log.error("entries could not be written", { error: messageOf(error) });
       // What was folded is not on disk: the state has to become what the disk says before anything else is ordered.
-      this.#ready = this.#replay();
-      this.#ready.catch(() => {});
-      throw new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", {
-        cause: error,
-      });
+      this.#isSound = false;
+      for (const { request: failed } of taken) failed.reject(notWritten(error));
+      request?.reject(notWritten(error));
     }
-    await this.#covered(size);
+  }
+
+  /** Folds entries up to the first that is refused, and puts those that took effect into `batch`. */
+  #foldAll(
+    entries: Iterable<Uint8Array>,
+    batch: Uint8Array[],
+  ): Result<never, AppendRefusal> | undefined {
+    for (const entry of entries) {
+      const folded = foldEntry(this.#state, this.#tree.size, entry);
+      if (!folded.ok) return fail(folded.reason, folded.detail);
+      if (!folded.value.hasEffect) return fail(folded.value.reason, folded.value.detail);
+      this.#tree.append(leafHash(entry));
+      batch.push(entry);
+    }
+    return undefined;
   }
 
   /** Resolves once a checkpoint covers `size`. */
@@ -283,7 +350,6 @@ export class LogWriter implements AsyncDisposable {
       );
     this.#state = state;
     this.#tree = tree;
-    if (tree.size > 0) await this.#signNow();
   }
 
   /** Folds from a snapshot on, or from genesis; undefined where the snapshot is not what the log committed to. */
@@ -299,8 +365,9 @@ export class LogWriter implements AsyncDisposable {
       if (kept !== undefined && index === kept.size) {
         const snapshot = { ...kept, epochEntry: entry, genesisEntry };
         const read = readSnapshot(snapshot, base64Of(leafHash(genesisEntry)));
-        if (!read.ok) {
-          this.#log.warn("snapshot not used", { reason: read.reason, detail: read.detail });
+        // The digest vouches for the state; the edge of the tree is only as good as this comparison.
+        if (!read.ok || !sameBytes(read.value.frontier.root(), tree.root())) {
+          this.#log.warn("snapshot not used", { reason: read.ok ? "wrong-root" : read.reason });
           return undefined;
         }
         state = read.value.state;
@@ -323,4 +390,8 @@ export class LogWriter implements AsyncDisposable {
     if (!folded.value.hasEffect)
       this.#log.warn("entry without effect", { index, reason: folded.value.reason });
   }
+}
+
+function notWritten(cause: unknown): MeshError {
+  return new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", { cause });
 }

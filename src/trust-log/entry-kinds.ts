@@ -42,10 +42,14 @@ const wordOrNone = z.union([word, z.literal("")]);
 const labels = z.record(word, word).refine((map) => Object.keys(map).length <= labelsMax);
 
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
-/** `server` keys sign no entries; they are the TLS keys of the control plane. */
-const role = z.enum(["operator", "issuer", "sequencer", "server"]);
+/**
+ * People are viewers, operators, approvers and auditors; the rest is the control plane. `server` keys sign no entries:
+ * they are the control plane's TLS keys.
+ */
+const role = z.enum(["viewer", "operator", "approver", "auditor", "issuer", "sequencer", "server"]);
 const kindName = z.string().regex(/^[a-z]+\.[a-z]+$|^epoch$/);
-const grant = z.strictObject({ role, signatures: z.int().min(1).max(16) });
+/** So many signatures of authors in this role, and so many more of approvers, who are other people. */
+const grant = z.strictObject({ role, signatures: z.int().min(1).max(8), approvals: z.int().min(0).max(8) });
 const key = z.strictObject({ name: noteName, role, publicKey: bytes(32, 32) });
 const bound = z.strictObject({ degradeAfterSeconds: z.int().min(1), refuseAfterSeconds: z.int().min(1) });
 const stalenessBounds = z.strictObject({ newHandshake: bound, openConnection: bound });

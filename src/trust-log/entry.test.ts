@@ -13,10 +13,11 @@ const statement: EntryStatement = {
   log: "",
   author: alice.name,
   sequence: 7,
+  expiresAtSeconds: 0,
   body: { name: "/shop" },
 };
 const json =
-  '{"author":"test/alice","body":{"name":"/shop"},"kind":"service.remove","log":"","sequence":7,"version":1}';
+  '{"author":"test/alice","body":{"name":"/shop"},"expiresAtSeconds":0,"kind":"service.remove","log":"","sequence":7,"version":1}';
 
 describe("parseEntry", () => {
   test("gives back what was signed, and by whom", () => {

@@ -12,7 +12,8 @@ const entryHeader = "troth entry v1\n";
 
 /**
  * What an author says in an entry. `log` is the hash of the log's first entry, so that an entry is worth nothing in
- * any other log; `sequence` grows with every entry of an author, so that an old one cannot be put in again.
+ * any other log; each `sequence` number of an author counts once, so that an old entry cannot be put in again; and
+ * after `expiresAtSeconds`, by epoch time, one that was signed but never ordered is worth nothing (0: no end).
  */
 export interface EntryStatement {
   readonly kind: string;
@@ -20,8 +21,12 @@ export interface EntryStatement {
   readonly log: string;
   readonly author: string;
   readonly sequence: number;
+  readonly expiresAtSeconds: number;
   readonly body: JsonObject;
 }
+
+/** A statement to be signed; without an end unless one is given. */
+export type EntryDraft = Omit<EntryStatement, "expiresAtSeconds"> & { readonly expiresAtSeconds?: number };
 
 /** An entry taken apart, its signatures not judged yet. */
 export interface PresentedEntry {
@@ -30,14 +35,14 @@ export interface PresentedEntry {
 }
 
 /** The bytes of an entry: the statement's canonical JSON as a note, signed by its author first. */
-export function signEntry(statement: EntryStatement, signers: readonly NoteSigner[]): Uint8Array {
+export function signEntry(statement: EntryDraft, signers: readonly NoteSigner[]): Uint8Array {
   return signNote(entryText(statement), signers);
 }
 
 /** The text that the authors of an entry sign. */
-export function entryText(statement: EntryStatement): string {
-  const { kind, version, log, author, sequence, body } = statement;
-  return `${entryHeader}${canonicalJson({ kind, version, log, author, sequence, body })}\n`;
+export function entryText(statement: EntryDraft): string {
+  const { kind, version, log, author, sequence, expiresAtSeconds = 0, body } = statement;
+  return `${entryHeader}${canonicalJson({ kind, version, log, author, sequence, expiresAtSeconds, body })}\n`;
 }
 
 /** Takes an entry apart; every statement has exactly one spelling. */
@@ -57,11 +62,11 @@ export function parseEntry(bytes: Uint8Array): Result<PresentedEntry, "malformed
 }
 
 function statementOf(json: Json): EntryStatement | undefined {
-  if (!isJsonObject(json) || Object.keys(json).length !== 6) return undefined;
-  const { kind, version, log, author, sequence, body } = json;
+  if (!isJsonObject(json) || Object.keys(json).length !== 7) return undefined;
+  const { kind, version, log, author, sequence, expiresAtSeconds, body } = json;
   if (typeof kind !== "string" || typeof log !== "string" || typeof author !== "string") return undefined;
-  if (!isNatural(version) || !isNatural(sequence) || !isJsonObject(body)) return undefined;
-  return { kind, version, log, author, sequence, body };
+  if (!isNatural(version) || !isNatural(sequence) || !isNatural(expiresAtSeconds)) return undefined;
+  return isJsonObject(body) ? { kind, version, log, author, sequence, expiresAtSeconds, body } : undefined;
 }
 
 function isNatural(value: Json | undefined): value is number {

@@ -67,7 +67,7 @@ function busyLog(): SmallTrustLog {
 /** What an entry of each kind says that takes effect in a busy log. */
 const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject } = {
   epoch: (log) => log.epochBody(),
-  "authority.put": () => ({ kind: "rule.put", grant: { role: "issuer", signatures: 1 } }),
+  "authority.put": () => ({ kind: "rule.put", grant: { role: "issuer", signatures: 1, approvals: 0 } }),
   "key.put": () => ({ name: "test/new", role: "issuer", publicKey: keyTextOf(signerNamed("test/new")) }),
   "key.remove": () => ({ name: "test/carol" }),
   "ca.trust": () => ({ certificate: Buffer.alloc(64, 3).toString("base64") }),
@@ -299,14 +299,42 @@ describe("authority", () => {
     expect(log.state.authors.get(dave.name)?.sequence).toBe(1);
   });
 
-  test("a later sequence number may leave some out, and ends all before it", () => {
+  test("a later sequence number leaves the ones before it usable, each once", () => {
     const log = busyLog();
     const waiting = log.entry("rule.put", rule());
+    const next = lastOf(log) + 2;
 
-    log.put("rule.remove", { from: "/shop", to: "/pay" }, { sequence: 1000 });
+    log.put("rule.put", rule({ from: "/other" }), { sequence: next });
+    log.order(waiting);
 
+    expect(log.state.authors.get("test/alice")).toMatchObject({ sequence: next, open: [] });
     expect(refusalOf(log, waiting)).toBe("replayed");
-    expect(log.state.authors.get("test/alice")?.sequence).toBe(1000);
+  });
+
+  test("only so many numbers stay usable: what is far below the last is replayed", () => {
+    const log = busyLog();
+    const last = lastOf(log);
+
+    log.put("rule.put", rule(), { sequence: 2 ** 52 });
+
+    expect(refusal(log, "rule.put", rule(), { sequence: last + 1 })).toBe("replayed");
+    expect(refusal(log, "rule.put", rule(), { sequence: 2 ** 52 - 65 })).toBe("replayed");
+    log.put("rule.put", rule(), { sequence: 2 ** 52 - 64 });
+    expect(log.state.authors.get("test/alice")?.open).toHaveLength(63);
+  });
+
+  test("an entry that was signed and not ordered in time has no effect: expired", () => {
+    const log = busyLog();
+    const expiresAtSeconds = foundedAtSeconds + 600;
+    const [inTime, late] = [1, 2].map((ahead) =>
+      log.entry("rule.put", rule(), { expiresAtSeconds, sequence: lastOf(log) + ahead }),
+    );
+    log.put("epoch", log.epochBody(600));
+    expect(log.order(inTime ?? new Uint8Array(0))).toMatchObject({ value: { hasEffect: true } });
+
+    log.put("epoch", log.epochBody(1));
+
+    expect(refusalOf(log, late ?? new Uint8Array(0))).toBe("expired");
   });
 
   test("an operator may remove the own key while others remain", () => {
@@ -322,10 +350,10 @@ describe("authority", () => {
 describe("several signatures", () => {
   function twoOfThree(kind = "authority.put"): SmallTrustLog {
     const log = busyLog();
-    log.put("authority.put", { kind, grant: { role: "operator", signatures: 2 } });
+    log.put("authority.put", { kind, grant: { role: "operator", signatures: 2, approvals: 0 } });
     return log;
   }
-  const back = { kind: "authority.put", grant: { role: "operator", signatures: 1 } };
+  const back = { kind: "authority.put", grant: { role: "operator", signatures: 1, approvals: 0 } };
 
   test("one of two is not enough, two are", () => {
     const log = twoOfThree();
@@ -345,9 +373,9 @@ describe("several signatures", () => {
 
   test("all three count where three are asked for, and a removed one does not", () => {
     const log = busyLog();
-    log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2 } });
-    log.put("key.remove", { name: "test/carol" });
+    log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 0 } });
     const [alice, bob, carol] = log.operators;
+    log.put("key.remove", { name: "test/carol" }, { by: [alice, bob] });
 
     expect(refusal(log, "rule.put", rule(), { by: [alice, carol] })).toBe("unauthorised");
     log.put("rule.put", rule(), { by: [alice, bob] });
@@ -361,15 +389,55 @@ describe("several signatures", () => {
       const puppet = { name: sock.name, role: "operator", publicKey: keyTextOf(sock) };
 
       expect(refusal(log, "key.put", puppet)).toBe("unauthorised");
-      expect(refusal(log, "authority.put", { kind, grant: { role: "operator", signatures: 1 } })).toBe(
-        "unauthorised",
-      );
-      expect(refusal(log, "authority.put", { kind, grant: { role: "issuer", signatures: 1 } })).toBe(
-        "unauthorised",
-      );
+      expect(
+        refusal(log, "authority.put", { kind, grant: { role: "operator", signatures: 1, approvals: 0 } }),
+      ).toBe("unauthorised");
+      expect(
+        refusal(log, "authority.put", { kind, grant: { role: "issuer", signatures: 1, approvals: 0 } }),
+      ).toBe("unauthorised");
       log.put("key.put", puppet, { by: [log.operators[0], log.operators[1]] });
     },
   );
+
+  test("where a kind takes an approval, it takes another person's, and an approver's only", () => {
+    const log = busyLog();
+    const [alice, bob] = log.operators;
+    const [dave, erin] = [signerNamed("test/dave"), signerNamed("test/erin")];
+    for (const signer of [dave, erin])
+      log.put("key.put", { name: signer.name, role: "approver", publicKey: keyTextOf(signer) });
+    const grant = { role: "operator", signatures: 1, approvals: 1 };
+    log.put("authority.put", { kind: "rule.put", grant });
+
+    expect(refusal(log, "rule.put", rule())).toBe("unauthorised");
+    expect(refusal(log, "rule.put", rule(), { by: [alice, bob] })).toBe("unauthorised");
+    expect(refusal(log, "rule.put", rule(), { by: [dave, erin] })).toBe("unauthorised");
+    expect(refusal(log, "rule.put", rule(), { by: [alice, log.issuer] })).toBe("unauthorised");
+    expect(refusal(log, "service.remove", { name: "/shop" }, { by: [alice, dave] })).toBe("unauthorised");
+    log.put("rule.put", rule(), { by: [alice, dave] });
+  });
+
+  test("one person cannot take the approvers out of the way of a kind that needs them", () => {
+    const log = busyLog();
+    const [alice] = log.operators;
+    const approvers = [signerNamed("test/dave"), signerNamed("test/erin")];
+    for (const { name, publicKey } of approvers)
+      log.put("key.put", {
+        name,
+        role: "approver",
+        publicKey: keyTextOf({ name, publicKey, privateKey: alice.privateKey }),
+      });
+    const grant = { role: "operator", signatures: 1, approvals: 1 };
+    log.put("authority.put", { kind: "rule.put", grant });
+
+    expect(refusal(log, "key.remove", { name: "test/erin" })).toBe("unauthorised");
+    const puppet = signerNamed("test/puppet");
+    expect(
+      refusal(log, "key.put", { name: puppet.name, role: "approver", publicKey: keyTextOf(puppet) }),
+    ).toBe("unauthorised");
+    expect(refusal(log, "authority.put", { kind: "rule.put", grant: { ...grant, approvals: 0 } })).toBe(
+      "unauthorised",
+    );
+  });
 
   test("more signatures than a grant asks for do no harm", () => {
     const log = busyLog();
@@ -385,20 +453,29 @@ describe("locking everybody out", () => {
     const log = busyLog();
 
     for (const grant of [
-      { role: "operator", signatures: 4 },
-      { role: "issuer", signatures: 2 },
+      { role: "operator", signatures: 4, approvals: 0 },
+      { role: "issuer", signatures: 2, approvals: 0 },
     ])
       expect(refusal(log, "authority.put", { kind: "authority.put", grant })).toBe("conflict");
-    log.put("authority.put", { kind: "authority.put", grant: { role: "operator", signatures: 3 } });
-    expect(refusal(log, "key.remove", { name: "test/carol" })).toBe("conflict");
-    expect(refusal(log, "key.remove", { name: log.issuer.name })).toBe("conflict");
-    expect(refusal(log, "key.remove", { name: log.sequencer.name })).toBe("conflict");
+    log.put("authority.put", {
+      kind: "authority.put",
+      grant: { role: "operator", signatures: 3, approvals: 0 },
+    });
+    for (const { name } of [log.operators[2], log.issuer, log.sequencer])
+      expect(refusal(log, "key.remove", { name }, { by: log.operators })).toBe("conflict");
+  });
+
+  test("is refused where a grant asks for more approvals than there are approvers", () => {
+    const log = busyLog();
+    const grant = { role: "operator", signatures: 1, approvals: 1 };
+
+    expect(refusal(log, "authority.put", { kind: "rule.put", grant })).toBe("conflict");
   });
 
   test("is refused for a kind that had no grant before as well", () => {
     const log = busyLog();
 
-    const body = { kind: "future.kind", grant: { role: "issuer", signatures: 2 } };
+    const body = { kind: "future.kind", grant: { role: "issuer", signatures: 2, approvals: 0 } };
 
     expect(refusal(log, "authority.put", body)).toBe("conflict");
     expect(log.state.authority.has("future.kind")).toBe(false);
@@ -527,10 +604,26 @@ describe("conflicts", () => {
 describe("bodies that are refused", () => {
   const key = keyTextOf(signerNamed("any"));
   const rows: readonly (readonly [string, string, JsonObject])[] = [
-    ["authority.put", "an unknown role", { kind: "rule.put", grant: { role: "root", signatures: 1 } }],
-    ["authority.put", "no signature", { kind: "rule.put", grant: { role: "operator", signatures: 0 } }],
-    ["authority.put", "a grant of genesis", { kind: "genesis", grant: { role: "operator", signatures: 1 } }],
-    ["authority.put", "__proto__", { kind: "__proto__", grant: { role: "operator", signatures: 1 } }],
+    [
+      "authority.put",
+      "an unknown role",
+      { kind: "rule.put", grant: { role: "root", signatures: 1, approvals: 0 } },
+    ],
+    [
+      "authority.put",
+      "no signature",
+      { kind: "rule.put", grant: { role: "operator", signatures: 0, approvals: 0 } },
+    ],
+    [
+      "authority.put",
+      "a grant of genesis",
+      { kind: "genesis", grant: { role: "operator", signatures: 1, approvals: 0 } },
+    ],
+    [
+      "authority.put",
+      "__proto__",
+      { kind: "__proto__", grant: { role: "operator", signatures: 1, approvals: 0 } },
+    ],
     ["key.put", "a name that cannot stand in a note", { name: "a b", role: "operator", publicKey: key }],
     ["key.put", "a name beyond ASCII", { name: "ä", role: "operator", publicKey: key }],
     [
@@ -602,9 +695,12 @@ describe("bodies that are refused", () => {
         "malformed-body",
       );
       expect(refusal(log, "node.remove", { node: name })).toBe("malformed-body");
-      expect(refusal(log, "authority.put", { kind: name, grant: { role: "operator", signatures: 1 } })).toBe(
-        "malformed-body",
-      );
+      expect(
+        refusal(log, "authority.put", {
+          kind: name,
+          grant: { role: "operator", signatures: 1, approvals: 0 },
+        }),
+      ).toBe("malformed-body");
     }
 
     expect(process.cpuUsage(started).user).toBeLessThan(2_000_000);
@@ -762,7 +858,10 @@ describe("epochs", () => {
 describe("what this software does not know", () => {
   test("stops the fold when written by those who may write it, and has no effect otherwise", () => {
     const log = busyLog();
-    log.put("authority.put", { kind: "future.kind", grant: { role: "operator", signatures: 1 } });
+    log.put("authority.put", {
+      kind: "future.kind",
+      grant: { role: "operator", signatures: 1, approvals: 0 },
+    });
 
     expect(refusal(log, "future.kind", {}, { by: [log.issuer] })).toBe("unauthorised");
     expect(refusal(log, "future.kind", {}, { by: [signerNamed("test/alice")] })).toBe("bad-signature");
@@ -791,7 +890,7 @@ describe("genesis", () => {
     role: "operator",
     publicKey: keyTextOf(key),
   }));
-  const grant = { role: "operator", signatures: 1 };
+  const grant = { role: "operator", signatures: 1, approvals: 0 };
 
   const rows: readonly (readonly [string, string, Partial<EntryStatement>, (readonly NoteSigner[])?])[] = [
     ["bad-genesis", "another kind", { kind: "epoch" }],

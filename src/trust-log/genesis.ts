@@ -41,9 +41,9 @@ export function foundTrustLog(founding: Founding): Uint8Array {
     ...founding.others,
   ].map(({ role, key }) => ({ name: key.name, role, publicKey: base64Of(publicKeyBytes(key.publicKey)) }));
   const grants = [
-    ...operatorKinds.map((kind) => [kind, { role: "operator", signatures: 1 }] as const),
-    ...issuerKinds.map((kind) => [kind, { role: "issuer", signatures: 1 }] as const),
-    ["epoch", { role: "sequencer", signatures: 1 }] as const,
+    ...operatorKinds.map((kind) => [kind, { role: "operator", signatures: 1, approvals: 0 }] as const),
+    ...issuerKinds.map((kind) => [kind, { role: "issuer", signatures: 1, approvals: 0 }] as const),
+    ["epoch", { role: "sequencer", signatures: 1, approvals: 0 }] as const,
   ];
   const body = {
     trustDomain: founding.trustDomain,
@@ -57,7 +57,15 @@ export function foundTrustLog(founding: Founding): Uint8Array {
     staleness: founding.staleness ?? defaultStaleness,
   };
   return signEntry(
-    { kind: "genesis", version: entryVersion, log: "", author: founder.name, sequence: 0, body },
+    {
+      kind: "genesis",
+      version: entryVersion,
+      log: "",
+      author: founder.name,
+      sequence: 0,
+      expiresAtSeconds: 0,
+      body,
+    },
     founding.operators,
   );
 }

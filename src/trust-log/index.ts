@@ -1,3 +1,4 @@
+export { nodeJoinText } from "./apply-entry.ts";
 export {
   type CheckedCheckpoint,
   type CheckpointRefusal,
@@ -5,7 +6,7 @@ export {
   signCheckpoint,
   type TreeHead,
 } from "./checkpoint.ts";
-export { type EntryStatement, type PresentedEntry, parseEntry, signEntry } from "./entry.ts";
+export { type EntryDraft, type EntryStatement, type PresentedEntry, parseEntry, signEntry } from "./entry.ts";
 export {
   type AuthorRole,
   type DataClass,
@@ -14,7 +15,7 @@ export {
   entryVersion,
   type StalenessBound,
 } from "./entry-kinds.ts";
-export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry, nodeJoinText } from "./fold.ts";
+export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
 export {
   type IneffectiveEntry,
   type LogAnchor,

@@ -235,7 +235,7 @@ describe("a snapshot is refused", () => {
     const authority = Object.fromEntries(
       Object.entries(body["authority"] ?? {}).map(([kind, grant]) => [
         kind,
-        kind === "epoch" ? { role: "sequencer", signatures: 2 } : grant,
+        kind === "epoch" ? { role: "sequencer", signatures: 2, approvals: 0 } : grant,
       ]),
     );
     const added = { name: second.name, role: "sequencer", publicKey: keyTextOf(second) };

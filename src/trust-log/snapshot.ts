@@ -7,8 +7,9 @@ import {
   parseCanonicalJson,
 } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
+import { checkAuthority } from "./authority.ts";
 import { parseEntry } from "./entry.ts";
-import { checkAuthority, foldEntry } from "./fold.ts";
+import { foldEntry } from "./fold.ts";
 import { Frontier, leafHash } from "./merkle-tree.ts";
 import type { StateTable } from "./state-table.ts";
 import { foldVersion, TrustState } from "./trust-state.ts";

@@ -8,17 +8,23 @@ import { StateTable } from "./state-table.ts";
 export const foldVersion = 1;
 
 /**
- * A key that the log knows. `sequence` is the last one that its owner used; removed keys stay, so that what they once
- * signed cannot be put in again under a key that was added anew.
+ * A key that the log knows. `sequence` is the highest number that its owner used and `open` are lower ones still
+ * unused, as when an entry waits for its second signature; removed keys stay, so that what they once signed cannot be
+ * put in again under a key that was added anew.
  */
 export type AuthorRow = {
   readonly role: AuthorRole;
   readonly publicKey: string;
   readonly sequence: number;
+  readonly open: readonly number[];
   readonly isRemoved: boolean;
 };
-/** How many signatures of which role an entry of a kind takes. */
-export type AuthorityRow = { readonly role: AuthorRole; readonly signatures: number };
+/** How many signatures of which role an entry of a kind takes, and how many of approvers besides. */
+export type AuthorityRow = {
+  readonly role: AuthorRole;
+  readonly signatures: number;
+  readonly approvals: number;
+};
 /** A certificate authority's certificate: a trusted root or one that the log has seen issued. */
 export type CertificateAuthorityRow = { readonly certificate: string; readonly isTrusted: boolean };
 /** A registered service. */

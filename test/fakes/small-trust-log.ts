@@ -30,6 +30,7 @@ export interface Unusual {
   readonly sequence?: number;
   readonly log?: string;
   readonly version?: number;
+  readonly expiresAtSeconds?: number;
 }
 
 /** A new Ed25519 key pair under a name. */
@@ -99,8 +100,8 @@ export class SmallTrustLog {
     const by = unusual.by ?? [this.#usualAuthor(kind)];
     const author = unusual.author ?? by[0]?.name ?? "";
     const sequence = unusual.sequence ?? (this.state.authors.get(author)?.sequence ?? 0) + 1;
-    const { log = this.genesis, version = entryVersion } = unusual;
-    return signEntry({ kind, version, log, author, sequence, body }, by);
+    const { log = this.genesis, version = entryVersion, expiresAtSeconds = 0 } = unusual;
+    return signEntry({ kind, version, log, author, sequence, expiresAtSeconds, body }, by);
   }
 
   /** Puts an entry at the end of the log, whatever it is. */

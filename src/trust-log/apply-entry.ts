@@ -1,0 +1,250 @@
+import { base64Of, bytesOf, bytesOfBase64 } from "../base/bytes.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { ed25519PublicKey, verifyEd25519 } from "../crypto/index.ts";
+import { knownKey, unreachableGrant, verifierOf } from "./authority.ts";
+import type { EntryStatement } from "./entry.ts";
+import { type EntryBody, type EntryKind, entryBodies } from "./entry-kinds.ts";
+import { leafHash } from "./merkle-tree.ts";
+import type { TrustState } from "./trust-state.ts";
+
+/** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
+const certificateSecondsMax = 86_400 + 60;
+/** An issuer's clock may be this far ahead of the last epoch. */
+const issuerAheadSecondsMax = 600;
+/** An instance without a certificate is forgotten after this long. */
+const instanceIdleSecondsMax = 3600;
+
+/** What the invited node signs with the key of its invitation, so that nobody can use the invitation for another key. */
+export function nodeJoinText(log: string, node: string, nodeKey: string): string {
+  return `troth node join v1\n${log}\n${node}\n${nodeKey}\n`;
+}
+
+/** What came of an entry whose author was entitled to it. */
+export type Applied = Result<true, "malformed-body" | "conflict" | "state-digest-mismatch">;
+
+/** Lets entry number `index`, whose authority was checked, take effect; the state is unchanged where it has none. */
+export function applyEntry(
+  state: TrustState,
+  kind: EntryKind,
+  { index, statement }: { readonly index: number; readonly statement: EntryStatement },
+): Applied {
+  const parsed = entryBodies[kind].safeParse(statement.body);
+  if (!parsed.success) return fail("malformed-body", problemOf(parsed.error));
+  return appliers[kind](state, bodyOf(kind, parsed.data), index);
+}
+
+type Applier = (state: TrustState, body: never, index: number) => Applied;
+
+function bodyOf(_kind: EntryKind, body: EntryBody<EntryKind>): never {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the schema and the applier have the same key
+  return body as never;
+}
+
+const appliers: { readonly [Kind in EntryKind]: Applier } = {
+  genesis: () => fail("conflict", "there is a genesis already"),
+  epoch: applyEpoch,
+  "authority.put": applyAuthority,
+  "key.put": applyKey,
+  "key.remove": applyKeyRemoval,
+  "ca.trust": (state, body: EntryBody<"ca.trust">) =>
+    applyCertificateAuthority(state, body.certificate, true),
+  "ca.issue": (state, body: EntryBody<"ca.issue">) =>
+    applyCertificateAuthority(state, body.certificate, false),
+  "service.put": applyService,
+  "service.remove": applyServiceRemoval,
+  "rule.put": applyRule,
+  "rule.remove": (state, { from, to }: EntryBody<"rule.remove">) =>
+    state.rules.delete(`${from} ${to}`) ? ok(true) : fail("conflict", "no such rule"),
+  "node.invite": applyInvitation,
+  "node.join": applyJoin,
+  "node.remove": applyNodeRemoval,
+  "instance.register": applyRegistration,
+  "instance.remove": (state, { instance }: EntryBody<"instance.remove">) =>
+    removeInstances(state, (id) => id === instance) > 0 ? ok(true) : fail("conflict", "no such instance"),
+  "svid.issue": applyIssuance,
+};
+
+function applyEpoch(state: TrustState, body: EntryBody<"epoch">, index: number): Applied {
+  const domain = state.genesis;
+  if (domain === undefined || body.number !== domain.epochNumber + 1)
+    return fail("conflict", "epoch out of order");
+  if (body.size !== index) return fail("conflict", `epoch for size ${body.size} at ${index}`);
+  if (body.timeSeconds < domain.epochTimeSeconds) return fail("conflict", "epoch time goes back");
+  if (body.stateDigest !== state.digest()) return fail("state-digest-mismatch", `entry ${index}`);
+  state.domain.set("", { ...domain, epochNumber: body.number, epochTimeSeconds: body.timeSeconds });
+  expire(state, body.timeSeconds);
+  return ok(true);
+}
+
+/** Whatever expires in the fold expires by epoch time, so that all followers forget it at the same size. */
+function expire(state: TrustState, nowSeconds: number): void {
+  const live = new Set<string>();
+  for (const [id, { notAfterSeconds, instance }] of state.certificates.entries())
+    if (isPast(state, notAfterSeconds)) state.certificates.delete(id);
+    else live.add(instance);
+  for (const [id, { registeredAtSeconds }] of state.instances.entries())
+    if (!live.has(id) && registeredAtSeconds + instanceIdleSecondsMax < nowSeconds)
+      state.instances.delete(id);
+  for (const [id, { expiresAtSeconds }] of state.invites.entries())
+    if (isPast(state, expiresAtSeconds)) state.invites.delete(id);
+}
+
+function isPast(state: TrustState, atSeconds: number): boolean {
+  return atSeconds < (state.genesis?.epochTimeSeconds ?? 0);
+}
+
+function applyAuthority(state: TrustState, { kind, grant }: EntryBody<"authority.put">): Applied {
+  const before = state.authority.get(kind);
+  state.authority.set(kind, grant);
+  const missing = unreachableGrant(state);
+  if (missing === undefined) return ok(true);
+  if (before === undefined) state.authority.delete(kind);
+  else state.authority.set(kind, before);
+  return fail("conflict", missing);
+}
+
+function applyKey(state: TrustState, { name, role, publicKey }: EntryBody<"key.put">): Applied {
+  const known = knownKey(state, name, publicKey);
+  if (known !== undefined) return fail("conflict", known);
+  if (verifierOf(name, publicKey) === undefined) return fail("malformed-body", "not an Ed25519 key");
+  state.authors.set(name, { role, publicKey, sequence: 0, open: [], isRemoved: false });
+  return ok(true);
+}
+
+function applyKeyRemoval(state: TrustState, { name }: EntryBody<"key.remove">): Applied {
+  const row = state.authors.get(name);
+  if (row === undefined || row.isRemoved) return fail("conflict", `no key named ${name}`);
+  state.authors.set(name, { ...row, isRemoved: true });
+  const missing = unreachableGrant(state);
+  if (missing === undefined) return ok(true);
+  state.authors.set(name, row);
+  return fail("conflict", missing);
+}
+
+function applyCertificateAuthority(state: TrustState, certificate: string, isTrusted: boolean): Applied {
+  const der = bytesOfBase64(certificate) ?? new Uint8Array(0);
+  const id = base64Of(leafHash(der));
+  const known = state.certificateAuthorities.get(id);
+  // That an issuer has shown a certificate must not keep an operator from trusting it.
+  if (known !== undefined && (known.isTrusted || !isTrusted)) return fail("conflict", "known already");
+  state.certificateAuthorities.set(id, { certificate, isTrusted });
+  return ok(true);
+}
+
+function applyService(state: TrustState, { name, ...row }: EntryBody<"service.put">): Applied {
+  if (/^\/troth(\/|$)/.test(name))
+    return fail("malformed-body", "/troth is reserved for the mesh's own processes");
+  state.services.set(name, row);
+  removeInstances(state, (_, { service, node }) => service === name && !runsOn(row, node));
+  return ok(true);
+}
+
+function applyServiceRemoval(state: TrustState, { name }: EntryBody<"service.remove">): Applied {
+  if (!state.services.delete(name)) return fail("conflict", `no service ${name}`);
+  removeInstances(state, (_, { service }) => service === name);
+  return ok(true);
+}
+
+function applyRule(state: TrustState, body: EntryBody<"rule.put">, index: number): Applied {
+  state.rules.set(`${body.from} ${body.to}`, { ...body, index });
+  return ok(true);
+}
+
+function applyInvitation(state: TrustState, body: EntryBody<"node.invite">): Applied {
+  if (state.invites.has(body.inviteKey)) return fail("conflict", "this invitation exists");
+  if (isPast(state, body.expiresAtSeconds)) return fail("conflict", "expired already");
+  state.invites.set(body.inviteKey, { node: body.node, expiresAtSeconds: body.expiresAtSeconds });
+  return ok(true);
+}
+
+/** The invitation is used up here, so every follower sees to it that it works once and for its own node. */
+function applyJoin(state: TrustState, body: EntryBody<"node.join">): Applied {
+  const invite = state.invites.get(body.inviteKey);
+  const domain = state.genesis;
+  if (invite === undefined || invite.node !== body.node || domain === undefined)
+    return fail("conflict", "no such invitation for this node");
+  const key = ed25519PublicKey(bytesOfBase64(body.inviteKey) ?? new Uint8Array(0));
+  const proof = bytesOfBase64(body.proof) ?? new Uint8Array(0);
+  if (
+    key === undefined ||
+    !verifyEd25519(key, bytesOf(nodeJoinText(domain.genesis, body.node, body.nodeKey)), proof)
+  )
+    return fail("malformed-body", "the invitation's key did not sign this");
+  if (verifierOf(body.node, body.nodeKey) === undefined) return fail("malformed-body", "not an Ed25519 key");
+  for (const [node, { nodeKey }] of state.nodes.entries())
+    if (nodeKey === body.nodeKey && node !== body.node) return fail("conflict", `the key of ${node}`);
+  state.invites.delete(body.inviteKey);
+  state.nodes.set(body.node, { nodeKey: body.nodeKey });
+  return ok(true);
+}
+
+function applyNodeRemoval(state: TrustState, { node }: EntryBody<"node.remove">): Applied {
+  let isKnown = state.nodes.delete(node);
+  // An invitation left over would let it back in.
+  for (const [id, invite] of state.invites.entries())
+    if (invite.node === node) isKnown = state.invites.delete(id);
+  if (!isKnown) return fail("conflict", `no node ${node}`);
+  removeInstances(state, (_, row) => row.node === node);
+  return ok(true);
+}
+
+function applyRegistration(state: TrustState, body: EntryBody<"instance.register">): Applied {
+  const service = state.services.get(body.service);
+  if (service === undefined) return fail("conflict", `no service ${body.service}`);
+  if (!state.nodes.has(body.node)) return fail("conflict", `no node ${body.node}`);
+  if (!runsOn(service, body.node)) return fail("conflict", `${body.service} may not run on ${body.node}`);
+  if (state.instances.has(body.instance)) return fail("conflict", "this instance exists");
+  state.instances.set(body.instance, {
+    service: body.service,
+    node: body.node,
+    auditKey: body.auditKey,
+    registeredAtSeconds: state.genesis?.epochTimeSeconds ?? 0,
+  });
+  return ok(true);
+}
+
+function applyIssuance(state: TrustState, body: EntryBody<"svid.issue">): Applied {
+  if (state.certificates.has(body.certificate)) return fail("conflict", "this certificate is known");
+  if (body.notAfterSeconds - body.notBeforeSeconds > certificateSecondsMax)
+    return fail("malformed-body", "over 24 hours");
+  if (body.notAfterSeconds < body.notBeforeSeconds || isPast(state, body.notAfterSeconds))
+    return fail("conflict", "never valid, or not any more");
+  // Else whoever has the issuer's key for a moment could write certificates for years ahead.
+  if (
+    body.notAfterSeconds >
+    (state.genesis?.epochTimeSeconds ?? 0) + certificateSecondsMax + issuerAheadSecondsMax
+  )
+    return fail("conflict", "ends too far after the present epoch");
+  const instance = state.instances.get(body.instance);
+  if (instance === undefined) return fail("conflict", `no instance ${body.instance}`);
+  // The one SPIFFE ID that a certificate of this instance may bear follows from what it is registered as.
+  const expected = `spiffe://${state.genesis?.trustDomain}${instance.service}`;
+  if (body.spiffeId !== expected) return fail("conflict", `${body.spiffeId} is not ${expected}`);
+  const { spiffeId, serial, notAfterSeconds } = body;
+  state.certificates.set(body.certificate, { spiffeId, instance: body.instance, serial, notAfterSeconds });
+  return ok(true);
+}
+
+function removeInstances(
+  state: TrustState,
+  isGone: (instance: string, row: { readonly service: string; readonly node: string }) => boolean,
+): number {
+  const gone = new Set<string>();
+  for (const [id, row] of state.instances.entries()) if (isGone(id, row)) gone.add(id);
+  for (const id of gone) state.instances.delete(id);
+  for (const [id, { instance }] of state.certificates.entries())
+    if (gone.has(instance)) state.certificates.delete(id);
+  return gone.size;
+}
+
+function runsOn({ nodes }: { readonly nodes: readonly string[] }, node: string): boolean {
+  return nodes.includes("*") || nodes.includes(node);
+}
+
+/** The first thing that is wrong with a body. */
+export function problemOf(error: {
+  readonly issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[];
+}): string {
+  const [issue] = error.issues;
+  return issue === undefined ? "malformed" : `${issue.path.map(String).join(".")}: ${issue.message}`;
+}
