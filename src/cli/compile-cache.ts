@@ -4,7 +4,14 @@ import { join } from "node:path";
  * Where Node keeps compiled sources, which halves the start of a process. Not the temporary directory, in which
  * another user could leave something to be run.
  */
-export const compileCache: string = join(import.meta.dirname, "..", "..", "node_modules", ".cache", "troth-compile");
+export const compileCache: string = join(
+  import.meta.dirname,
+  "..",
+  "..",
+  "node_modules",
+  ".cache",
+  "troth-compile",
+);
 
 /** The environment of Troth's own processes. */
 export function ownEnvironment(): NodeJS.ProcessEnv {

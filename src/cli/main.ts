@@ -75,6 +75,12 @@ program
   .action(async (options) => (await import("./commands/status.ts")).status({ ...options, dir: dir() }));
 
 program
+  .command("check")
+  .description("is this mesh healthy, and if not, what to do")
+  .addOption(output)
+  .action(async (options) => (await import("./commands/check.ts")).check({ ...options, dir: dir() }));
+
+program
   .command("services")
   .description("what is registered, who may call it, what serves it")
   .addOption(output)

@@ -114,9 +114,18 @@ export class OperatorClient implements Disposable {
     const log = this.state.genesis?.genesis ?? "";
     const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + entryLifetimeSeconds;
     const signed = entries.map(({ kind, body }, place) =>
-      signEntry({ kind, version: entryVersion, log, author: name, sequence: last + 1 + place, expiresAtSeconds, body }, [
-        this.#operator,
-      ]),
+      signEntry(
+        {
+          kind,
+          version: entryVersion,
+          log,
+          author: name,
+          sequence: last + 1 + place,
+          expiresAtSeconds,
+          body,
+        },
+        [this.#operator],
+      ),
     );
     try {
       const { size } = await this.admin.append({ entries: signed });

@@ -85,6 +85,8 @@ export async function openMesh(options: UpOptions): Promise<RunningMesh> {
       logFile: join(directory.logs, "control-plane.log"),
     }),
   );
+  // Only now: had another one been running here, clients would look for it at an address where it is not.
+  if (known !== undefined && known.address !== domain.address) await writeKnownDomain(directory, domain);
   await joinHere(directory, options.node);
   const agent = stack.use(
     await supervise({
@@ -110,10 +112,7 @@ async function resumeOrFound(
   options: UpOptions,
 ): Promise<KnownDomain> {
   if (known === undefined) return found(directory, options);
-  if (options.listen === undefined || options.listen === known.address) return known;
-  const moved = { ...known, address: options.listen };
-  await writeKnownDomain(directory, moved);
-  return moved;
+  return { ...known, address: options.listen ?? known.address };
 }
 
 /** The ceremony of the first start: keys, genesis, the CA. The operator's key signs here and in no process after. */
