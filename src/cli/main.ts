@@ -33,6 +33,11 @@ program
   .description("run a control plane and this machine's node agent; founds a trust domain at the first start")
   .option("--listen <host:port>", "where the control plane listens (first 127.0.0.1:7443, then where it was)")
   .option("--trust-domain <name>", "name of a new trust domain", "mesh.internal")
+  .option(
+    "--test-domain",
+    "found a domain for tests, in which dangerous options work; cannot be changed later",
+    false,
+  )
   .addOption(node)
   .addOption(svidLifetime)
   .addOption(logLevel)

@@ -16,12 +16,12 @@ const ratesIntervalMillis = 5_000;
 
 /** `troth demo`, which is what `npm start` runs: a mesh with a shop in it, under load, until it is stopped. */
 export async function demo(
-  options: Omit<UpOptions, "trustDomain"> & { readonly quiet: boolean },
+  options: Omit<UpOptions, "trustDomain" | "testDomain"> & { readonly quiet: boolean },
 ): Promise<void> {
   const stopped = untilStopped();
   const started = performance.now();
   await using stack = new AsyncDisposableStack();
-  const mesh = stack.use(await openMesh({ ...options, trustDomain: demoTrustDomain }));
+  const mesh = stack.use(await openMesh({ ...options, trustDomain: demoTrustDomain, testDomain: true }));
   const client = stack.use(await OperatorClient.open(mesh.directory));
   await tellTheStory(client);
   await Promise.all(
@@ -41,9 +41,8 @@ export async function demo(
   process.stdout.write(
     welcome({ address: mesh.domain.address, isNew: mesh.isNew, path: mesh.directory.path, seconds }),
   );
-  const rates = options.quiet ? undefined : printRates(client);
+  if (!options.quiet) stack.use(printRates(mesh.directory));
   await stopped;
-  clearInterval(rates);
   process.stderr.write("stopping\n");
 }
 
@@ -116,32 +115,50 @@ State, keys and logs are in ${about.path}. Ctrl-C stops everything; the next sta
 `;
 }
 
-/** Prints what went through since the last line, by service. */
-function printRates(client: OperatorClient): NodeJS.Timeout {
-  let before = new Map<string, FollowerStatus>();
-  let beforeMillis = performance.now();
+/** Prints what went through since the last line, by service, through restarts of the control plane. */
+function printRates(directory: MeshDirectory): Disposable {
+  let client: OperatorClient | undefined;
+  let before:
+    | { readonly atMillis: number; readonly byInstance: ReadonlyMap<string, FollowerStatus> }
+    | undefined;
+  let isStopped = false;
   const print = async (): Promise<void> => {
+    client ??= await OperatorClient.open(directory);
     const { followers, size } = await client.admin.getStatus({});
-    const now = performance.now();
-    const seconds = (now - beforeMillis) / 1000;
-    const rates = followers
-      .filter(({ address }) => address !== "")
-      .map((follower) => {
-        const earlier = before.get(follower.instance);
-        const requests = Number(follower.requestsForwarded - (earlier?.requestsForwarded ?? 0n));
-        const refused = Number(follower.requestsRefused - (earlier?.requestsRefused ?? 0n));
-        const name = follower.service.split("/").at(-1) ?? "";
-        return `${name} ${(requests / seconds).toFixed(0)}/s${refused > 0 ? ` (${refused} refused)` : ""}`;
-      })
-      .sort();
-    if (before.size > 0)
-      process.stdout.write(`${new Date().toISOString().slice(11, 19)}  ${rates.join("  ")}  log ${size}\n`);
-    before = new Map(followers.map((follower) => [follower.instance, follower]));
-    beforeMillis = now;
+    const atMillis = performance.now();
+    if (before !== undefined && !isStopped)
+      process.stdout.write(ratesLine(followers, before, { size, atMillis }));
+    before = { atMillis, byInstance: new Map(followers.map((follower) => [follower.instance, follower])) };
   };
-  return setInterval(() => {
-    print().catch(() =>
-      process.stdout.write("the control plane does not answer; traffic goes on without it\n"),
-    );
-  }, ratesIntervalMillis);
+  const giveUp = (): void => {
+    client?.[Symbol.dispose]();
+    client = undefined;
+    if (!isStopped) process.stdout.write("the control plane does not answer; traffic goes on without it\n");
+  };
+  const timer = setInterval(() => void print().catch(giveUp), ratesIntervalMillis);
+  return {
+    [Symbol.dispose]: () => {
+      isStopped = true;
+      clearInterval(timer);
+      client?.[Symbol.dispose]();
+    },
+  };
+}
+
+function ratesLine(
+  followers: readonly FollowerStatus[],
+  before: { readonly atMillis: number; readonly byInstance: ReadonlyMap<string, FollowerStatus> },
+  now: { readonly size: bigint; readonly atMillis: number },
+): string {
+  const seconds = (now.atMillis - before.atMillis) / 1000;
+  const rates = followers.flatMap(({ service, instance, requestsForwarded, requestsRefused }) => {
+    const earlier = before.byInstance.get(instance);
+    const requests = Number(requestsForwarded - (earlier?.requestsForwarded ?? 0n));
+    const refused = Number(requestsRefused - (earlier?.requestsRefused ?? 0n));
+    if (requests + refused === 0) return [];
+    const name = service.split("/").at(-1) ?? "";
+    return `${name} ${(requests / seconds).toFixed(0)}/s${refused > 0 ? ` (${refused} refused)` : ""}`;
+  });
+  const time = new Date().toISOString().slice(11, 19);
+  return `${time}  ${rates.sort().join("  ") || "no traffic"}  trust log ${now.size}\n`;
 }

@@ -20,8 +20,6 @@ import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-d
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { tellParent, untilStopped } from "../until-stopped.ts";
 
-const drainMillis = 3_000;
-
 /** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
 async function runProcess(
   open: (stack: AsyncDisposableStack) => Promise<Readonly<Record<string, string>>>,
@@ -137,10 +135,7 @@ export async function runSidecar(options: {
           log: openLog("sidecar", options.logLevel),
         }),
       );
-      drain = async () => {
-        await sidecar.drain();
-        await new Promise((resolve) => setTimeout(resolve, drainMillis / 10));
-      };
+      drain = () => sidecar.drain();
       return {
         inbound: sidecar.inboundAddress,
         outbound: sidecar.outboundAddress,

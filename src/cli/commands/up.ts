@@ -34,6 +34,8 @@ export interface UpOptions {
   /** host:port; where it was before, or 127.0.0.1:7443, unless given. */
   readonly listen?: string;
   readonly trustDomain: string;
+  /** Whether a new domain is one for tests, the only kind in which options named danger… work. For ever. */
+  readonly testDomain: boolean;
   readonly node: string;
   readonly svidLifetime: number;
   readonly logLevel: string;
@@ -128,7 +130,7 @@ async function found(directory: MeshDirectory, options: UpOptions): Promise<Know
   if (storage.journal.size === 0) {
     const founded = await foundDomain({
       trustDomain: trustDomain.value,
-      isTestDomain: false,
+      isTestDomain: options.testDomain,
       operator,
       keys,
       keyStore,
