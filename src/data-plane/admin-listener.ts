@@ -1,17 +1,23 @@
 import http from "node:http";
 import type { Registry } from "prom-client";
-import { MeshError } from "../base/mesh-error.ts";
+import type { Log } from "../base/log.ts";
+import { listen } from "./listen.ts";
+
+const loopbackHost = /^(127\.0\.0\.1|localhost)(:[0-9]+)?$/;
 
 /** Serves `/livez`, `/readyz` and `/metrics` on loopback. */
 export async function openAdminListener(options: {
   readonly registry: Registry;
   /** Empty when ready, otherwise what is missing. */
   readonly missing: () => readonly string[];
+  readonly log: Log;
 }): Promise<{ readonly address: string } & AsyncDisposable> {
   const server = http.createServer((request, response) => {
     const answer = (status: number, body: string, type = "text/plain; charset=utf-8"): void => {
       response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
     };
+    // A name of somebody's own may lead here, and a web page of theirs may read what its own name answers.
+    if (!loopbackHost.test(request.headers.host ?? "")) return answer(421, "ask for 127.0.0.1\n");
     if (request.method !== "GET") return answer(405, "only GET\n");
     if (request.url === "/livez") return answer(200, "ok\n");
     if (request.url === "/readyz") {
@@ -28,15 +34,9 @@ export async function openAdminListener(options: {
     return undefined;
   });
   server.maxConnections = 64;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) =>
-      reject(new MeshError("ERR_DATA_PLANE_LISTEN", "no port for the admin listener", { cause })),
-    );
-    server.listen({ host: "127.0.0.1", port: 0 }, () => resolve());
-  });
-  const address = server.address();
+  const address = await listen(server, { host: "127.0.0.1", port: 0 }, options.log);
   return {
-    address: typeof address === "object" && address !== null ? `127.0.0.1:${address.port}` : "",
+    address,
     [Symbol.asyncDispose]: () =>
       new Promise<void>((resolve) => {
         server.close(() => resolve());

@@ -1,7 +1,9 @@
 import { type Client, createClient } from "@connectrpc/connect";
+import { hexOf } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
+import { sha256 } from "../crypto/index.ts";
 import { type Alarm, type FollowerStatus, Mesh, protocolVersion } from "../protocol/index.ts";
 import { keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
 
@@ -39,7 +41,10 @@ export class AgentLink implements AsyncDisposable {
     this.#timer = setInterval(() => void this.report(), reportIntervalMillis);
   }
 
-  /** Asks the control plane, through the agent, for a certificate; throws when none can be had now. */
+  /**
+   * Asks the control plane, through the agent, for a certificate, and waits until this proxy's own view of the trust
+   * log names it; throws when none can be had now.
+   */
   async issueSvid(request: {
     readonly service: string;
     readonly certificateRequest: Uint8Array;
@@ -49,8 +54,10 @@ export class AgentLink implements AsyncDisposable {
       throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
     const { instance, view } = this.#options;
     const issued = await this.#client.issueSvid({ ...request, instance }, { timeoutMs: callTimeoutMillis });
-    const hasCome = await view.waitUntil(() => view.follower.size >= Number(issued.size), callTimeoutMillis);
-    if (!hasCome) throw new MeshError("ERR_DATA_PLANE_AGENT", "the agent's log does not show the issuance");
+    const certificate = hexOf(sha256(issued.chain[0] ?? new Uint8Array(0)));
+    const isNamed = (): boolean => view.follower.state.certificates.has(certificate);
+    if (!(await view.waitUntil(isNamed, callTimeoutMillis)))
+      throw new MeshError("ERR_DATA_PLANE_AGENT", "the agent's log does not show the issuance");
     return issued.chain;
   }
 

@@ -1,7 +1,7 @@
 import type { TLSSocket } from "node:tls";
 import { bytesOfBase64 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { fail, ok, type Result } from "../base/result.ts";
+import { fail, ok, type Refusal, type Result } from "../base/result.ts";
 import {
   type CheckedSvid,
   checkSvid,
@@ -19,8 +19,9 @@ import { type Freshness, freshnessOf, type StalenessBound, type TrustState } fro
  * How long a certificate that the log does not name yet may wait for its entry: it may have been issued a moment ago.
  */
 const unknownCertificateWaitMillis = 2_000;
-/** How many handshakes may wait like that at once. */
+/** How many handshakes may wait like that at once, and how many of one instance: a single peer must not fill the room. */
 const waitingHandshakesMax = 1_024;
+const waitingPerInstanceMax = 64;
 
 /** Why a peer is not talked to. */
 export type PeerRefusal =
@@ -48,7 +49,8 @@ export class PeerChecker {
   readonly #clock: Clock;
   readonly #ownService: string;
   #bundles: { readonly state: TrustState; readonly size: number; readonly value: TrustBundles } | undefined;
-  #waiting = 0;
+  readonly #waiting = new Map<string, number>();
+  #waitingCount = 0;
 
   constructor(options: { readonly view: LogView; readonly clock: Clock; readonly ownService: string }) {
     this.#view = options.view;
@@ -68,14 +70,8 @@ export class PeerChecker {
     if (this.freshness("newHandshake") === "stale")
       return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
     const isKnown = (): boolean => this.#view.follower.state.certificates.has(svid.value.sha256);
-    if (!isKnown()) {
-      if (this.#waiting >= waitingHandshakesMax) return fail("too-many-unknown");
-      this.#waiting += 1;
-      const hasCome = await this.#view.waitUntil(isKnown, unknownCertificateWaitMillis);
-      this.#waiting -= 1;
-      if (!hasCome) return fail("not-in-log", `${svid.value.spiffeId} serial ${svid.value.serial}`);
-    }
-    return this.#agree(svid.value);
+    const refusal = isKnown() ? undefined : await this.#waitUntil(isKnown, svid.value);
+    return refusal ?? this.#agree(svid.value);
   }
 
   /** How far the view of the trust log may be relied on, by the data class of the service that this proxy is for. */
@@ -84,6 +80,26 @@ export class PeerChecker {
     const dataClass = state.services.get(this.#ownService)?.dataClass ?? "restricted";
     const bound: StalenessBound | undefined = state.genesis?.staleness[dataClass][kind];
     return bound === undefined ? "stale" : freshnessOf(this.#view.stalenessSeconds, bound);
+  }
+
+  async #waitUntil(
+    isKnown: () => boolean,
+    svid: CheckedSvid,
+  ): Promise<Refusal<"too-many-unknown" | "not-in-log"> | undefined> {
+    const detail = `${svid.spiffeId} serial ${svid.serial}`;
+    // The CA has signed the instance, so a peer cannot be many here; but it can write a twin of its own certificate.
+    const who = svid.metadata?.instance ?? svid.spiffeId;
+    const waiting = this.#waiting.get(who) ?? 0;
+    if (this.#waitingCount >= waitingHandshakesMax || waiting >= waitingPerInstanceMax)
+      return fail("too-many-unknown", detail);
+    this.#waitingCount += 1;
+    this.#waiting.set(who, waiting + 1);
+    const hasCome = await this.#view.waitUntil(isKnown, unknownCertificateWaitMillis);
+    this.#waitingCount -= 1;
+    const left = (this.#waiting.get(who) ?? 1) - 1;
+    if (left > 0) this.#waiting.set(who, left);
+    else this.#waiting.delete(who);
+    return hasCome ? undefined : fail("not-in-log", detail);
   }
 
   /** What the certificate says of the instance must be what the log has registered it as (S1, strict registration). */

@@ -4,8 +4,8 @@ import type { CheckedPeer } from "./check-peer.ts";
 /** A connection to a checked peer. */
 interface Live {
   readonly peer: CheckedPeer;
-  readonly openedSeconds: number;
-  /** Called once when the peer's certificate will soon end, so that the connection can be replaced without loss. */
+  /** When the connection is to be replaced, in seconds since 1970. */
+  readonly dueSeconds: number;
   readonly expiring: (() => void) | undefined;
   hasBeenTold: boolean;
 }
@@ -16,32 +16,54 @@ const expiringSecondsMax = 30;
 
 /** All connections to checked peers, so that each ends when its peer's certificate does, for whatever reason. */
 export class LivePeers {
+  readonly #isNamed: (certificateSha256: string) => boolean;
   readonly #live = new Map<Socket, Live>();
+  readonly #byInstance = new Map<string, number>();
+
+  /** `isNamed` says whether the trust log names a certificate now. */
+  constructor(isNamed: (certificateSha256: string) => boolean) {
+    this.#isNamed = isNamed;
+  }
 
   /** How many connections there are. */
   get size(): number {
     return this.#live.size;
   }
 
-  /** Watches a connection until it closes. */
+  /** How many of them are with this instance. */
+  countOf(instance: string): number {
+    return this.#byInstance.get(instance) ?? 0;
+  }
+
+  /**
+   * Watches a connection until it closes. False where it is over already: it has closed, or the log has dropped the
+   * peer, since the check. `expiring` is called once, in time for the connection to be replaced without loss.
+   */
   add(
     socket: Socket,
     live: { readonly peer: CheckedPeer; readonly nowSeconds: number; readonly expiring?: () => void },
-  ): void {
+  ): boolean {
+    const { peer, nowSeconds, expiring } = live;
+    if (socket.destroyed || !this.#isNamed(peer.svid.sha256)) {
+      socket.destroy();
+      return false;
+    }
     this.#live.set(socket, {
-      peer: live.peer,
-      openedSeconds: live.nowSeconds,
-      expiring: live.expiring,
+      peer,
+      expiring,
+      dueSeconds: dueSecondsOf(peer, nowSeconds),
       hasBeenTold: false,
     });
-    socket.once("close", () => this.#live.delete(socket));
+    this.#byInstance.set(peer.instance, this.countOf(peer.instance) + 1);
+    socket.once("close", () => this.#remove(socket, peer));
+    return true;
   }
 
   /** Breaks the connections whose peer the log no longer names; says how many there were. */
-  closeUnnamed(isNamed: (certificateSha256: string) => boolean): number {
+  closeUnnamed(): number {
     let closed = 0;
     for (const [socket, { peer }] of this.#live) {
-      if (isNamed(peer.svid.sha256)) continue;
+      if (socket.destroyed || this.#isNamed(peer.svid.sha256)) continue;
       socket.destroy();
       closed += 1;
     }
@@ -51,17 +73,26 @@ export class LivePeers {
   /** Breaks what has expired, and tells what will soon. */
   expire(nowSeconds: number): void {
     for (const [socket, live] of this.#live) {
-      const { notBeforeSeconds, notAfterSeconds } = live.peer.svid;
-      if (nowSeconds > notAfterSeconds) {
-        socket.destroy();
-        continue;
+      // notAfter is the last valid second as a whole (RFC 5280 section 4.1.2.5).
+      if (nowSeconds >= live.peer.svid.notAfterSeconds + 1) socket.destroy();
+      else if (nowSeconds >= live.dueSeconds && !live.hasBeenTold) {
+        live.hasBeenTold = true;
+        live.expiring?.();
       }
-      const margin = Math.min(expiringSecondsMax, (notAfterSeconds - notBeforeSeconds) * expiringShare);
-      // A connection that began within the margin would only be replaced by another such one.
-      const isDue = nowSeconds > notAfterSeconds - margin && live.openedSeconds <= notAfterSeconds - margin;
-      if (!isDue || live.hasBeenTold) continue;
-      live.hasBeenTold = true;
-      live.expiring?.();
     }
   }
+
+  #remove(socket: Socket, { instance }: CheckedPeer): void {
+    this.#live.delete(socket);
+    const left = this.countOf(instance) - 1;
+    if (left > 0) this.#byInstance.set(instance, left);
+    else this.#byInstance.delete(instance);
+  }
+}
+
+/** A connection that begins within the margin is replaced after half of what is left: the peer may renew at any time. */
+function dueSecondsOf({ svid }: CheckedPeer, nowSeconds: number): number {
+  const { notBeforeSeconds, notAfterSeconds } = svid;
+  const margin = Math.min(expiringSecondsMax, (notAfterSeconds - notBeforeSeconds) * expiringShare);
+  return Math.max(notAfterSeconds - margin, (nowSeconds + notAfterSeconds) / 2);
 }

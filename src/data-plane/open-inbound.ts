@@ -1,7 +1,7 @@
-import type { Server, TLSSocket } from "node:tls";
-import { MeshError } from "../base/mesh-error.ts";
+import type { TLSSocket } from "node:tls";
+import { codeOf } from "../base/mesh-error.ts";
 import { type AccessDecision, decideAccess, evaluatorVersion } from "../policy/index.ts";
-import type { RuleRow } from "../trust-log/index.ts";
+import type { Freshness, RuleRow } from "../trust-log/index.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type CompletedRequest,
@@ -11,20 +11,26 @@ import {
   type Http1Connection,
   headerLines,
   openTcp,
+  type Problem,
   problemAnswer,
   type RequestHead,
   serveHttp1,
   type Verdict,
 } from "./http1/index.ts";
+import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
-import { connectionRefused, type ProxyContext } from "./proxy-context.ts";
+import type { ProxyContext } from "./proxy-context.ts";
+import type { RefusedConnection } from "./refused-connections.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 const connectionsMax = 10_000;
-/** Handshakes done but not judged yet; more are turned away. */
-const uncheckedConnectionsMax = 1_024;
-/** Decisions kept for one connection; beyond that they are made again. */
+/** Connections with one instance, in both directions; a peer that may call nothing must not use up the others' share. */
+const connectionsPerInstanceMax = 768;
+/** How long draining waits for requests in flight. */
+const drainMillisMax = 5_000;
+/** Decisions kept for one connection, on paths of at most so many characters; others are made again. */
 const decisionsPerConnectionMax = 256;
+const decidedPathCharactersMax = 512;
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /** The side of a proxy that other proxies call. */
@@ -32,8 +38,8 @@ export interface Inbound extends AsyncDisposable {
   /** host:port. */
   readonly address: string;
   readonly useSvid: (svid: SvidInUse) => void;
-  /** Takes no new connections and ends those that are idle; the others end with their request. */
-  readonly drain: () => void;
+  /** Takes no new connections and ends those that are idle; the others end with their request, which it waits for. */
+  readonly drain: () => Promise<void>;
 }
 
 /** What the inbound side needs besides what both sides share. */
@@ -52,36 +58,37 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const server = meshTlsServer(options.svid);
   const toApp = new ConnectionPool(openTcp(options.app), defaultPoolLimits, context.timer);
   const served = new Map<TLSSocket, Http1Connection | undefined>();
-  let unchecked = 0;
+  let isDraining = false;
 
   server.maxConnections = connectionsMax;
-  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  server.on("tlsClientError", (error, socket) => {
+    refuse(context, socket, { reason: "handshake-failed", detail: codeOf(error) ?? "" });
+  });
   server.on("secureConnection", (socket) => {
     served.set(socket, undefined);
     socket.once("close", () => served.delete(socket));
     socket.on("error", () => socket.destroy());
-    if (unchecked >= uncheckedConnectionsMax) {
-      context.metrics.refusedConnections.inc({ direction: "inbound", reason: "too-many-unknown" });
-      socket.destroy();
-      return;
-    }
-    unchecked += 1;
-    void admit(context, socket)
-      .then((peer) => {
-        if (peer !== undefined && !socket.destroyed)
-          served.set(socket, servePeer(context, socket, { peer, toApp }));
-      })
-      .finally(() => {
-        unchecked -= 1;
-      });
+    void admit(context, socket).then((peer) => {
+      if (peer === undefined) return;
+      const connection = servePeer(context, socket, { peer, toApp });
+      served.set(socket, connection);
+      if (isDraining) connection.close();
+    });
   });
-  const address = await listen(server, options);
+  const address = await listen(server, options, context.log);
   return {
     address,
     useSvid: (svid) => useSvid(server, svid),
     drain: () => {
-      server.close();
-      for (const connection of served.values()) connection?.close();
+      isDraining = true;
+      return new Promise((resolve) => {
+        const timer = setTimeout(resolve, drainMillisMax);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        for (const connection of served.values()) connection?.close();
+      });
     },
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -94,14 +101,22 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
 
 /** Nothing is read from the socket before the verdict: no listener for its data is there yet. */
 async function admit(context: ProxyContext, socket: TLSSocket): Promise<CheckedPeer | undefined> {
-  const checked = await context.checker.check(socket);
-  if (!checked.ok) {
-    connectionRefused(context, "inbound", { ...checked, peer: socket.remoteAddress ?? "" });
-    socket.destroy();
-    return undefined;
-  }
-  context.livePeers.add(socket, { peer: checked.value, nowSeconds: context.clock.nowSeconds() });
-  return checked.value;
+  const { checker, livePeers, clock } = context;
+  const checked = await checker.check(socket);
+  if (!checked.ok) return refuse(context, socket, checked);
+  const peer = checked.value;
+  if (livePeers.countOf(peer.instance) >= connectionsPerInstanceMax)
+    return refuse(context, socket, { reason: "too-many-connections", detail: peer.svid.spiffeId });
+  return livePeers.add(socket, { peer, nowSeconds: clock.nowSeconds() }) ? peer : undefined;
+}
+
+function refuse(
+  context: ProxyContext,
+  socket: TLSSocket,
+  { reason, detail }: Pick<RefusedConnection, "reason" | "detail">,
+): undefined {
+  context.refused.note({ direction: "inbound", reason, detail, peer: socket.remoteAddress ?? "" });
+  socket.destroy();
 }
 
 function servePeer(
@@ -119,22 +134,31 @@ function servePeer(
   return serveHttp1(socket, {
     decide: (request) => decider.decide(request, forward),
     timer: context.timer,
-    onComplete: ({ error, status }: CompletedRequest) => {
-      context.metrics.totals.forwarded += 1;
+    onComplete: ({ request, error, status }: CompletedRequest) => {
+      const isDenied = request !== undefined && request === decider.lastDenied;
+      if (!isDenied) context.metrics.totals.forwarded += 1;
       context.metrics.requests.inc({
         direction: "inbound",
-        outcome: error ?? (status < 500 ? "ok" : "app-error"),
+        outcome: error ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"),
       });
     },
   });
 }
 
-/** Decides the requests of one connection. What was decided at the same tree size is not decided again. */
+/** A decision on a request: by the rules, or against it because they may be out of date. */
+interface Decision extends Omit<AccessDecision, "reason"> {
+  readonly reason: AccessDecision["reason"] | "view-stale" | "view-degraded";
+}
+
+/** Decides the requests of one connection. What was decided at the same tree size and freshness is not decided again. */
 class PeerDecider {
+  /** The last request that did not get through. */
+  lastDenied: RequestHead | undefined;
   readonly #context: ProxyContext;
   readonly #peer: CheckedPeer;
-  readonly #decided = new Map<string, AccessDecision>();
+  readonly #decided = new Map<string, Decision>();
   #decidedSize = -1;
+  #freshness: Freshness = "stale";
 
   constructor(context: ProxyContext, peer: CheckedPeer) {
     this.#context = context;
@@ -142,45 +166,25 @@ class PeerDecider {
   }
 
   decide(request: RequestHead, forward: Verdict): Verdict | Promise<Verdict> {
-    const { checker, view, metrics } = this.#context;
+    const { checker, view } = this.#context;
     const freshness = checker.freshness("openConnection");
-    if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(request.method))) {
-      metrics.deniedRequests.inc({ reason: `view-${freshness}` });
-      return problemAnswer({
-        status: 503,
-        reason: `view-${freshness}`,
-        detail: `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`,
-      });
-    }
-    if (view.follower.size !== this.#decidedSize) {
+    if (view.follower.size !== this.#decidedSize || freshness !== this.#freshness) {
       this.#decided.clear();
       this.#decidedSize = view.follower.size;
+      this.#freshness = freshness;
     }
     const path = request.target.split("?", 1)[0] ?? "/";
-    const key = `${request.method} ${path}`;
-    const known = this.#decided.get(key);
-    if (known !== undefined) return known.effect === "allow" ? forward : this.#denial(known);
-    return this.#decideAnew({ key, method: request.method, path, freshness }, forward);
+    const known = this.#decided.get(`${request.method} ${path}`);
+    if (known?.effect === "allow") return forward;
+    return known === undefined ? this.#decideAnew(request, path, forward) : this.#denial(request, known);
   }
 
-  #decideAnew(
-    asked: {
-      readonly key: string;
-      readonly method: string;
-      readonly path: string;
-      readonly freshness: string;
-    },
-    forward: Verdict,
-  ): Verdict | Promise<Verdict> {
-    const { service, view, audit } = this.#context;
-    const { method, path, freshness } = asked;
-    const decision = decideAccess(rulesOf(view.follower.state.rules.entries()), {
-      from: this.#peer.service,
-      to: service,
-      method,
-      path,
-    });
-    if (this.#decided.size < decisionsPerConnectionMax) this.#decided.set(asked.key, decision);
+  #decideAnew(request: RequestHead, path: string, forward: Verdict): Verdict | Promise<Verdict> {
+    const { service, audit } = this.#context;
+    const { method } = request;
+    const decision = this.#judge(method, path);
+    if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
+      this.#decided.set(`${method} ${path}`, decision);
     const record = {
       type: "decision",
       ...decision,
@@ -189,49 +193,60 @@ class PeerDecider {
       method,
       path,
       evaluatorVersion,
-      freshness,
+      freshness: this.#freshness,
     } as const;
     if (decision.effect === "allow") {
       audit.record(record);
       return forward;
     }
     // A denial is on disk before its answer leaves (design section 3, step 8).
-    return audit.recordDurably(record).then((isDurable) =>
-      isDurable
-        ? this.#denial(decision)
-        : problemAnswer({
-            status: 503,
-            reason: "audit-unavailable",
-            detail: "the decision could not be recorded",
-            close: true,
-          }),
-    );
+    return audit
+      .recordDurably(record)
+      .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
   }
 
-  #denial({ reason, rule }: AccessDecision): Verdict {
-    this.#context.metrics.deniedRequests.inc({ reason });
-    this.#context.metrics.totals.refused += 1;
-    const { service } = this.#context;
-    const detail =
-      reason === "no-rule"
-        ? `no rule allows ${this.#peer.service} to call ${service}; an operator may run: troth allow ${this.#peer.service} ${service}`
-        : `the rule "${rule}" denies it`;
-    return problemAnswer({ status: 403, reason, detail });
+  #judge(method: string, path: string): Decision {
+    const freshness = this.#freshness;
+    if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
+      return { effect: "deny", reason: `view-${freshness}`, rule: "" };
+    const { service, view } = this.#context;
+    const asked = { from: this.#peer.service, to: service, method, path };
+    return decideAccess(rulesOf(view.follower.state.rules.entries()), asked);
+  }
+
+  #denial(request: RequestHead, { reason, rule }: Decision): Verdict {
+    const { service, view } = this.#context;
+    switch (reason) {
+      case "view-stale":
+      case "view-degraded": {
+        const detail = `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`;
+        return this.#deny(request, { status: 503, reason, detail });
+      }
+      case "no-rule": {
+        const from = this.#peer.service;
+        const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
+        return this.#deny(request, { status: 403, reason, detail });
+      }
+      case "rule-denies":
+      case "rule-allows":
+        return this.#deny(request, { status: 403, reason, detail: `the rule "${rule}" denies it` });
+    }
+  }
+
+  #unrecorded(request: RequestHead): Verdict {
+    const detail = "the decision could not be recorded";
+    return this.#deny(request, { status: 503, reason: "audit-unavailable", detail, close: true });
+  }
+
+  #deny(request: RequestHead, problem: Problem): Verdict {
+    const { metrics } = this.#context;
+    this.lastDenied = request;
+    metrics.deniedRequests.inc({ reason: problem.reason });
+    metrics.totals.refused += 1;
+    return problemAnswer(problem);
   }
 }
 
 function* rulesOf(entries: Iterable<[string, RuleRow]>): Generator<RuleRow> {
   for (const [, rule] of entries) yield rule;
-}
-
-function listen(server: Server, { host, port }: InboundOptions): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause) =>
-      reject(new MeshError("ERR_DATA_PLANE_LISTEN", `cannot listen on ${host}:${port}`, { cause })),
-    );
-    server.listen({ host, port }, () => {
-      const address = server.address();
-      resolve(typeof address === "object" && address !== null ? `${host}:${address.port}` : "");
-    });
-  });
 }

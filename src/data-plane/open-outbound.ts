@@ -1,8 +1,8 @@
 import net from "node:net";
-import { MeshError } from "../base/mesh-error.ts";
-import { type Http1Connection, noEdits, problemAnswer, serveHttp1 } from "./http1/index.ts";
+import { type Http1Connection, noEdits, problemAnswer, serveHttp1, type Verdict } from "./http1/index.ts";
+import { listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
-import type { ServiceRouter } from "./service-router.ts";
+import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
 
 const connectionsMax = 10_000;
 
@@ -22,19 +22,22 @@ export async function openOutbound(options: {
   const { context, router, host, port } = options;
   const connections = new Map<net.Socket, Http1Connection>();
   const server = net.createServer({ noDelay: true }, (socket) => {
+    // Why the request at hand goes nowhere; one connection has one request at a time.
+    let refusal: RouteRefusal | undefined;
     const connection = serveHttp1(socket, {
-      decide: (request) => {
-        const upstream = router.route(request.host);
+      decide: ({ host }): Verdict => {
+        const upstream = router.route(host);
+        refusal = upstream.ok ? undefined : upstream.reason;
         if (upstream.ok) return { kind: "forward", upstream: upstream.value, edits: noEdits };
-        const status = upstream.reason === "no-instances" ? 503 : 404;
-        return problemAnswer({ status, reason: upstream.reason, detail: upstream.detail });
+        const { reason, detail } = upstream;
+        return problemAnswer({ status: statusOf(reason), reason, detail });
       },
       timer: context.timer,
       onComplete: ({ error, status }) => {
         context.metrics.totals.outbound += 1;
         context.metrics.requests.inc({
           direction: "outbound",
-          outcome: error ?? (status < 500 ? "ok" : "peer-error"),
+          outcome: error ?? refusal ?? (status < 500 ? "ok" : "peer-error"),
         });
       },
     });
@@ -42,19 +45,18 @@ export async function openOutbound(options: {
     socket.once("close", () => connections.delete(socket));
   });
   server.maxConnections = connectionsMax;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) =>
-      reject(new MeshError("ERR_DATA_PLANE_LISTEN", `cannot listen on ${host}:${port}`, { cause })),
-    );
-    server.listen({ host, port }, () => resolve());
-  });
-  const address = server.address();
+  const address = await listen(server, { host, port }, context.log);
   return {
-    address: typeof address === "object" && address !== null ? `${host}:${address.port}` : "",
+    address,
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const connection of connections.values()) connection.destroy();
       await closed;
     },
   };
+}
+
+/** What the application asked for is not there, or not there now. */
+function statusOf(reason: RouteRefusal): 404 | 503 {
+  return reason === "no-instances" || reason === "view-stale" ? 503 : 404;
 }

@@ -12,7 +12,8 @@ export interface Sidecar extends AsyncDisposable {
   readonly inboundAddress: string;
   readonly outboundAddress: string;
   readonly adminAddress: string;
-  /** Stops taking work: out of the routes, and every connection ends with the request it carries. */
+  /** Stops taking work: out of the routes, and every connection ends with the request it carries. Resolves when all
+   * have ended, or after a few seconds. */
   readonly drain: () => Promise<void>;
 }
 
@@ -32,7 +33,11 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   core.onRotation((svid) => inbound.useSvid(svid));
   const outbound = opened.use(await openOutbound({ context, router: core.router, ...options.outbound }));
   const admin = opened.use(
-    await openAdminListener({ registry: context.metrics.registry, missing: () => core.missing() }),
+    await openAdminListener({
+      registry: context.metrics.registry,
+      missing: () => core.missing(),
+      log: options.log,
+    }),
   );
   core.adminAddress = admin.address;
   core.outboundAddress = outbound.address;
@@ -47,7 +52,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     drain: async () => {
       app[Symbol.dispose]();
       await core.advertise("");
-      inbound.drain();
+      await inbound.drain();
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

@@ -3,6 +3,7 @@ import tls from "node:tls";
 import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
+import type { CheckedPeer, PeerRefusal } from "./check-peer.ts";
 import {
   type AcquireRefusal,
   ConnectionPool,
@@ -12,13 +13,18 @@ import {
   type Waiter,
 } from "./http1/index.ts";
 import { meshTlsClient } from "./mesh-tls.ts";
-import { connectionRefused, type ProxyContext } from "./proxy-context.ts";
+import type { ProxyContext } from "./proxy-context.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 /** How many instances are tried before a request is given up for want of a connection. */
 const attemptsMax = 3;
 /** How long an instance that could not be reached is left alone while others can be. */
 const avoidMillis = 2_000;
+/** How many endpoints are believed to exist; the list is hearsay. */
+const endpointsMax = 10_000;
+
+/** Why a request of the application goes nowhere. */
+export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances" | "view-stale";
 
 interface Instance {
   readonly endpoint: Endpoint;
@@ -33,6 +39,8 @@ export class ServiceRouter {
   readonly #random: () => number;
   readonly #instances = new Map<string, Instance>();
   readonly #byService = new Map<string, Instance[]>();
+  /** Pools of instances that have gone, while requests on them end. */
+  readonly #leaving = new Set<ConnectionPool>();
 
   constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
     this.#context = context;
@@ -43,7 +51,7 @@ export class ServiceRouter {
   /** Takes the present list of endpoints. */
   setEndpoints(endpoints: readonly Endpoint[]): void {
     const present = new Set<string>();
-    for (const endpoint of endpoints) {
+    for (const endpoint of endpoints.slice(0, endpointsMax)) {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
@@ -56,9 +64,12 @@ export class ServiceRouter {
     }
     for (const [key, { pool }] of this.#instances) {
       if (present.has(key)) continue;
-      pool.close();
+      // An instance that drains wants no more requests, but those it has may end.
+      pool.drain();
+      this.#leaving.add(pool);
       this.#instances.delete(key);
     }
+    this.sweep();
     this.#byService.clear();
     for (const instance of this.#instances.values()) {
       const { service } = instance.endpoint;
@@ -67,14 +78,17 @@ export class ServiceRouter {
   }
 
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
-  route(host: string): Result<Upstream, "not-a-mesh-name" | "unknown-service" | "no-instances"> {
+  route(host: string): Result<Upstream, RouteRefusal> {
     const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
     if (name === undefined)
       return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
+    const { checker, view } = this.#context;
+    if (checker.freshness("openConnection") === "stale")
+      return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
     const instances = this.#byService.get(name);
     if (instances !== undefined && instances.length > 0)
       return ok(new BalancedUpstream((tried) => this.#pick(name, tried)));
-    const isRegistered = this.#context.view.follower.state.services.has(name);
+    const isRegistered = view.follower.state.services.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
       : fail("unknown-service", name);
@@ -85,8 +99,22 @@ export class ServiceRouter {
     for (const { pool } of this.#instances.values()) pool.drain();
   }
 
+  /** Lets go of pools whose last request has ended. */
+  sweep(): void {
+    for (const pool of this.#leaving) {
+      if (pool.openCount > 0 || pool.waitingCount > 0) continue;
+      pool.close();
+      this.#leaving.delete(pool);
+    }
+  }
+
+  /** Breaks everything. */
   close(): void {
     for (const { pool } of this.#instances.values()) pool.close();
+    for (const pool of this.#leaving) pool.close();
+    this.#instances.clear();
+    this.#leaving.clear();
+    this.#byService.clear();
   }
 
   /** The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed. */
@@ -111,34 +139,31 @@ export class ServiceRouter {
       return handshaken;
     }
     const socket = handshaken.value;
-    const context = this.#context;
-    const checked = await context.checker.check(socket);
-    const isMeant =
-      checked.ok &&
-      checked.value.service === endpoint.service &&
-      checked.value.instance === endpoint.instance;
-    if (!checked.ok || !isMeant || socket.destroyed) {
-      const refusal = checked.ok
-        ? ({
-            reason: "other-instance",
-            detail: `${checked.value.svid.spiffeId} instead of ${endpoint.service}`,
-          } as const)
-        : checked;
+    const checked = await this.#checkEndpoint(socket, endpoint);
+    if (!checked.ok) {
       socket.destroy();
       this.#avoid(endpoint);
-      connectionRefused(context, "outbound", {
-        reason: refusal.reason,
-        detail: refusal.detail,
-        peer: endpoint.address,
-      });
-      return fail(refusal.reason, refusal.detail);
+      const { reason, detail } = checked;
+      this.#context.refused.note({ direction: "outbound", reason, detail, peer: endpoint.address });
+      return checked;
     }
-    context.livePeers.add(socket, {
+    const { livePeers, clock } = this.#context;
+    const isLive = livePeers.add(socket, {
       peer: checked.value,
-      nowSeconds: context.clock.nowSeconds(),
+      nowSeconds: clock.nowSeconds(),
       expiring: () => this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.pool.drain(),
     });
-    return ok(socket);
+    return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
+  }
+
+  /** Whether a peer is not only somebody but the very instance that was to be reached. */
+  async #checkEndpoint(socket: tls.TLSSocket, endpoint: Endpoint): Promise<Result<CheckedPeer, PeerRefusal>> {
+    const checked = await this.#context.checker.check(socket);
+    if (!checked.ok) return checked;
+    const { service, instance, svid } = checked.value;
+    return service === endpoint.service && instance === endpoint.instance
+      ? checked
+      : fail("other-instance", `${svid.spiffeId} ${instance} instead of ${endpoint.service}`);
   }
 
   #avoid({ instance, address }: Endpoint): void {

@@ -10,11 +10,12 @@ import { CoarseTimer } from "./http1/index.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type ProxyMetrics, proxyMetrics } from "./proxy-metrics.ts";
+import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./service-router.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
 
-const expiryIntervalMillis = 500;
+const sweepIntervalMillis = 500;
 const catchUpMillisMax = 60_000;
 
 /**
@@ -31,7 +32,7 @@ export class SidecarCore implements AsyncDisposable {
   readonly #link: AgentLink;
   readonly #audit: AuditLog;
   readonly #timer: CoarseTimer;
-  readonly #expiry: NodeJS.Timeout;
+  readonly #sweeping: NodeJS.Timeout;
   readonly #closing = new AbortController();
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
@@ -42,8 +43,8 @@ export class SidecarCore implements AsyncDisposable {
     this.#options = options;
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
-    const livePeers = new LivePeers();
-    this.#expiry = setInterval(() => livePeers.expire(clock.nowSeconds()), expiryIntervalMillis);
+    const livePeers = new LivePeers((sha256) => view.follower.state.certificates.has(sha256));
+    const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
     this.context = {
       service,
       instance,
@@ -55,9 +56,10 @@ export class SidecarCore implements AsyncDisposable {
       log,
       timer: this.#timer,
       checker: new PeerChecker({ view, clock, ownService: service }),
-      alarm: (reason, detail) => this.#link.alarm(create(AlarmSchema, { reason, detail })),
+      refused: new RefusedConnections({ audit, metrics, log, alarm }),
     };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
+    this.#sweeping = setInterval(() => this.#sweep(), sweepIntervalMillis);
     this.#link = new AgentLink({
       socketPath: options.agentSocketPath,
       instance,
@@ -79,7 +81,7 @@ export class SidecarCore implements AsyncDisposable {
       events: {
         stepped: () => parts.core?.stepped(),
         endpoints: (endpoints) => parts.core?.router.setEndpoints(endpoints),
-        alarm: (reason, detail) => parts.core?.context.alarm(reason, `${service}: ${detail}`),
+        alarm: (reason, detail) => parts.core?.alarm(reason, detail),
       },
     });
     const treeSize = (): number => view.follower.size;
@@ -155,26 +157,44 @@ export class SidecarCore implements AsyncDisposable {
     const { view, checker } = this.context;
     return [
       ...(view.follower.hasCaughtUp ? [] : ["the trust log"]),
-      ...(this.#keeper === undefined ? ["an SVID"] : []),
+      ...(this.#isNamed() ? [] : ["an SVID that the trust log names"]),
       ...(checker.freshness("newHandshake") === "stale" ? ["news from the trust log"] : []),
     ];
   }
 
-  /** Every connection whose peer the log no longer names ends now. */
+  /** Every connection whose peer the log no longer names ends now; an SVID of our own that it dropped is replaced. */
   stepped(): void {
-    const { livePeers, log, view } = this.context;
-    const { certificates } = view.follower.state;
-    const closed = livePeers.closeUnnamed((sha256) => certificates.has(sha256));
+    const { livePeers, log } = this.context;
+    const closed = livePeers.closeUnnamed();
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
+    if (!this.#isNamed()) this.#keeper?.renew();
+  }
+
+  /** Tells the control plane what should not have happened. */
+  alarm(reason: string, detail: string): void {
+    this.#link.alarm(create(AlarmSchema, { reason, detail: `${this.context.service}: ${detail}` }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    clearInterval(this.#expiry);
+    clearInterval(this.#sweeping);
+    this.context.refused.flush();
     this.router.close();
     await this.#link[Symbol.asyncDispose]();
     this.#timer[Symbol.dispose]();
     await this.#audit[Symbol.asyncDispose]();
+  }
+
+  #sweep(): void {
+    this.context.livePeers.expire(this.context.clock.nowSeconds());
+    this.context.refused.flush();
+    this.router.sweep();
+  }
+
+  /** Whether peers can find this instance's SVID in the trust log. */
+  #isNamed(): boolean {
+    const { certificates } = this.context.view.follower.state;
+    return this.#keeper !== undefined && certificates.has(this.#keeper.current.sha256);
   }
 
   #svid(): SvidInUse {

@@ -1,12 +1,24 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { sameBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
-import { buildCertificateRequest, generateP256, parseCertificate, pemOfPrivateKey } from "../crypto/index.ts";
+import {
+  buildCertificateRequest,
+  exportPublicKey,
+  generateP256,
+  parseCertificate,
+  pemOfPrivateKey,
+} from "../crypto/index.ts";
 import { nextRotationSeconds } from "../identity/index.ts";
 import { pemOfCertificate } from "../transport/index.ts";
 
 const retryMillisMin = 200;
 const retryMillisMax = 5_000;
+/** However short a certificate lives and however wrong the clock is, the next one is not asked for sooner. */
+const rotationSecondsMin = 1;
+/** How often the time is looked at: a machine that sleeps stops its timers, and its certificates go on ageing. */
+const lookMillisMax = 5_000;
 
 /** The SVID that new handshakes show, with its key, which never leaves this process. */
 export interface SvidInUse {
@@ -21,72 +33,6 @@ export interface SvidInUse {
 /** Asks for a certificate for a request's key; resolves once the proxy's own view of the log has its issuance. */
 export type RequestSvid = (certificateRequest: Uint8Array) => Promise<readonly Uint8Array[]>;
 
-/** Obtains an instance's SVIDs and replaces each at about half of its life, with a new key every time. */
-export class SvidKeeper implements Disposable {
-  readonly #options: SvidKeeperOptions;
-  #current: SvidInUse;
-  #timer: NodeJS.Timeout | undefined;
-  #isClosed = false;
-
-  private constructor(options: SvidKeeperOptions, first: SvidInUse) {
-    this.#options = options;
-    this.#current = first;
-    this.#schedule(this.#untilRotationMillis());
-  }
-
-  /** Obtains the first SVID, waiting as long as it takes. */
-  static async open(options: SvidKeeperOptions): Promise<SvidKeeper> {
-    for (let delay = retryMillisMin; ; delay = Math.min(delay * 2, retryMillisMax)) {
-      if (options.signal.aborted)
-        throw new MeshError("ERR_DATA_PLANE_CLOSED", "closed before the first SVID came");
-      try {
-        return new SvidKeeper(options, await obtain(options.request));
-      } catch (error) {
-        options.log.warn("no SVID yet", { error: messageOf(error) });
-        await new Promise((resolve) => setTimeout(resolve, delay));
-      }
-    }
-  }
-
-  /** The newest SVID. */
-  get current(): SvidInUse {
-    return this.#current;
-  }
-
-  [Symbol.dispose](): void {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-  }
-
-  #untilRotationMillis(): number {
-    const { clock, random } = this.#options;
-    return Math.max(0, (nextRotationSeconds(this.#current, random()) - clock.nowSeconds()) * 1000);
-  }
-
-  #schedule(millis: number, retryMillis = retryMillisMin): void {
-    if (this.#isClosed) return;
-    // A timer that long would fire at once; an SVID lives for a day at most, so this is for clocks that are far off.
-    this.#timer = setTimeout(() => void this.#rotate(retryMillis), Math.min(millis, 86_400_000));
-  }
-
-  async #rotate(retryMillis: number): Promise<void> {
-    const { log, request, rotated } = this.#options;
-    try {
-      this.#current = await obtain(request);
-      if (this.#isClosed) return;
-      rotated(this.#current);
-      log.debug("svid rotated", { serial: this.#current.serial });
-      this.#schedule(this.#untilRotationMillis());
-    } catch (error) {
-      log.warn("svid not rotated", {
-        error: messageOf(error),
-        notAfterSeconds: this.#current.notAfterSeconds,
-      });
-      this.#schedule(retryMillis, Math.min(retryMillis * 2, retryMillisMax));
-    }
-  }
-}
-
 /** What a keeper needs. */
 export interface SvidKeeperOptions {
   readonly request: RequestSvid;
@@ -98,12 +44,106 @@ export interface SvidKeeperOptions {
   readonly signal: AbortSignal;
 }
 
+/** Obtains an instance's SVIDs and replaces each at about half of its life, with a new key every time. */
+export class SvidKeeper implements Disposable {
+  readonly #options: SvidKeeperOptions;
+  #current: SvidInUse;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the next rotation is due, on whichever clock comes there first. */
+  #dueSeconds = 0;
+  #dueMillis = 0;
+  #isRotating = false;
+  #isClosed = false;
+
+  private constructor(options: SvidKeeperOptions, first: SvidInUse) {
+    this.#options = options;
+    this.#current = first;
+    this.#plan();
+  }
+
+  /** Obtains the first SVID, waiting as long as it takes. */
+  static async open(options: SvidKeeperOptions): Promise<SvidKeeper> {
+    const { request, signal, log } = options;
+    for (let delay = retryMillisMin; !signal.aborted; delay = Math.min(delay * 2, retryMillisMax)) {
+      try {
+        return new SvidKeeper(options, await obtain(request));
+      } catch (error) {
+        log.warn("no SVID yet", { error: messageOf(error) });
+        await sleep(delay, undefined, { signal }).catch(() => {});
+      }
+    }
+    throw new MeshError("ERR_DATA_PLANE_CLOSED", "closed before the first SVID came");
+  }
+
+  /** The newest SVID. */
+  get current(): SvidInUse {
+    return this.#current;
+  }
+
+  /** Obtains the next SVID now, because the present one no longer counts. */
+  renew(): void {
+    if (this.#isRotating || this.#isClosed) return;
+    clearTimeout(this.#timer);
+    void this.#rotate(retryMillisMin);
+  }
+
+  [Symbol.dispose](): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Counts half of what is left of the certificate, which was backdated. */
+  #plan(): void {
+    const { clock, random } = this.#options;
+    const nowSeconds = clock.nowSeconds();
+    const { notBeforeSeconds, notAfterSeconds } = this.#current;
+    const left = { notBeforeSeconds: Math.max(notBeforeSeconds, nowSeconds), notAfterSeconds };
+    const waitSeconds = Math.max(rotationSecondsMin, nextRotationSeconds(left, random()) - nowSeconds);
+    this.#dueSeconds = nowSeconds + waitSeconds;
+    this.#dueMillis = clock.monotonicMillis() + waitSeconds * 1000;
+    this.#look();
+  }
+
+  #look(): void {
+    if (this.#isClosed) return;
+    const { clock } = this.#options;
+    const leftMillis = Math.min(
+      (this.#dueSeconds - clock.nowSeconds()) * 1000,
+      this.#dueMillis - clock.monotonicMillis(),
+    );
+    if (leftMillis <= 0) void this.#rotate(retryMillisMin);
+    else this.#timer = setTimeout(() => this.#look(), Math.min(leftMillis, lookMillisMax));
+  }
+
+  async #rotate(retryMillis: number): Promise<void> {
+    const { log, request, rotated, random } = this.#options;
+    this.#isRotating = true;
+    try {
+      const next = await obtain(request);
+      if (this.#isClosed) return;
+      this.#current = next;
+      rotated(next);
+      this.#isRotating = false;
+      this.#plan();
+      log.debug("svid rotated", { serial: next.serial });
+    } catch (error) {
+      if (this.#isClosed) return;
+      const { notAfterSeconds } = this.#current;
+      log.warn("svid not rotated", { error: messageOf(error), notAfterSeconds });
+      const again = Math.min(retryMillis * 2, retryMillisMax);
+      this.#timer = setTimeout(() => void this.#rotate(again), retryMillis * (0.5 + random()));
+    }
+  }
+}
+
 async function obtain(request: RequestSvid): Promise<SvidInUse> {
-  const { privateKey } = generateP256();
+  const { privateKey, publicKey } = generateP256();
   const chain = await request(buildCertificateRequest(privateKey));
   const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
   if (leaf?.ok !== true) throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is not a certificate");
-  const { serial, sha256, notBeforeSeconds, notAfterSeconds } = leaf.value;
+  const { serial, sha256, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
+  if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
+    throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is for another key");
   return {
     chainPem: chain.map(pemOfCertificate).join(""),
     privateKeyPem: pemOfPrivateKey(privateKey),

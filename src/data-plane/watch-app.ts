@@ -15,8 +15,10 @@ export function watchApp(
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
+  let probing: net.Socket | undefined;
   const probe = (): void => {
     const socket = net.connect(address);
+    probing = socket;
     let hasSettled = false;
     const settle = (isReachable: boolean): void => {
       socket.destroy();
@@ -37,6 +39,7 @@ export function watchApp(
     [Symbol.dispose]: () => {
       isClosed = true;
       clearTimeout(timer);
+      probing?.destroy();
     },
   };
 }

@@ -1,0 +1,24 @@
+import type { Server } from "node:net";
+import type { Log } from "../base/log.ts";
+import { MeshError } from "../base/mesh-error.ts";
+
+/** Where a listener is to be; port 0 takes any. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Starts a server and answers with host:port, or throws `ERR_DATA_PLANE_LISTEN`. */
+export function listen(server: Server, { host, port }: ListenAddress, log: Log): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.on("error", (cause) => {
+      // Also said when a connection cannot be accepted for want of descriptors; that must not end the process.
+      log.warn("listener failed", { host, port, error: cause.message });
+      reject(new MeshError("ERR_DATA_PLANE_LISTEN", `cannot listen on ${host}:${port}`, { cause }));
+    });
+    server.listen({ host, port }, () => {
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? `${host}:${address.port}` : "");
+    });
+  });
+}

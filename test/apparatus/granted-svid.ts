@@ -1,0 +1,48 @@
+import { randomUUID } from "node:crypto";
+import { createClient } from "@connectrpc/connect";
+import { buildCertificateRequest, generateEd25519, generateP256 } from "../../src/crypto/index.ts";
+import { Mesh, protocolVersion } from "../../src/protocol/index.ts";
+import { openRpcConnection } from "../../src/transport/index.ts";
+import { verifierKeyOf } from "../../src/trust-log/index.ts";
+import { type Credentials, credentialsOf } from "./hostile-certificates.ts";
+import type { RunningMesh } from "./running-mesh.ts";
+
+/** An instance that a program of this user has registered through the node agent, as a sidecar does. */
+export interface GrantedSvid extends AsyncDisposable {
+  readonly instance: string;
+  readonly credentials: Credentials;
+}
+
+/**
+ * Obtains a good certificate for a service through the agent's socket, so that an experiment can show that what is
+ * refused elsewhere is refused for its reason alone. The instance ends with its disposal.
+ */
+export async function obtainSvid(mesh: RunningMesh, service: string): Promise<GrantedSvid> {
+  await using stack = new AsyncDisposableStack();
+  const connection = stack.use(await openRpcConnection({ kind: "unix", path: mesh.directory.agentSocket }));
+  const client = createClient(Mesh, connection.transport);
+  const instance = randomUUID();
+  const leaving = new AbortController();
+  const follow = { fromSize: 0n, instance, protocolVersion, acceptsSnapshot: false };
+  const following = (async () => {
+    for await (const _ of client.follow(follow, { signal: leaving.signal })) continue;
+  })().catch(() => {});
+  stack.defer(async () => {
+    leaving.abort();
+    await following;
+  });
+  const { privateKey } = generateP256();
+  const auditSigner = { name: `${mesh.domain.trustDomain}/audit/${instance}`, ...generateEd25519() };
+  const { chain } = await client.issueSvid({
+    instance,
+    service,
+    certificateRequest: buildCertificateRequest(privateKey),
+    auditKey: verifierKeyOf(auditSigner),
+  });
+  const granted = stack.move();
+  return {
+    instance,
+    credentials: credentialsOf(chain, privateKey),
+    [Symbol.asyncDispose]: () => granted.disposeAsync(),
+  };
+}

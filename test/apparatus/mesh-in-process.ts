@@ -1,0 +1,333 @@
+import { randomBytes as nodeRandomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { base64Of } from "../../src/base/bytes.ts";
+import type { JsonObject } from "../../src/base/canonical-json.ts";
+import type { Clock, RandomBytes } from "../../src/base/clock.ts";
+import {
+  type ControlPlane,
+  foundDomain,
+  type LogKeys,
+  loadLogKeys,
+  openControlPlane,
+  openLogFiles,
+} from "../../src/control-plane/index.ts";
+import {
+  exportPrivateKey,
+  generateEd25519,
+  importPrivateKey,
+  publicKeyBytes,
+} from "../../src/crypto/index.ts";
+import { openSidecar } from "../../src/data-plane/index.ts";
+import {
+  type CertificateAuthority,
+  openAuthority,
+  parseServiceName,
+  parseTrustDomain,
+} from "../../src/identity/index.ts";
+import {
+  hostAndPort,
+  joinMesh,
+  type Membership,
+  type NodeAgent,
+  openNodeAgent,
+} from "../../src/node-agent/index.ts";
+import { Admin } from "../../src/protocol/index.ts";
+import { type Journal, openMemoryJournal, openMemoryKeyStore } from "../../src/storage/index.ts";
+import { openRpcConnection, tlsIdentityOf } from "../../src/transport/index.ts";
+import {
+  type DataClass,
+  type EntryKind,
+  entryVersion,
+  leafHash,
+  type NoteSigner,
+  parseVerifierKey,
+  signEntry,
+  verifierKeyOf,
+} from "../../src/trust-log/index.ts";
+import { silentLog } from "../fakes/silent-log.ts";
+import { openPlainApp, type PlainApp } from "./plain-app.ts";
+import { type ShiftedClock, shiftedClock } from "./shifted-clock.ts";
+import { Workload } from "./workload.ts";
+
+const trustDomainText = "test.example";
+const nodeName = "here";
+
+/** The machine's randomness. */
+export const randomBytes: RandomBytes = (length) => new Uint8Array(nodeRandomBytes(length));
+
+/** A rule as a test writes it. */
+export interface RuleForTests {
+  readonly effect?: "allow" | "deny";
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
+}
+
+/** What a workload is opened with where a test wants something unusual. */
+export interface WorkloadOptions {
+  readonly clock?: ShiftedClock;
+  readonly journal?: Journal;
+  readonly app?: PlainApp;
+  /** Another agent than the real one. */
+  readonly agentSocketPath?: string;
+}
+
+/**
+ * A whole mesh in this process: a control plane, a node agent and sidecars as in production, over loopback and a Unix
+ * socket. What tests do to it, they do through the trust log, the network, or by stopping a part.
+ */
+export class MeshInProcess implements AsyncDisposable {
+  readonly folder: string;
+  readonly trustDomain: string = trustDomainText;
+  readonly genesis: string;
+  readonly keys: LogKeys;
+  /** The CAs with their keys, as a thief of the control plane has them. */
+  readonly root: CertificateAuthority;
+  readonly intermediate: CertificateAuthority;
+  readonly #options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
+  readonly #keyStore: ReturnType<typeof openMemoryKeyStore>;
+  readonly #operator: NoteSigner;
+  readonly #nodeKey = generateEd25519();
+  readonly #workloads = new Set<Workload>();
+  #sequence = 1;
+  #port = 0;
+  #storage: Awaited<ReturnType<typeof openLogFiles>> | undefined;
+  #controlPlane: ControlPlane | undefined;
+  #agent: NodeAgent | undefined;
+  #membership: Membership | undefined;
+
+  private constructor(parts: {
+    folder: string;
+    genesis: string;
+    keys: LogKeys;
+    root: CertificateAuthority;
+    intermediate: CertificateAuthority;
+    keyStore: ReturnType<typeof openMemoryKeyStore>;
+    operator: NoteSigner;
+    options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
+  }) {
+    this.folder = parts.folder;
+    this.genesis = parts.genesis;
+    this.keys = parts.keys;
+    this.root = parts.root;
+    this.intermediate = parts.intermediate;
+    this.#keyStore = parts.keyStore;
+    this.#operator = parts.operator;
+    this.#options = parts.options;
+  }
+
+  /** Founds a trust domain and starts its control plane and the agent of one node. */
+  static async found(options: { svidLifetimeSeconds?: number; clock?: Clock } = {}): Promise<MeshInProcess> {
+    const { svidLifetimeSeconds = 3600, clock = shiftedClock() } = options;
+    const trustDomain = parseTrustDomain(trustDomainText);
+    if (!trustDomain.ok) throw new Error(trustDomain.reason);
+    const folder = await mkdtemp(join(tmpdir(), "troth-mesh-"));
+    const keyStore = openMemoryKeyStore();
+    const operator = { name: `${trustDomainText}/operator/tester`, ...generateEd25519() };
+    const keys = await loadLogKeys(keyStore, trustDomain.value);
+    const founded = await foundDomain({
+      trustDomain: trustDomain.value,
+      isTestDomain: true,
+      operator,
+      keys,
+      keyStore,
+      clock,
+      randomBytes,
+    });
+    const authority = async (name: string): Promise<CertificateAuthority> =>
+      openAuthority(
+        trustDomain.value,
+        (await keyStore.load(`${name}-certificate`)) ?? new Uint8Array(0),
+        importPrivateKey((await keyStore.load(name)) ?? new Uint8Array(0)),
+      );
+    const mesh = new MeshInProcess({
+      folder,
+      genesis: base64Of(leafHash(founded.entries[0] ?? new Uint8Array(0))),
+      keys,
+      root: await authority("ca-root"),
+      intermediate: await authority("ca-intermediate"),
+      keyStore,
+      operator,
+      options: { svidLifetimeSeconds, clock },
+    });
+    {
+      await using storage = await openLogFiles(join(folder, "log"));
+      await storage.journal.appendAll(founded.entries);
+    }
+    await mesh.startControlPlane();
+    await mesh.#join();
+    await mesh.startAgent();
+    return mesh;
+  }
+
+  /** The control plane; throws while it is stopped. */
+  get controlPlane(): ControlPlane {
+    if (this.#controlPlane === undefined) throw new Error("the control plane is stopped");
+    return this.#controlPlane;
+  }
+
+  get agentSocketPath(): string {
+    return join(this.folder, "agent.sock");
+  }
+
+  get agentFolder(): string {
+    return join(this.folder, "agent");
+  }
+
+  async startControlPlane(): Promise<void> {
+    const { svidLifetimeSeconds, clock } = this.#options;
+    this.#storage = await openLogFiles(join(this.folder, "log"));
+    this.#controlPlane = await openControlPlane({
+      trustDomain: trustDomainText,
+      storage: this.#storage,
+      keyStore: this.#keyStore,
+      tilesFolder: join(this.folder, "tiles"),
+      listen: { host: "127.0.0.1", port: this.#port },
+      svidLifetimeSeconds,
+      clock,
+      randomBytes,
+      log: silentLog,
+    });
+    this.#port = hostAndPort(this.#controlPlane.address).port;
+  }
+
+  async stopControlPlane(): Promise<void> {
+    await this.#controlPlane?.[Symbol.asyncDispose]();
+    await this.#storage?.[Symbol.asyncDispose]();
+    this.#controlPlane = undefined;
+  }
+
+  async startAgent(): Promise<void> {
+    if (this.#membership === undefined) throw new Error("not joined");
+    this.#agent = await openNodeAgent({
+      membership: this.#membership,
+      nodeKey: this.#nodeKey.privateKey,
+      folder: this.agentFolder,
+      socketPath: this.agentSocketPath,
+      clock: this.#options.clock,
+      randomBytes,
+      random: Math.random,
+      log: silentLog,
+    });
+  }
+
+  async stopAgent(): Promise<void> {
+    await this.#agent?.[Symbol.asyncDispose]();
+    this.#agent = undefined;
+    await rm(this.agentSocketPath, { force: true });
+  }
+
+  /** Puts an entry into the log that the operator has signed; throws where the log does not take it. */
+  async put(kind: EntryKind, body: JsonObject): Promise<void> {
+    this.#sequence += 1;
+    const statement = {
+      kind,
+      version: entryVersion,
+      log: this.genesis,
+      author: this.#operator.name,
+      sequence: this.#sequence,
+      body,
+    };
+    const written = await this.controlPlane.writer.submit([signEntry(statement, [this.#operator])]);
+    if (!written.ok) throw new Error(`${kind}: ${written.reason}: ${written.detail}`);
+  }
+
+  /** Registers a service that may run here. */
+  async putService(name: string, dataClass: DataClass = "internal"): Promise<void> {
+    await this.put("service.put", { name, nodes: ["*"], dataClass, team: "", environment: "", labels: {} });
+  }
+
+  /** Puts a rule; it allows everything from one to the other unless it says otherwise. */
+  async putRule(from: string, to: string, rule: RuleForTests = {}): Promise<void> {
+    const { effect = "allow", methods = [], paths = [] } = rule;
+    await this.put("rule.put", { from, to, effect, methods, paths });
+  }
+
+  /** Registers a service and runs one instance of it behind a sidecar; resolves once others can call it. */
+  async open(service: string, options: WorkloadOptions = {}): Promise<Workload> {
+    if (!this.controlPlane.writer.state.services.has(service)) await this.putService(service);
+    const logKey = parseVerifierKey(verifierKeyOf(this.keys.log));
+    if (!logKey.ok) throw new Error(logKey.reason);
+    const clock = options.clock ?? shiftedClock();
+    const journal = options.journal ?? openMemoryJournal();
+    const app = options.app ?? (await openPlainApp());
+    const instance = randomUUID();
+    const sidecar = await openSidecar({
+      service: serviceNameOf(service),
+      instance,
+      anchor: { genesis: this.genesis, logKey: logKey.value, trustDomain: trustDomainText },
+      agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
+      app: { host: "127.0.0.1", port: app.port },
+      inbound: { host: "127.0.0.1", port: 0 },
+      outbound: { host: "127.0.0.1", port: 0 },
+      audit: { journal, saveCheckpoint: () => Promise.resolve() },
+      clock,
+      random: Math.random,
+      log: silentLog,
+    });
+    const workload = new Workload({ service, instance, sidecar, app, journal, clock });
+    this.#workloads.add(workload);
+    return workload;
+  }
+
+  /** What the control plane has been told that should not have happened. */
+  async alarms(): Promise<{ readonly reason: string; readonly detail: string }[]> {
+    const { privateKey } = this.#operator;
+    const identity = tlsIdentityOf(privateKey, randomBytes);
+    using connection = await openRpcConnection({
+      kind: "tls",
+      ...hostAndPort(this.controlPlane.address),
+      identity,
+    });
+    const { alarms } = await createClient(Admin, connection.transport).getStatus({});
+    return alarms.map(({ reason, detail }) => ({ reason, detail }));
+  }
+
+  /** Waits until every sidecar here has taken all entries that are in the log now. */
+  async settled(): Promise<void> {
+    const size = this.controlPlane.writer.newest?.size ?? 0;
+    for (const workload of this.#workloads)
+      await until(async () => workload.isClosed || (await workload.metric("troth_proxy_tree_size")) >= size);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const workload of this.#workloads) await workload[Symbol.asyncDispose]();
+    await this.stopAgent();
+    await this.stopControlPlane();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #join(): Promise<void> {
+    const invite = generateEd25519();
+    const inviteKey = base64Of(publicKeyBytes(invite.publicKey));
+    const expiresAtSeconds = Math.floor(this.#options.clock.nowSeconds()) + 600;
+    await this.put("node.invite", { node: nodeName, inviteKey, expiresAtSeconds });
+    const token = {
+      node: nodeName,
+      address: this.controlPlane.address,
+      genesis: this.genesis,
+      logKey: verifierKeyOf(this.keys.log),
+      inviteKey: base64Of(exportPrivateKey(invite.privateKey)),
+    };
+    const { clock } = this.#options;
+    this.#membership = await joinMesh(token, { nodeKey: this.#nodeKey.privateKey, clock, randomBytes });
+  }
+}
+
+/** Waits until something is so; throws when it has not come about in ten seconds. */
+export async function until(isSo: () => boolean | Promise<boolean>, what = "it"): Promise<void> {
+  const endMillis = performance.now() + 10_000;
+  while (!(await isSo())) {
+    if (performance.now() > endMillis) throw new Error(`${what} did not come about`);
+    await sleep(10);
+  }
+}
+
+function serviceNameOf(text: string): Parameters<typeof openSidecar>[0]["service"] {
+  const name = parseServiceName(text);
+  if (!name.ok) throw new Error(name.reason);
+  return name.value;
+}

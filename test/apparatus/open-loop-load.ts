@@ -1,0 +1,82 @@
+import http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { httpCall } from "./http-call.ts";
+
+const inFlightMax = 2_000;
+const connectionsMax = 128;
+const answerMillisMax = 10_000;
+
+/** What was asked and what came back. */
+export interface LoadReport {
+  readonly requests: number;
+  readonly failures: number;
+  /** The first failures, in words. */
+  readonly seen: readonly string[];
+  readonly seconds: number;
+  /** From when a request was due to its last byte, so that a stall shows in every request that waited. */
+  readonly millisP50: number;
+  readonly millisP99: number;
+  readonly millisMax: number;
+}
+
+/**
+ * Sends GETs at a fixed rate, whether or not earlier ones have been answered, until `isOver` says so. Whatever is not
+ * answered with 200 within ten seconds is a failure, and so is what could not be sent for want of answers.
+ */
+export async function openLoopLoad(load: {
+  readonly outboundAddress: string;
+  /** Names the service. */
+  readonly host: string;
+  readonly requestsPerSecond: number;
+  readonly isOver: () => boolean;
+}): Promise<LoadReport> {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: connectionsMax });
+  const latencies: number[] = [];
+  const seen: string[] = [];
+  let failures = 0;
+  let inFlight = 0;
+  const fall = (what: string): void => {
+    failures += 1;
+    if (seen.length < 3) seen.push(what);
+  };
+  const ask = async (dueMillis: number): Promise<void> => {
+    if (inFlight >= inFlightMax) return fall(`${inFlightMax} requests unanswered`);
+    inFlight += 1;
+    const { status, body } = await httpCall({
+      address: load.outboundAddress,
+      host: load.host,
+      path: "/",
+      timeoutMillis: answerMillisMax,
+      agent,
+    });
+    inFlight -= 1;
+    latencies.push(performance.now() - dueMillis);
+    return status === 200 ? undefined : fall(`${status} ${body.trim().slice(0, 200)}`);
+  };
+  const started = performance.now();
+  const asked: Promise<void>[] = [];
+  let requests = 0;
+  while (!load.isOver()) {
+    const due = Math.floor(((performance.now() - started) / 1000) * load.requestsPerSecond);
+    for (; requests < due; requests += 1)
+      asked.push(ask(started + ((requests + 1) / load.requestsPerSecond) * 1000));
+    await sleep(2);
+  }
+  const seconds = (performance.now() - started) / 1000;
+  await Promise.all(asked);
+  agent.destroy();
+  const sorted = latencies.sort((left, right) => left - right);
+  return {
+    requests,
+    failures,
+    seen,
+    seconds,
+    millisP50: quantile(sorted, 0.5),
+    millisP99: quantile(sorted, 0.99),
+    millisMax: sorted.at(-1) ?? 0,
+  };
+}
+
+function quantile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+}
