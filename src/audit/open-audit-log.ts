@@ -9,6 +9,8 @@ const batchMillisMax = 250;
 const batchRecordsMax = 256;
 /** Beyond this many unwritten records, allowed decisions are lost, and the log itself says how many. */
 const waitingRecordsMax = 8_192;
+/** What a journal takes at once is 4 MiB, with the frames around the records. */
+const waitingBytesMax = 3 * 1024 * 1024;
 const checkpointIntervalMillis = 1_000;
 
 /** Where the log is kept (a journal of storage/). */
@@ -49,6 +51,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
 /** Records that are written together, and who waits for them. */
 interface Batch {
   readonly entries: Uint8Array[];
+  bytes: number;
   readonly written: PromiseWithResolvers<boolean>;
 }
 
@@ -59,7 +62,9 @@ class BatchedAuditLog implements AuditLog {
   #lost = 0;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
+  #signing: Promise<void> = Promise.resolve();
   #signedSize = 0;
+  #isClosed = false;
   readonly #checkpoints: NodeJS.Timeout;
 
   constructor(options: AuditLogOptions, frontier: Frontier) {
@@ -69,31 +74,38 @@ class BatchedAuditLog implements AuditLog {
   }
 
   record(record: AuditRecord): void {
-    const { entries } = this.#batch;
-    if (entries.length >= waitingRecordsMax) {
-      this.#lost += 1;
-      return;
-    }
-    entries.push(this.#entryOf(record));
-    if (entries.length >= batchRecordsMax) void this.#flush();
+    if (!this.#add(record)) return;
+    if (this.#batch.entries.length >= batchRecordsMax) void this.#flush();
     else this.#timer ??= setTimeout(() => void this.#flush(), batchMillisMax);
   }
 
   recordDurably(record: AuditRecord): Promise<boolean> {
-    const { entries, written } = this.#batch;
-    if (entries.length >= waitingRecordsMax) {
-      this.#lost += 1;
-      return Promise.resolve(false);
-    }
-    entries.push(this.#entryOf(record));
+    const { written } = this.#batch;
+    if (!this.#add(record)) return Promise.resolve(false);
     void this.#flush();
     return written.promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     clearInterval(this.#checkpoints);
+    // What is being written first, since it may end in a gap that has to be written too.
+    await this.#writing;
     await this.#flush();
     await this.#checkpoint();
+  }
+
+  /** False where there is no room, which is counted. */
+  #add(record: AuditRecord): boolean {
+    const { entries, bytes } = this.#batch;
+    if (this.#isClosed || entries.length >= waitingRecordsMax || bytes >= waitingBytesMax) {
+      this.#lost += 1;
+      return false;
+    }
+    const entry = this.#entryOf(record);
+    entries.push(entry);
+    this.#batch.bytes += entry.byteLength;
+    return true;
   }
 
   #entryOf(record: AuditRecord): Uint8Array {
@@ -105,34 +117,45 @@ class BatchedAuditLog implements AuditLog {
   #flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#writeAll();
     return this.#writing;
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#batch.entries.length > 0 || this.#lost > 0) {
-      const { entries, written } = this.#batch;
-      const lost = this.#lost;
-      this.#batch = newBatch();
-      this.#lost = 0;
-      if (lost > 0) entries.push(this.#entryOf({ type: "gap", lost }));
-      try {
-        await this.#options.journal.appendAll(entries);
-        for (const entry of entries) this.#frontier.append(leafHash(entry));
-        written.resolve(true);
-      } catch (error) {
-        this.#options.log.error("audit records could not be written", { error: messageOf(error) });
-        written.resolve(false);
-        // Counted, and said with the next batch; trying again at once would not mend a full disk.
-        this.#lost += lost + entries.length - (lost > 0 ? 1 : 0);
-        return;
-      }
+    await Promise.resolve();
+    // Counted, and said with the next batch; trying again at once would not mend a full disk.
+    do await this.#writeBatch();
+    while (this.#batch.entries.length > 0);
+    // In the turn of the last look, or a record that came in between would wait for ever.
+    this.#writing = undefined;
+  }
+
+  async #writeBatch(): Promise<void> {
+    const { entries, written } = this.#batch;
+    const lost = this.#lost;
+    const count = entries.length;
+    this.#batch = newBatch();
+    this.#lost = 0;
+    if (lost > 0) entries.push(this.#entryOf({ type: "gap", lost }));
+    if (entries.length === 0) return;
+    try {
+      await this.#options.journal.appendAll(entries);
+      for (const entry of entries) this.#frontier.append(leafHash(entry));
+      written.resolve(true);
+    } catch (error) {
+      this.#options.log.error("audit records could not be written", { error: messageOf(error) });
+      this.#lost += lost + count;
+      written.resolve(false);
     }
   }
 
-  async #checkpoint(): Promise<void> {
+  /** One at a time, so that an older checkpoint never takes the place of a newer one. */
+  #checkpoint(): Promise<void> {
+    this.#signing = this.#signing.then(() => this.#checkpointNow());
+    return this.#signing;
+  }
+
+  async #checkpointNow(): Promise<void> {
     const { size } = this.#frontier;
     if (size === this.#signedSize) return;
     const note = signCheckpoint({ size, root: this.#frontier.root() }, this.#options.signer);
@@ -146,5 +169,5 @@ class BatchedAuditLog implements AuditLog {
 }
 
 function newBatch(): Batch {
-  return { entries: [], written: Promise.withResolvers<boolean>() };
+  return { entries: [], bytes: 0, written: Promise.withResolvers<boolean>() };
 }

@@ -6,6 +6,7 @@ import {
   type Endpoint,
   EndpointSchema,
   type FollowerStatus,
+  FollowerStatusSchema,
   type ReportRequest,
 } from "../protocol/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
@@ -13,11 +14,21 @@ import type { TrustState } from "../trust-log/index.ts";
 /** After a start, endpoints are withheld this long unless every node has reported: half a list would cut routes. */
 const endpointGraceMillis = 5_000;
 const nodeSilenceMillisMax = 5_000;
-const alarmsMax = 256;
+/** Each source keeps its own latest alarms, so that nobody can push out what others have raised. */
+const alarmsPerSourceMax = 32;
+const alarmSourcesMax = 1_024;
+const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
+const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 interface NodeReport {
   readonly size: number;
+  readonly atMillis: number;
+}
+
+interface RaisedAlarm {
+  readonly reason: string;
+  readonly detail: string;
   readonly atMillis: number;
 }
 
@@ -27,7 +38,7 @@ export class FollowerRegistry {
   readonly #startedMillis: number;
   readonly #followers = new Map<string, { readonly node: string; readonly status: FollowerStatus }>();
   readonly #nodes = new Map<string, NodeReport>();
-  readonly #alarms: { readonly reason: string; readonly detail: string; readonly atMillis: number }[] = [];
+  readonly #alarms = new Map<string, RaisedAlarm[]>();
   readonly #listeners = new Set<() => void>();
   #endpoints: readonly Endpoint[] = [];
 
@@ -46,23 +57,31 @@ export class FollowerRegistry {
   /** Takes a node's report; only instances that the log has registered on this very node count. */
   report(state: TrustState, node: string, report: ReportRequest): void {
     this.#nodes.set(node, { size: Number(report.agentSize), atMillis: this.#clock.monotonicMillis() });
-    for (const instance of report.ended) this.#followers.delete(instance);
-    for (const status of report.followers)
-      if (state.instances.get(status.instance)?.node === node)
-        this.#followers.set(status.instance, { node, status });
+    for (const instance of report.ended)
+      if (this.#followers.get(instance)?.node === node) this.#followers.delete(instance);
+    for (const status of report.followers) {
+      const row = state.instances.get(status.instance);
+      if (row?.node === node)
+        this.#followers.set(status.instance, { node, status: believed(status, row.service) });
+    }
     for (const instance of this.#followers.keys())
       if (!state.instances.has(instance)) this.#followers.delete(instance);
     this.#refreshEndpoints();
   }
 
-  /** Notes something that should not have happened. */
-  raise(reason: string, detail: string): void {
-    this.#alarms.push({
-      reason,
+  /** Notes something that should not have happened; `source` is the node that says so, or empty. */
+  raise(source: string, reason: string, detail: string): void {
+    const alarms = this.#alarms.get(source) ?? [];
+    this.#alarms.delete(source);
+    this.#alarms.set(source, alarms);
+    const tooMany = Math.max(0, this.#alarms.size - alarmSourcesMax);
+    for (const idle of this.#alarms.keys().take(tooMany)) this.#alarms.delete(idle);
+    alarms.push({
+      reason: reason.slice(0, reasonCharactersMax),
       detail: detail.slice(0, detailCharactersMax),
       atMillis: this.#clock.monotonicMillis(),
     });
-    if (this.#alarms.length > alarmsMax) this.#alarms.shift();
+    if (alarms.length > alarmsPerSourceMax) alarms.shift();
   }
 
   /** What followers last said of themselves. */
@@ -90,9 +109,12 @@ export class FollowerRegistry {
   /** The latest alarms. */
   alarms(): Alarm[] {
     const now = this.#clock.monotonicMillis();
-    return this.#alarms.map(({ reason, detail, atMillis }) =>
-      create(AlarmSchema, { reason, detail, secondsAgo: (now - atMillis) / 1000 }),
-    );
+    return [...this.#alarms.values()]
+      .flat()
+      .sort((left, right) => left.atMillis - right.atMillis)
+      .map(({ reason, detail, atMillis }) =>
+        create(AlarmSchema, { reason, detail, secondsAgo: (now - atMillis) / 1000 }),
+      );
   }
 
   /** Calls back whenever the endpoints change until the returned function is called. */
@@ -117,4 +139,20 @@ export class FollowerRegistry {
     this.#endpoints = endpoints;
     for (const callback of this.#listeners) callback();
   }
+}
+
+/** A follower's account of itself with the service that the log has it registered as, and nothing of unknown length. */
+function believed(status: FollowerStatus, service: string): FollowerStatus {
+  const { $typeName: _name, $unknown: _unknown, ...fields } = status;
+  return create(FollowerStatusSchema, {
+    ...fields,
+    service,
+    address: addressOrNone(status.address),
+    adminAddress: addressOrNone(status.adminAddress),
+    outboundAddress: addressOrNone(status.outboundAddress),
+  });
+}
+
+function addressOrNone(address: string): string {
+  return addressPattern.test(address) ? address : "";
 }

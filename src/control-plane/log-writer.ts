@@ -26,7 +26,6 @@ import type { LogKeys } from "./log-keys.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
 const checkpointDelayMillis = 10;
-const epochIntervalMillis = 10_000;
 const queuedAppendsMax = 16_384;
 /** What is folded before it is written: one write of the journal, which takes 4 MiB. */
 const batchBytesMax = 1024 * 1024;
@@ -36,7 +35,7 @@ const snapshotIntervalEntries = 1024;
 
 /** A statement that the control plane makes itself. */
 export interface OwnStatement {
-  readonly role: Extract<AuthorRole, "issuer" | "sequencer">;
+  readonly role: "issuer" | "sequencer";
   readonly kind: EntryKind;
   readonly body: JsonObject;
 }
@@ -58,6 +57,18 @@ export interface LogStorage {
 export interface KeptSnapshot {
   readonly size: number;
   readonly text: string;
+}
+
+/** What a log writer needs. */
+export interface LogWriterOptions {
+  readonly storage: LogStorage;
+  readonly keys: LogKeys;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The first entries, where the journal is empty. */
+  readonly genesis?: readonly Uint8Array[];
+  /** 10 s unless given. */
+  readonly epochIntervalMillis?: number;
 }
 
 /** Where the entries of an append ended, and why not all of them are in. */
@@ -96,7 +107,7 @@ export class LogWriter implements AsyncDisposable {
   readonly #waiting = new Set<() => void>();
   readonly #epochTimer: NodeJS.Timeout;
 
-  private constructor(storage: LogStorage, keys: LogKeys, clock: Clock, log: Log) {
+  private constructor({ storage, keys, clock, log, epochIntervalMillis = 10_000 }: LogWriterOptions) {
     this.#storage = storage;
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
@@ -105,15 +116,9 @@ export class LogWriter implements AsyncDisposable {
   }
 
   /** Replays the journal, checks it against the signed head, and issues the first epoch of this run. */
-  static async open(options: {
-    storage: LogStorage;
-    keys: LogKeys;
-    clock: Clock;
-    log: Log;
-    genesis?: readonly Uint8Array[];
-  }): Promise<LogWriter> {
-    const { storage, keys, clock, log } = options;
-    const writer = new LogWriter(storage, keys, clock, log);
+  static async open(options: LogWriterOptions): Promise<LogWriter> {
+    const { storage } = options;
+    const writer = new LogWriter(options);
     try {
       if (storage.journal.size === 0 && options.genesis !== undefined)
         await storage.journal.appendAll(options.genesis);
@@ -246,10 +251,7 @@ export class LogWriter implements AsyncDisposable {
   }
 
   /** Folds entries up to the first that is refused, and puts those that took effect into `batch`. */
-  #foldAll(
-    entries: Iterable<Uint8Array>,
-    batch: Uint8Array[],
-  ): Result<never, AppendRefusal> | undefined {
+  #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
     for (const entry of entries) {
       const folded = foldEntry(this.#state, this.#tree.size, entry);
       if (!folded.ok) return fail(folded.reason, folded.detail);

@@ -9,7 +9,7 @@ import { loadIssuingAuthority } from "./found-domain.ts";
 import { loadLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
 import { publishTiles } from "./publish-tiles.ts";
-import { routesOf } from "./services.ts";
+import { isMemberKey, routesOf } from "./services.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions {
@@ -62,7 +62,10 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   };
   const identity = tlsIdentityOf(keys.server.privateKey, randomBytes);
   const server = opened.use(
-    await openRpcServer({ kind: "tls", ...options.listen, identity }, routesOf(parts)),
+    await openRpcServer(
+      { kind: "tls", ...options.listen, identity, isKnown: (key) => isMemberKey(writer.state, key) },
+      routesOf(parts),
+    ),
   );
   opened.defer(() => closing.abort());
   const running = opened.move();

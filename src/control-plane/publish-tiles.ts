@@ -1,9 +1,10 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { sameBytes } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/mesh-error.ts";
-import { writeFileAtomically } from "../storage/index.ts";
-import { entryBundle, newEntryBundles, newHashTiles, tileWidth } from "../trust-log/index.ts";
+import { readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
+import { entryBundle, newEntryBundles, newHashTiles } from "../trust-log/index.ts";
 import type { LogWriter } from "./log-writer.ts";
 
 const publishIntervalMillis = 1_000;
@@ -47,18 +48,21 @@ async function writeTiles(folder: string, writer: LogWriter, from: number, to: n
     for await (const entry of writer.read(bundle.from, bundle.to)) entries.push(entry);
     await writeTile(folder, bundle.path, entryBundle(entries));
   }
-  // A full tile stands for its partial ones, which nobody needs from then on.
-  for (let index = Math.floor(from / tileWidth); (index + 1) * tileWidth <= to; index += 1)
-    for (const { path } of [
-      ...newEntryBundles(index * tileWidth, (index + 1) * tileWidth),
-      ...newHashTiles(writer.tree, index * tileWidth, (index + 1) * tileWidth).slice(0, 1),
-    ])
-      await rm(join(folder, `${path}.p`), { recursive: true, force: true });
 }
 
 async function writeTile(folder: string, path: string, bytes: Uint8Array): Promise<void> {
   const file = join(folder, path);
-  await mkdir(dirname(file), { recursive: true });
-  // A torn tile is written again: publishing starts from 0 in every run, and the checkpoint comes after it.
-  await writeFile(file, bytes);
+  const present = await readFileIfPresent(file);
+  if (present === undefined || !sameBytes(present, bytes)) {
+    await mkdir(dirname(file), { recursive: true });
+    // Readers see all of a tile or none. Not synced: every run compares all tiles with the log and mends them.
+    await writeFile(`${file}.tmp`, bytes);
+    await rename(`${file}.tmp`, file);
+  }
+  // A full tile stands for its partial ones, which nobody needs from then on.
+  if (!isPartial(path)) await rm(`${file}.p`, { recursive: true, force: true });
+}
+
+function isPartial(path: string): boolean {
+  return path.includes(".p/");
 }

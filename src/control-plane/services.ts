@@ -16,6 +16,7 @@ import {
   type Update,
 } from "../protocol/index.ts";
 import { type LogSource, peerKey, serveLog } from "../transport/index.ts";
+import type { TrustState } from "../trust-log/index.ts";
 import type { FollowerRegistry } from "./follower-registry.ts";
 import { type Issuer, issueInstanceSvid } from "./issue-instance-svid.ts";
 import { openRateLimit } from "./rate-limit.ts";
@@ -23,7 +24,12 @@ import { openRateLimit } from "./rate-limit.ts";
 const entriesPerAppendMax = 256;
 const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const strangers = { perSecond: 20, burst: 100, callersMax: 1 };
+const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 const reportedFollowersMax = 10_000;
+const followsPerNodeMax = 16;
+const newcomersReadingMax = 32;
+/** What one append may hold; the disk takes 4 MiB at once. */
+const appendBytesMax = 1024 * 1024;
 
 /** What the calls work on. */
 export interface ControlPlaneParts {
@@ -46,15 +52,22 @@ export function routesOf(parts: ControlPlaneParts): (router: ConnectRouter) => v
 
 function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
+  const reports = openRateLimit(parts.clock, reportsPerNode);
+  const streams = new Map<string, number>();
   return {
-    follow: (request, context) => {
-      callingNode(parts, context);
+    follow: async function* (request, context) {
+      const node = callingNode(parts, context);
       if (request.protocolVersion > protocolVersion)
         throw new ConnectError(
           `this control plane speaks version ${protocolVersion}; upgrade it first`,
           Code.FailedPrecondition,
         );
-      return readLog(parts, request, { context, isLive: true });
+      using _place = takePlace(streams, node, followsPerNodeMax);
+      for await (const update of readLog(parts, request, { context, isLive: true })) {
+        yield update;
+        // A node that was removed has just been told so.
+        callingNode(parts, context);
+      }
     },
     issueSvid: async (request, context) => {
       const node = callingNode(parts, context);
@@ -65,7 +78,9 @@ function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
     },
     report: async (request, context) => {
-      await takeReport(parts, callingNode(parts, context), request);
+      const node = callingNode(parts, context);
+      if (!reports.take(node)) throw new ConnectError("too many reports", Code.ResourceExhausted);
+      await takeReport(parts, node, request);
       return {};
     },
   };
@@ -73,13 +88,15 @@ function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
 
 function admissionCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admission> {
   const newcomers = openRateLimit(parts.clock, strangers);
+  const streams = new Map<string, number>();
   const admitStranger = (): void => {
     if (!newcomers.take("")) throw new ConnectError("too many newcomers; try again", Code.ResourceExhausted);
   };
   return {
-    readLog: (request, context) => {
+    readLog: async function* (request, context) {
       admitStranger();
-      return readLog(parts, request, { context, isLive: false });
+      using _place = takePlace(streams, "", newcomersReadingMax);
+      yield* readLog(parts, request, { context, isLive: false });
     },
     join: async ({ node, inviteKey, nodeKey, proof }, context) => {
       admitStranger();
@@ -94,7 +111,7 @@ function admissionCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admission>
       };
       const written = await parts.issuer.writer.write([{ role: "issuer", kind: "node.join", body }]);
       if (!written.ok) {
-        parts.registry.raise("join-refused", `${node}: ${written.detail}`);
+        parts.registry.raise("", "join-refused", `${node}: ${written.detail}`);
         throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
       }
       return { size: BigInt(written.value) };
@@ -108,11 +125,12 @@ function adminCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admin> {
   return {
     append: async ({ entries }, context) => {
       const operator = callingOperator(parts, context);
-      if (entries.length > entriesPerAppendMax)
+      const bytes = entries.reduce((sum, entry) => sum + entry.byteLength, 0);
+      if (entries.length > entriesPerAppendMax || bytes > appendBytesMax)
         throw new ConnectError("too many entries at once", Code.InvalidArgument);
       const written = await writer.submit(entries);
       if (!written.ok) {
-        parts.registry.raise("entry-refused", `${operator}: ${written.reason}: ${written.detail}`);
+        parts.registry.raise(operator, "entry-refused", `${operator}: ${written.reason}: ${written.detail}`);
         throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
       }
       return { size: BigInt(written.value) };
@@ -139,8 +157,24 @@ function readLog(
   { fromSize }: { readonly fromSize: bigint },
   { context, isLive }: { readonly context: HandlerContext; readonly isLive: boolean },
 ): AsyncIterable<Update> {
+  if (fromSize > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new ConnectError("no log is that long", Code.InvalidArgument);
   const signal = AbortSignal.any([context.signal, parts.closing]);
   return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot: false, isLive }, signal);
+}
+
+/** Counts a stream of a caller until the result is disposed of. */
+function takePlace(streams: Map<string, number>, caller: string, countMax: number): Disposable {
+  const count = streams.get(caller) ?? 0;
+  if (count >= countMax) throw new ConnectError("too many streams", Code.ResourceExhausted);
+  streams.set(caller, count + 1);
+  return {
+    [Symbol.dispose]: () => {
+      const left = (streams.get(caller) ?? 1) - 1;
+      if (left > 0) streams.set(caller, left);
+      else streams.delete(caller);
+    },
+  };
 }
 
 async function takeReport(parts: ControlPlaneParts, node: string, report: ReportRequest): Promise<void> {
@@ -148,7 +182,7 @@ async function takeReport(parts: ControlPlaneParts, node: string, report: Report
     throw new ConnectError("too many followers in one report", Code.InvalidArgument);
   const { writer } = parts.issuer;
   parts.registry.report(writer.state, node, report);
-  for (const { reason, detail } of report.alarms) parts.registry.raise(reason, `${node}: ${detail}`);
+  for (const { reason, detail } of report.alarms) parts.registry.raise(node, reason, `${node}: ${detail}`);
   const ended = report.ended.filter((instance) => writer.state.instances.get(instance)?.node === node);
   if (ended.length > 0)
     await writer.write(
@@ -156,19 +190,36 @@ async function takeReport(parts: ControlPlaneParts, node: string, report: Report
     );
 }
 
+/** Whether a key is a joined node's or an operator's. */
+export function isMemberKey(state: TrustState, key: Uint8Array): boolean {
+  return nodeOf(state, key) !== undefined || operatorOf(state, key) !== undefined;
+}
+
 /** The joined node whose key the caller proved to hold. */
 function callingNode({ issuer }: ControlPlaneParts, context: HandlerContext): string {
   const key = context.values.get(peerKey);
-  const encoded = key === undefined ? undefined : base64Of(key);
-  for (const [node, { nodeKey }] of issuer.writer.state.nodes.entries()) if (nodeKey === encoded) return node;
-  throw new ConnectError(encoded === undefined ? "no-certificate" : "unknown-node", Code.Unauthenticated);
+  const node = key === undefined ? undefined : nodeOf(issuer.writer.state, key);
+  if (node !== undefined) return node;
+  throw new ConnectError(key === undefined ? "no-certificate" : "unknown-node", Code.Unauthenticated);
 }
 
 /** The operator whose key the caller proved to hold. */
 function callingOperator({ issuer }: ControlPlaneParts, context: HandlerContext): string {
   const key = context.values.get(peerKey);
-  const encoded = key === undefined ? undefined : base64Of(key);
-  for (const [name, { role, publicKey, isRemoved }] of issuer.writer.state.authors.entries())
+  const operator = key === undefined ? undefined : operatorOf(issuer.writer.state, key);
+  if (operator !== undefined) return operator;
+  throw new ConnectError(key === undefined ? "no-certificate" : "not-an-operator", Code.Unauthenticated);
+}
+
+function nodeOf(state: TrustState, key: Uint8Array): string | undefined {
+  const encoded = base64Of(key);
+  for (const [node, { nodeKey }] of state.nodes.entries()) if (nodeKey === encoded) return node;
+  return undefined;
+}
+
+function operatorOf(state: TrustState, key: Uint8Array): string | undefined {
+  const encoded = base64Of(key);
+  for (const [name, { role, publicKey, isRemoved }] of state.authors.entries())
     if (publicKey === encoded && role === "operator" && !isRemoved) return name;
-  throw new ConnectError(encoded === undefined ? "no-certificate" : "not-an-operator", Code.Unauthenticated);
+  return undefined;
 }

@@ -2,15 +2,18 @@ import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
+import { shiftedClock } from "../../test/apparatus/shifted-clock.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
 
+/** What time passes for the ledger's proxy passes for the control plane too, or its epochs would come late. */
+const controlPlaneClock = shiftedClock();
 let mesh: MeshInProcess;
 let front: Workload;
 let ledger: Workload;
 const minute = 60;
 
 beforeAll(async () => {
-  mesh = await MeshInProcess.found();
+  mesh = await MeshInProcess.found({ clock: controlPlaneClock });
   await mesh.putService("/shop/ledger", "restricted");
   [front, ledger] = await Promise.all([mesh.open("/shop/front"), mesh.open("/shop/ledger")]);
   await mesh.putRule("/shop/front", "/shop/ledger");
@@ -34,6 +37,7 @@ it("goes on without a control plane, then only reads, then refuses, then goes on
   const stale = [await get(), await post()];
   const stalenessWhileStale = await ledger.metric("troth_proxy_view_staleness_seconds");
   const refused = await ledger.metric("troth_proxy_refused_connections_total", { reason: "view-stale" });
+  controlPlaneClock.shiftWall(15 * minute + 1);
   await mesh.startControlPlane();
   await until(async () => (await ledger.metric("troth_proxy_view_staleness_seconds")) < 30, "an epoch");
   await until(async () => (await get()).status === 200, "an answer");

@@ -28,10 +28,18 @@ export async function joinMesh(
     nodeKey,
     clock,
     randomBytes,
-  }: { readonly nodeKey: KeyObject; readonly clock: Clock; readonly randomBytes: RandomBytes },
+    timeoutMillis = 60_000,
+  }: {
+    readonly nodeKey: KeyObject;
+    readonly clock: Clock;
+    readonly randomBytes: RandomBytes;
+    /** For reading the log, and again for joining. */
+    readonly timeoutMillis?: number;
+  },
 ): Promise<Membership> {
   const logKey = parseVerifierKey(token.logKey);
   if (!logKey.ok) throw refusedToJoin("the join token's log key is malformed");
+  const invite = inviteKeyOf(token);
   const { host, port } = hostAndPort(token.address);
   using connection = await openRpcConnection({
     kind: "tls",
@@ -42,7 +50,8 @@ export async function joinMesh(
   const client = createClient(Admission, connection.transport);
 
   const view = new LogView({ anchor: { genesis: token.genesis, logKey: logKey.value }, clock });
-  for await (const update of client.readLog({ fromSize: 0n })) {
+  const updates = client.readLog({ fromSize: 0n }, { timeoutMs: timeoutMillis });
+  for await (const update of answersOf(token.address, updates)) {
     const taken = await view.take(update);
     if (!taken.ok)
       throw refusedToJoin(`${token.address} serves another log than the token names (${taken.reason})`);
@@ -53,11 +62,11 @@ export async function joinMesh(
       `${token.address} does not prove to be the control plane of ${state.genesis?.trustDomain ?? "the mesh"}`,
     );
 
-  const invite = importPrivateKey(bytesOfBase64(token.inviteKey) ?? new Uint8Array(0));
   const key = publicKeyBytes(nodeKey);
   const proof = signEd25519(invite, bytesOf(nodeJoinText(token.genesis, token.node, base64Of(key))));
   try {
-    await client.join({ node: token.node, inviteKey: publicKeyBytes(invite), nodeKey: key, proof });
+    const request = { node: token.node, inviteKey: publicKeyBytes(invite), nodeKey: key, proof };
+    await client.join(request, { timeoutMs: timeoutMillis });
   } catch (cause) {
     throw new MeshError(
       "ERR_NODE_AGENT_JOIN",
@@ -68,10 +77,33 @@ export async function joinMesh(
   return { node: token.node, address: token.address, genesis: token.genesis, logKey: token.logKey };
 }
 
+function inviteKeyOf(token: JoinToken): KeyObject {
+  try {
+    const key = importPrivateKey(bytesOfBase64(token.inviteKey) ?? new Uint8Array(0));
+    if (key.asymmetricKeyType === "ed25519") return key;
+  } catch {
+    // Said below; the library's message may quote the key.
+  }
+  throw refusedToJoin("the join token's invitation key is malformed");
+}
+
+async function* answersOf<Message>(
+  address: string,
+  messages: AsyncIterable<Message>,
+): AsyncGenerator<Message> {
+  try {
+    yield* messages;
+  } catch (cause) {
+    throw new MeshError("ERR_NODE_AGENT_JOIN", `did not join: ${address} does not serve a trust log`, {
+      cause,
+    });
+  }
+}
+
 /** Splits host:port; throws `ERR_NODE_AGENT_CONFIG` for anything else. */
 export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
   const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
-  if (host === undefined || port === undefined)
+  if (host === undefined || port === undefined || Number(port) > 65_535)
     throw new MeshError("ERR_NODE_AGENT_CONFIG", `${address} is not host:port`);
   return { host, port: Number(port) };
 }

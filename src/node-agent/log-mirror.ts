@@ -74,13 +74,20 @@ export class LogMirror implements AsyncDisposable {
     return this.#checkpoint;
   }
 
-  /** The kept log as one step, or undefined where it does not reach its checkpoint. */
-  async step(): Promise<LogStep | undefined> {
+  /** What can be served from the copy: its checkpoint, where the entries reach that far. */
+  get newest(): { readonly size: number; readonly checkpoint: Uint8Array } | undefined {
     const checkpoint = this.#checkpoint;
     if (checkpoint === undefined || this.#journal.size < checkpoint.size) return undefined;
+    return { size: checkpoint.size, checkpoint: checkpoint.note };
+  }
+
+  /** The kept log as one step, or undefined where it does not reach its checkpoint. */
+  async step(): Promise<LogStep | undefined> {
+    const { newest } = this;
+    if (newest === undefined) return undefined;
     const entries: Uint8Array[] = [];
-    for await (const entry of this.#journal.read(0, checkpoint.size)) entries.push(entry);
-    return { firstIndex: 0, entries, checkpoint: checkpoint.note };
+    for await (const entry of this.#journal.read(0, newest.size)) entries.push(entry);
+    return { firstIndex: 0, entries, checkpoint: newest.checkpoint };
   }
 
   /** Entries from..to, in order. */
@@ -88,43 +95,51 @@ export class LogMirror implements AsyncDisposable {
     return this.#journal.read(from, to);
   }
 
-  /** Keeps a step that the follower has taken: the entries first, then the checkpoint over them. */
+  /**
+   * Keeps a step that the follower has taken: the entries first, then the checkpoint over them. Throws where the copy
+   * does not reach as far as the step begins; the follower then has to go back to what is kept.
+   */
   async keep(step: LogStep, checkpoint: CheckedCheckpoint): Promise<void> {
-    const overlap = Math.max(0, this.#journal.size - step.firstIndex);
-    if (step.firstIndex > this.#journal.size || !(await this.#holds(step, overlap))) await this.#clear();
+    if (!(await this.#fits(step))) await this.clear();
     if (step.firstIndex > this.#journal.size)
       throw new MeshError(
         "ERR_NODE_AGENT_MIRROR",
-        "the copy of the trust log was lost; the log has to be read again",
+        `the copy of the trust log ends at ${this.#journal.size}, before ${step.firstIndex}`,
       );
-    const fresh = step.entries.slice(Math.max(0, this.#journal.size - step.firstIndex));
+    const fresh = step.entries.slice(this.#journal.size - step.firstIndex);
     if (fresh.length > 0) await this.#journal.appendAll(fresh);
     await writeFileAtomically(join(this.#folder, "checkpoint"), checkpoint.note, 0o600);
     this.#checkpoint = checkpoint;
+  }
+
+  /** Closes the copy and opens it again, as after a write that failed. */
+  async reopen(): Promise<void> {
+    await this.#journal[Symbol.asyncDispose]();
+    this.#journal = await this.#openJournal();
+  }
+
+  /** Throws the entries away, never the memory of how far the log had come. */
+  async clear(): Promise<void> {
+    this.#log.warn("copy of the trust log does not fit; fetching it again");
+    await this.#journal[Symbol.asyncDispose]();
+    await rm(join(this.#folder, "segments"), { recursive: true, force: true });
+    this.#journal = await this.#openJournal();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#journal[Symbol.asyncDispose]();
   }
 
-  /** Whether what is kept beyond the last checkpoint is the beginning of this step. */
-  async #holds(step: LogStep, count: number): Promise<boolean> {
+  /** Whether what is kept of the step's range, as after a crash between entries and checkpoint, is its beginning. */
+  async #fits(step: LogStep): Promise<boolean> {
+    const to = Math.min(step.firstIndex + step.entries.length, this.#journal.size);
+    if (step.firstIndex > to) return true;
     let place = 0;
-    for await (const kept of this.#journal.read(
-      step.firstIndex,
-      Math.min(step.firstIndex + count, this.#journal.size),
-    )) {
+    for await (const kept of this.#journal.read(step.firstIndex, to)) {
       const entry = step.entries[place];
-      if (entry !== undefined && !sameBytes(entry, kept)) return false;
+      if (entry === undefined || !sameBytes(entry, kept)) return false;
       place += 1;
     }
     return true;
-  }
-
-  async #clear(): Promise<void> {
-    this.#log.warn("copy of the trust log does not fit; fetching it again");
-    await this.#journal[Symbol.asyncDispose]();
-    await rm(join(this.#folder, "segments"), { recursive: true, force: true });
-    this.#journal = await this.#openJournal();
   }
 }

@@ -1,4 +1,5 @@
 import type { KeyObject } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, type ConnectRouter, createClient } from "@connectrpc/connect";
@@ -16,7 +17,7 @@ import {
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import { parseVerifierKey } from "../trust-log/index.ts";
+import { type NoteVerifier, parseVerifierKey } from "../trust-log/index.ts";
 import { hostAndPort, type Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -40,6 +41,7 @@ export interface NodeAgentOptions {
 
 /** A running node agent. */
 export interface NodeAgent extends AsyncDisposable {
+  /** What the agent knows; another one after its copy of the log had to be read again. */
   readonly view: LogView;
 }
 
@@ -72,35 +74,65 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
     relay.close();
     await following;
   });
+  // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
+  await rm(options.socketPath, { force: true });
   opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
   const running = opened.move();
-  return { view: relay.view, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    get view() {
+      return relay.view;
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 class Relay {
-  readonly view: LogView;
   readonly #options: NodeAgentOptions;
   readonly #mirror: LogMirror;
-  readonly #sidecars = new SidecarRegistry();
+  readonly #logKey: NoteVerifier;
+  readonly #sidecars: SidecarRegistry;
   readonly #changed = new Set<() => void>();
+  #view: LogView;
   #endpoints: readonly Endpoint[] | undefined;
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
+  #reporting: Promise<void> | undefined;
 
-  constructor(
-    options: NodeAgentOptions,
-    mirror: LogMirror,
-    logKey: ConstructorParameters<typeof LogView>[0]["anchor"]["logKey"],
-  ) {
+  constructor(options: NodeAgentOptions, mirror: LogMirror, logKey: NoteVerifier) {
     this.#options = options;
     this.#mirror = mirror;
-    this.view = new LogView({
-      anchor: { genesis: options.membership.genesis, logKey },
-      clock: options.clock,
-      remembered: mirror.remembered,
+    this.#logKey = logKey;
+    this.#sidecars = new SidecarRegistry(
+      (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
+    );
+    this.#view = this.#newView();
+  }
+
+  get view(): LogView {
+    return this.#view;
+  }
+
+  /** Takes up from the copy on disk; one that is not the log it says it is only costs reading the log again. */
+  async restore(): Promise<void> {
+    const step = await this.#mirror.step();
+    this.#view = this.#newView();
+    if (step === undefined) return;
+    const restored = this.#view.follower.take(step);
+    if (restored.ok) return;
+    this.#options.log.warn("copy of the trust log refused", { reason: restored.reason });
+    await this.#mirror.clear();
+    this.#view = this.#newView();
+  }
+
+  #newView(): LogView {
+    const { membership, clock, log } = this.#options;
+    return new LogView({
+      anchor: { genesis: membership.genesis, logKey: this.#logKey },
+      clock,
+      remembered: this.#mirror.remembered,
       events: {
         stepped: async (step) => {
-          const { checkpoint } = this.view.follower;
+          const { checkpoint } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#notify();
         },
@@ -109,23 +141,18 @@ class Relay {
           this.#notify();
         },
         alarm: (reason, detail) => {
-          options.log.warn("alarm", { reason, detail });
+          log.warn("alarm", { reason, detail });
           this.#sidecars.alarm(create(AlarmSchema, { reason, detail }));
         },
       },
     });
   }
 
-  /** Takes up from the copy on disk. */
-  async restore(): Promise<void> {
-    const step = await this.#mirror.step();
-    if (step === undefined) return;
-    const restored = this.view.follower.take(step);
-    if (!restored.ok)
-      throw new MeshError(
-        "ERR_NODE_AGENT_MEMORY",
-        `the copy of the trust log: ${restored.reason} ${restored.detail}`,
-      );
+  /** After a write that failed, what is known is more than what is kept and can be served: back to that. */
+  async #matchCopy(): Promise<void> {
+    if (this.#view.follower.size <= (this.#mirror.remembered?.size ?? 0)) return;
+    await this.#mirror.reopen();
+    await this.restore();
   }
 
   /** One connection to the control plane, for as long as it lasts. */
@@ -136,6 +163,7 @@ class Relay {
       ...hostAndPort(membership.address),
       identity: tlsIdentityOf(nodeKey, randomBytes),
     };
+    await this.#matchCopy();
     using connection = await openRpcConnection(target);
     const client = createClient(Mesh, connection.transport);
     try {
@@ -150,9 +178,10 @@ class Relay {
         if (update.content.case === "endpoints" && this.#upstream !== client) continue;
         const taken = await this.view.take(update);
         if (!taken.ok) throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
-        if (this.#upstream === client || !this.view.follower.hasCaughtUp) continue;
+        if (!this.view.follower.hasCaughtUp) continue;
         if (!this.view.follower.state.hasServerKey(connection.serverKey))
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
+        if (this.#upstream === client) continue;
         this.#upstream = client;
         log.info("following the control plane", { size: this.view.follower.size });
         await this.report();
@@ -162,8 +191,15 @@ class Relay {
     }
   }
 
-  /** Tells the control plane what sidecars have said. */
-  async report(): Promise<void> {
+  /** Tells the control plane what sidecars have said; one report at a time, so that none overtakes another. */
+  report(): Promise<void> {
+    this.#reporting ??= this.#reportNow().finally(() => {
+      this.#reporting = undefined;
+    });
+    return this.#reporting;
+  }
+
+  async #reportNow(): Promise<void> {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     const pending = this.#sidecars.pending();
@@ -202,7 +238,8 @@ class Relay {
     signal: AbortSignal,
   ): ReturnType<typeof serveLog> {
     const leave = this.#sidecars.arrive(request.instance);
-    if (leave === false) throw new ConnectError("too many sidecars on this node", Code.ResourceExhausted);
+    if (leave === false)
+      throw new ConnectError("no UUID, or too many sidecars on this node", Code.ResourceExhausted);
     try {
       yield* serveLog(
         this.#source(),
@@ -211,16 +248,13 @@ class Relay {
       );
     } finally {
       leave();
+      void this.report();
     }
   }
 
   /** The agent's copy of the log, for sidecars. */
   #source(): LogSource {
-    const newest = (): LogSource["newest"] => {
-      const kept = this.#mirror.remembered;
-      const isHere = kept !== undefined && this.view.follower.size >= kept.size;
-      return isHere ? { size: kept.size, checkpoint: kept.note } : undefined;
-    };
+    const newest = (): LogSource["newest"] => this.#mirror.newest;
     const endpoints = (): LogSource["endpoints"] => this.#endpoints;
     return {
       get newest() {

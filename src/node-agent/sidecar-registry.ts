@@ -1,9 +1,14 @@
-import type { Alarm, FollowerStatus } from "../protocol/index.ts";
+import { create } from "@bufbuild/protobuf";
+import { type Alarm, AlarmSchema, type FollowerStatus } from "../protocol/index.ts";
 
 /** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
-const absenceMillisMax = 5_000;
+const absenceMillisDefault = 5_000;
 const alarmsMax = 256;
+const reasonCharactersMax = 64;
+const detailCharactersMax = 512;
+const addressCharactersMax = 320;
 const sidecarsMax = 2_000;
+const instancePattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The sidecars of this node: which are here, what they last said, which have ended. */
 export class SidecarRegistry {
@@ -11,10 +16,20 @@ export class SidecarRegistry {
   readonly #present = new Map<string, number>();
   readonly #absent = new Map<string, NodeJS.Timeout>();
   readonly #ended = new Set<string>();
+  readonly #isRegistered: (instance: string) => boolean;
+  readonly #absenceMillis: number;
   #alarms: Alarm[] = [];
+  #isClosed = false;
 
-  /** A sidecar follows from here on, until the returned function is called. False when there are too many. */
+  /** `isRegistered` says whether the log has an instance on this node; no other has to be ended there. */
+  constructor(isRegistered: (instance: string) => boolean, absenceMillis = absenceMillisDefault) {
+    this.#isRegistered = isRegistered;
+    this.#absenceMillis = absenceMillis;
+  }
+
+  /** A sidecar follows from here on, until the returned function is called. False when there is no place for it. */
   arrive(instance: string): (() => void) | false {
+    if (!instancePattern.test(instance)) return false;
     if (this.#present.size >= sidecarsMax && !this.#present.has(instance)) return false;
     clearTimeout(this.#absent.get(instance));
     this.#absent.delete(instance);
@@ -25,17 +40,25 @@ export class SidecarRegistry {
   /** Takes what a sidecar says of itself; only those that follow count. */
   report(statuses: readonly FollowerStatus[], alarms: readonly Alarm[]): void {
     for (const status of statuses)
-      if (this.#present.has(status.instance)) this.#statuses.set(status.instance, status);
+      if (this.#present.has(status.instance) && isBounded(status))
+        this.#statuses.set(status.instance, { ...status, $unknown: [] });
     this.alarm(...alarms);
   }
 
   /** Keeps alarms until they are handed on. */
   alarm(...alarms: readonly Alarm[]): void {
-    this.#alarms = [...this.#alarms, ...alarms].slice(-alarmsMax);
+    const bounded = alarms.slice(-alarmsMax).map(({ reason, detail }) =>
+      create(AlarmSchema, {
+        reason: reason.slice(0, reasonCharactersMax),
+        detail: detail.slice(0, detailCharactersMax),
+      }),
+    );
+    this.#alarms = [...this.#alarms, ...bounded].slice(-alarmsMax);
   }
 
   /** What the next report to the control plane holds. */
   pending(): { readonly followers: FollowerStatus[]; readonly ended: string[]; readonly alarms: Alarm[] } {
+    for (const instance of this.#ended) if (!this.#isRegistered(instance)) this.#ended.delete(instance);
     return { followers: [...this.#statuses.values()], ended: [...this.#ended], alarms: this.#alarms };
   }
 
@@ -51,8 +74,9 @@ export class SidecarRegistry {
     this.#alarms = this.#alarms.filter((alarm) => !alarms.includes(alarm));
   }
 
-  /** Stops waiting for absent sidecars. */
+  /** Stops waiting for absent sidecars, also for those that leave from now on. */
   close(): void {
+    this.#isClosed = true;
     for (const timer of this.#absent.values()) clearTimeout(timer);
     this.#absent.clear();
   }
@@ -67,11 +91,18 @@ export class SidecarRegistry {
     // Out of the routes at once; out of the log only when it does not come back.
     const status = this.#statuses.get(instance);
     if (status !== undefined) this.#statuses.set(instance, { ...status, address: "" });
+    if (this.#isClosed) return;
     const timer = setTimeout(() => {
       this.#absent.delete(instance);
       this.#statuses.delete(instance);
-      this.#ended.add(instance);
-    }, absenceMillisMax);
+      if (this.#isRegistered(instance)) this.#ended.add(instance);
+    }, this.#absenceMillis);
     this.#absent.set(instance, timer);
   }
+}
+
+function isBounded({ service, address, adminAddress, outboundAddress }: FollowerStatus): boolean {
+  return [service, address, adminAddress, outboundAddress].every(
+    ({ length }) => length <= addressCharactersMax,
+  );
 }

@@ -13,9 +13,14 @@ import {
   type StepRefusal,
   type TreeHead,
 } from "../trust-log/index.ts";
+import { EpochAge } from "./epoch-age.ts";
 
 /** Most bytes of entries that are kept while the checkpoint that covers them has not come yet. */
 const unconfirmedBytesMax = 256 * 1024 * 1024;
+/** What an entry costs beside its bytes, so that many small ones are bounded too. */
+const entryOverheadBytes = 128;
+/** The longest entry that a journal or a tile holds (C2SP tlog-tiles). */
+const entryBytesMax = 65_535;
 
 /** What is told as a log is followed. */
 export interface FollowerEvents {
@@ -33,13 +38,11 @@ export interface FollowerEvents {
 export class LogView {
   readonly #anchor: LogAnchor;
   readonly #remembered: TreeHead | undefined;
-  readonly #clock: Clock;
   readonly #events: FollowerEvents;
   #follower: LogFollower;
   /** From a snapshot that no step has confirmed yet. */
   #candidate: LogFollower | undefined;
-  #epochNumber = 0;
-  #epochAtMillis: number;
+  readonly #epochAge: EpochAge;
   readonly #waiting = new Set<() => void>();
   #entries: Uint8Array[] = [];
   #entriesBytes = 0;
@@ -51,11 +54,10 @@ export class LogView {
     events?: FollowerEvents;
   }) {
     this.#anchor = options.anchor;
-    this.#clock = options.clock;
     this.#remembered = options.remembered;
     this.#events = options.events ?? {};
     this.#follower = new LogFollower(options.anchor, options.remembered);
-    this.#epochAtMillis = options.clock.monotonicMillis();
+    this.#epochAge = new EpochAge(options.clock);
   }
 
   /** The follower with its state; another one after a snapshot was taken. */
@@ -63,9 +65,9 @@ export class LogView {
     return this.#follower;
   }
 
-  /** Seconds since a new epoch entry arrived, on the local monotonic clock: how stale the view may be. */
+  /** How old the newest epoch is, on the local monotonic clock: how stale the view may be. */
   get stalenessSeconds(): number {
-    return (this.#clock.monotonicMillis() - this.#epochAtMillis) / 1000;
+    return this.#epochAge.seconds;
   }
 
   /** Takes an update from a relay; a refusal means that the relay is not to be followed any further. */
@@ -109,10 +111,14 @@ export class LogView {
     const expected = follower.size + this.#entries.length;
     if (Number(part.firstIndex) !== expected)
       return this.#refuse("not-the-next-entries", `${part.firstIndex} instead of ${expected}`);
-    for (const entry of part.entries) this.#entriesBytes += entry.byteLength;
-    if (this.#entriesBytes > unconfirmedBytesMax)
-      return this.#refuse("not-the-next-entries", "too much without a checkpoint");
-    this.#entries.push(...part.entries);
+    for (const entry of part.entries) {
+      if (entry.byteLength === 0 || entry.byteLength > entryBytesMax)
+        return this.#refuse("not-the-next-entries", `an entry of ${entry.byteLength} bytes`);
+      this.#entriesBytes += entry.byteLength + entryOverheadBytes;
+      if (this.#entriesBytes > unconfirmedBytesMax)
+        return this.#refuse("not-the-next-entries", "too much without a checkpoint");
+      this.#entries.push(entry);
+    }
     if (part.checkpoint.byteLength === 0) return ok(true);
 
     const step = { firstIndex: follower.size, entries: this.#entries, checkpoint: part.checkpoint };
@@ -122,7 +128,8 @@ export class LogView {
     if (!taken.ok) return this.#refuse(taken.reason, taken.detail);
     this.#follower = follower;
     this.#candidate = undefined;
-    this.#noteEpoch();
+    const { epochNumber: number = 0, epochTimeSeconds: timeSeconds = 0 } = this.#follower.state.genesis ?? {};
+    this.#epochAge.note({ number, timeSeconds });
     this.#report(taken.value);
     await this.#events.stepped?.(step);
     for (const look of this.#waiting) look();
@@ -130,21 +137,13 @@ export class LogView {
   }
 
   #takeSnapshot(snapshot: PresentedSnapshot): Result<true, StepRefusal> {
+    // Nobody who knows a tree already asks for a snapshot: a step from that tree proves more.
+    if (this.#follower.size > 0 || this.#remembered !== undefined)
+      return this.#refuse("rolled-back", "by a snapshot");
     const read = readSnapshot(snapshot, this.#anchor.genesis);
     if (!read.ok) return this.#refuse("wrong-root", `snapshot: ${read.reason} ${read.detail}`);
-    // Nobody who knows a tree already asks for a snapshot: a step from that tree proves more.
-    if (this.#follower.size > 0 || this.#remembered !== undefined) return this.#refuse("rolled-back", "by a snapshot");
-    this.#candidate = LogFollower.resume(this.#anchor, read.value, this.#remembered);
+    this.#candidate = LogFollower.resume(this.#anchor, read.value);
     return ok(true);
-  }
-
-  #noteEpoch(): void {
-    const { epochNumber = 0, epochTimeSeconds = 0 } = this.#follower.state.genesis ?? {};
-    if (epochNumber === this.#epochNumber) return;
-    // The first epoch seen may be an old one, from a relay's store; only what comes after it is news.
-    const ageSeconds = this.#epochNumber === 0 ? Math.max(0, this.#clock.nowSeconds() - epochTimeSeconds) : 0;
-    this.#epochNumber = epochNumber;
-    this.#epochAtMillis = this.#clock.monotonicMillis() - ageSeconds * 1000;
   }
 
   #report(ineffective: readonly IneffectiveEntry[]): void {

@@ -9,13 +9,19 @@ import {
   createContextValues,
 } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { hexOf } from "../base/bytes.ts";
 import { codeOf, MeshError } from "../base/mesh-error.ts";
 import { peerKeyOf } from "./pinned-certificate.ts";
+import { rpcAuthority } from "./rpc-authority.ts";
 import type { TlsIdentity } from "./tls-identity.ts";
 
 const handshakeTimeoutMillis = 5_000;
 const connectionsMax = 10_000;
-const messageBytesMax = 16 * 1024 * 1024;
+const connectionsPerKeyMax = 64;
+const streamsPerConnectionMax = 128;
+const messageBytesMax = 4 * 1024 * 1024;
+/** What is not known can neither stay nor send much: it reads the log and joins, or is an operator's mistake. */
+const strangers = { connectionsMax: 256, connectionMillisMax: 60_000, messageBytesMax: 64 * 1024 };
 
 /** Where a server listens: a TCP port under mutual TLS, or a Unix socket that only its owner can open. */
 export type RpcListen =
@@ -24,6 +30,8 @@ export type RpcListen =
       readonly host: string;
       readonly port: number;
       readonly identity: TlsIdentity;
+      /** Whether a key is of the mesh; other callers are strangers, who get little room. Without it nobody is one. */
+      readonly isKnown?: (key: Uint8Array) => boolean;
     }
   | { readonly kind: "unix"; readonly path: string };
 
@@ -46,37 +54,63 @@ export async function openRpcServer(
   listen: RpcListen,
   routes: (router: ConnectRouter) => void,
 ): Promise<RpcServer> {
-  const peers = new WeakMap<http2.Http2Session, Uint8Array>();
-  const handler = connectNodeAdapter({
-    routes,
-    readMaxBytes: messageBytesMax,
-    contextValues: (request): ContextValues => {
-      const session = "stream" in request ? request.stream.session : undefined;
-      return createContextValues().set(peerKey, session === undefined ? undefined : peers.get(session));
+  const callers = new WeakMap<http2.Http2Session, Caller>();
+  const callerOf = (request: Parameters<RequestHandler>[0]): Caller => {
+    const session = "stream" in request ? request.stream.session : undefined;
+    return (session === undefined ? undefined : callers.get(session)) ?? unknown;
+  };
+  const handlerWith = (readMaxBytes: number): RequestHandler =>
+    connectNodeAdapter({
+      routes,
+      readMaxBytes,
+      acceptCompression: [],
+      contextValues: (request): ContextValues => createContextValues().set(peerKey, callerOf(request).key),
+    });
+  const members = handlerWith(messageBytesMax);
+  const others = handlerWith(strangers.messageBytesMax);
+  const rpc = http2.createServer(
+    { settings: { maxConcurrentStreams: streamsPerConnectionMax } },
+    (request, response) => {
+      if (isFromBrowser(request)) response.writeHead(403).end();
+      else (callerOf(request).isStranger ? others : members)(request, response);
     },
-  });
-  const sessions = new Set<http2.ServerHttp2Session>();
-  const rpc = http2.createServer({}, handler);
-  rpc.on("session", (session) => {
-    sessions.add(session);
-    session.on("error", () => session.destroy());
-    session.once("close", () => sessions.delete(session));
-  });
+  );
 
   const sockets = new Set<net.Socket>();
-  const accept = (socket: net.Socket, key: Uint8Array | undefined): void => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+  const connections = new Map<string, number>();
+  const accept = (socket: net.Socket, caller: Caller): void => {
+    const name = caller.isStranger || caller.key === undefined ? "" : hexOf(caller.key);
+    const count = (connections.get(name) ?? 0) + 1;
+    const countMax = caller.isStranger ? strangers.connectionsMax : connectionsPerKeyMax;
     socket.on("error", () => socket.destroy());
-    // The session is made while 'connection' is emitted, so this socket's is the next one.
-    rpc.once("session", (session) => {
-      if (key !== undefined) peers.set(session, key);
+    if (count > countMax && listen.kind === "tls") {
+      socket.destroy();
+      return;
+    }
+    connections.set(name, count);
+    sockets.add(socket);
+    const timer = caller.isStranger
+      ? setTimeout(() => socket.destroy(), strangers.connectionMillisMax)
+      : undefined;
+    socket.once("close", () => {
+      clearTimeout(timer);
+      sockets.delete(socket);
+      const left = (connections.get(name) ?? 1) - 1;
+      if (left > 0) connections.set(name, left);
+      else connections.delete(name);
     });
+    // The session is made while 'connection' is emitted, or not at all; a later one is another caller's.
+    const noteCaller = (session: http2.ServerHttp2Session): void => {
+      callers.set(session, caller);
+      session.on("error", () => session.destroy());
+    };
+    rpc.once("session", noteCaller);
     rpc.emit("connection", socket);
+    rpc.off("session", noteCaller);
   };
   const listener =
     listen.kind === "unix"
-      ? net.createServer((socket) => accept(socket, undefined))
+      ? net.createServer((socket) => accept(socket, local))
       : tlsListener(listen, accept);
   listener.maxConnections = connectionsMax;
   const address = await startListening(listener, listen);
@@ -84,16 +118,42 @@ export async function openRpcServer(
     address,
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
-      for (const session of sessions) session.destroy();
       for (const socket of sockets) socket.destroy();
       await closed;
     },
   };
 }
 
+type RequestHandler = ReturnType<typeof connectNodeAdapter>;
+
+/** Who is at the other end of a connection. */
+interface Caller {
+  readonly key: Uint8Array | undefined;
+  readonly isStranger: boolean;
+}
+
+/** Behind a Unix socket: whoever its folder lets in. */
+const local: Caller = { key: undefined, isStranger: false };
+const unknown: Caller = { key: undefined, isStranger: true };
+/** node:http2 writes the port of the scheme behind it. */
+const authorities: ReadonlySet<string> = new Set([rpcAuthority, `${rpcAuthority}:80`]);
+
+/**
+ * Our clients name an authority that no page has for an address, and browsers say which page a request comes from; so
+ * neither a page nor a name that resolves to this machine gets further. It also keeps what is no authority at all away
+ * from the adapter, which would throw.
+ */
+function isFromBrowser({ headers }: http2.Http2ServerRequest): boolean {
+  return (
+    !authorities.has(headers[":authority"] ?? "") ||
+    headers["origin"] !== undefined ||
+    headers["sec-fetch-site"] !== undefined
+  );
+}
+
 function tlsListener(
   listen: Extract<RpcListen, { kind: "tls" }>,
-  accept: (socket: tls.TLSSocket, key: Uint8Array | undefined) => void,
+  accept: (socket: tls.TLSSocket, caller: Caller) => void,
 ): tls.Server {
   const server = tls.createServer({
     cert: listen.identity.certificatePem,
@@ -106,8 +166,13 @@ function tlsListener(
     handshakeTimeout: handshakeTimeoutMillis,
   });
   server.on("secureConnection", (socket) => {
-    if (socket.isSessionReused()) socket.destroy();
-    else accept(socket, peerKeyOf(socket));
+    if (socket.isSessionReused() || socket.alpnProtocol !== "h2") {
+      socket.destroy();
+      return;
+    }
+    const key = peerKeyOf(socket);
+    const isKnown = listen.isKnown === undefined || (key !== undefined && listen.isKnown(key));
+    accept(socket, { key, isStranger: !isKnown });
   });
   server.on("tlsClientError", (_error, socket) => socket.destroy());
   return server;
@@ -115,7 +180,8 @@ function tlsListener(
 
 function startListening(server: net.Server, listen: RpcListen): Promise<string> {
   return new Promise((resolve, reject) => {
-    server.once("error", (cause) => {
+    // Stays on, so that an error after the start does not end the process.
+    server.on("error", (cause) => {
       const where = listen.kind === "unix" ? listen.path : `${listen.host}:${listen.port}`;
       const why = codeOf(cause) === "EADDRINUSE" ? "it is in use by another process" : cause.message;
       reject(new MeshError("ERR_TRANSPORT_LISTEN", `cannot listen on ${where}: ${why}`, { cause }));

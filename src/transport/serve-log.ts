@@ -4,8 +4,8 @@ import type { PresentedSnapshot } from "../trust-log/index.ts";
 
 /** A follower that is further behind than this is sent a snapshot, if it takes one. */
 const snapshotLagEntries = 2048;
-/** Most bytes of entries in one step; a step holds at least one entry. */
-const stepBytesMax = 4 * 1024 * 1024;
+/** Most bytes of entries in one message, which is what a follower that does not read costs; a message holds at least one entry. */
+const stepBytesMax = 256 * 1024;
 
 /** A log up to its newest checkpoint, to be served to followers. */
 export interface LogSource {
@@ -50,9 +50,13 @@ export async function* serveLog(
   let sent: Uint8Array | undefined;
   while (!signal.aborted) {
     const { newest } = source;
-    if (newest !== undefined && newest.checkpoint !== sent && newest.size >= size) {
-      yield* stepTo(source, size, newest);
-      size = newest.size;
+    if (newest !== undefined && newest.checkpoint !== sent) {
+      // A follower that is ahead of this log has to learn that: it is the one who can tell a rollback from a fork.
+      if (newest.size < size) yield stepOf(size, [], newest.checkpoint);
+      else {
+        yield* stepTo(source, size, newest);
+        size = newest.size;
+      }
       sent = newest.checkpoint;
     }
     if (!request.isLive) return;

@@ -1,0 +1,163 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it, test } from "vitest";
+import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
+import { fakeClock } from "../../test/fakes/fake-clock.ts";
+import { silentLog } from "../../test/fakes/silent-log.ts";
+import {
+  foundSmallDomain,
+  putAsOperator,
+  putNode,
+  putService,
+  type SmallDomain,
+} from "../../test/fakes/small-domain.ts";
+import { serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
+import { buildCertificateRequest, generateP256, parseCertificate } from "../crypto/index.ts";
+import { parseTrustDomain, parseWorkloadMetadata, workloadMetadataOid } from "../identity/index.ts";
+import { checkCheckpoint, verifierKeyOf } from "../trust-log/index.ts";
+import { loadIssuingAuthority } from "./found-domain.ts";
+import { type InstanceRequest, type Issuer, issueInstanceSvid } from "./issue-instance-svid.ts";
+import { openLogFiles } from "./log-files.ts";
+import { LogWriter } from "./log-writer.ts";
+
+const auditKey = verifierKeyOf(signerNamed("example.org/audit/1"));
+const certificateRequest = buildCertificateRequest(generateP256().privateKey);
+const open = new AsyncDisposableStack();
+let domain: SmallDomain;
+let issuer: Issuer;
+
+beforeAll(async () => {
+  const folder = open.use(await temporaryFolder());
+  const clock = fakeClock();
+  domain = await foundSmallDomain(folder.path, clock);
+  const storage = open.use(await openLogFiles(join(folder.path, "log")));
+  const writer = open.use(await LogWriter.open({ storage, keys: domain.keys, clock, log: silentLog }));
+  const trustDomain = parseTrustDomain("example.org");
+  const authority = trustDomain.ok
+    ? await loadIssuingAuthority(domain.keyStore, trustDomain.value)
+    : undefined;
+  if (authority === undefined) throw new Error("no authority");
+  issuer = { writer, authority, svidLifetimeSeconds: 3600, clock, randomBytes };
+  await putNode(domain, writer, "edge-1");
+  await putNode(domain, writer, "edge-2");
+  await putAsOperator(domain, writer, {
+    kind: "service.put",
+    body: { ...serviceBody("/shop/web"), team: "shop", environment: "test", labels: { tier: "front" } },
+  });
+  await putService(domain, writer, "/shop/ledger", ["edge-2"]);
+});
+afterAll(() => open.disposeAsync());
+
+function request(unusual: Partial<InstanceRequest> = {}): InstanceRequest {
+  return {
+    node: "edge-1",
+    instance: randomUUID(),
+    service: "/shop/web",
+    certificateRequest,
+    auditKey,
+    ...unusual,
+  };
+}
+
+test.each([
+  ["malformed-request", { certificateRequest: new Uint8Array(3) }],
+  [
+    "malformed-request",
+    {
+      certificateRequest: certificateRequest.map((byte, at) =>
+        at === certificateRequest.length - 1 ? byte ^ 1 : byte,
+      ),
+    },
+  ],
+  ["malformed-request", { service: "shop" }],
+  ["malformed-request", { service: "/shop/../web" }],
+  ["malformed-request", { auditKey: "key" }],
+  ["unknown-service", { service: "/shop/none" }],
+  ["not-on-this-node", { service: "/shop/ledger" }],
+  ["conflict", { node: "edge-9" }],
+] as const)("refuses with %s and leaves nothing in the log", async (reason, unusual) => {
+  const { size } = issuer.writer.tree;
+
+  expect(await issueInstanceSvid(issuer, request(unusual))).toMatchObject({ ok: false, reason });
+
+  expect(issuer.writer.tree.size).toBe(size);
+});
+
+it.each(["1", "00000000-0000-0000-0000-00000000000A", ""])("refuses %j for an instance", async (instance) => {
+  const issued = await issueInstanceSvid(issuer, request({ instance }));
+
+  expect(issued.ok).toBe(false);
+  expect(issuer.writer.state.instances.has(instance)).toBe(false);
+});
+
+it("has the issuance under a signed checkpoint before the certificate leaves", async () => {
+  const asked = request();
+
+  const issued = await issueInstanceSvid(issuer, asked);
+
+  if (!issued.ok) throw new Error(issued.reason);
+  const { chain, size } = issued.value;
+  const leaf = parseCertificate(chain[0] ?? new Uint8Array(0));
+  if (!leaf.ok) throw new Error(leaf.reason);
+  expect(issuer.writer.state.certificates.get(leaf.value.sha256)).toMatchObject({
+    instance: asked.instance,
+    spiffeId: "spiffe://example.org/shop/web",
+    serial: leaf.value.serial,
+  });
+  const checked = checkCheckpoint(
+    issuer.writer.newest?.checkpoint ?? new Uint8Array(0),
+    domain.anchor.logKey,
+  );
+  expect(checked.ok && checked.value.size).toBeGreaterThanOrEqual(size);
+  expect(chain).toHaveLength(2);
+});
+
+it("takes the key from the request and everything else from the log", async () => {
+  const { privateKey } = generateP256();
+  const asked = request({ certificateRequest: buildCertificateRequest(privateKey) });
+
+  const issued = await issueInstanceSvid(issuer, asked);
+
+  const leaf = issued.ok ? parseCertificate(issued.value.chain[0] ?? new Uint8Array(0)) : issued;
+  if (!leaf.ok) throw new Error(leaf.reason);
+  const extension = leaf.value.extensions.get(workloadMetadataOid);
+  expect(parseWorkloadMetadata(extension?.value ?? new Uint8Array(0))).toMatchObject({
+    ok: true,
+    value: {
+      instance: asked.instance,
+      service: "/shop/web",
+      node: "edge-1",
+      team: "shop",
+      environment: "test",
+    },
+  });
+});
+
+it("issues again to the same instance, and not to who only calls itself that", async () => {
+  const first = request();
+  await issueInstanceSvid(issuer, first);
+  const otherKey = verifierKeyOf(signerNamed("example.org/audit/2"));
+  await putService(domain, issuer.writer, "/shop/other");
+
+  expect(await issueInstanceSvid(issuer, first)).toMatchObject({ ok: true });
+  for (const unusual of [{ node: "edge-2" }, { service: "/shop/other" }, { auditKey: otherKey }])
+    expect(await issueInstanceSvid(issuer, { ...first, ...unusual })).toMatchObject({
+      ok: false,
+      reason: "other-instance",
+    });
+});
+
+it("issues nothing any more to an instance whose node was removed", async () => {
+  const nodeName = "edge-3";
+  await putNode(domain, issuer.writer, nodeName);
+  const asked = request({ node: nodeName });
+  await issueInstanceSvid(issuer, asked);
+
+  const [, again] = await Promise.all([
+    putAsOperator(domain, issuer.writer, { kind: "node.remove", body: { node: nodeName } }),
+    issueInstanceSvid(issuer, asked),
+  ]);
+
+  expect(again).toMatchObject({ ok: false, reason: "conflict" });
+  expect(issuer.writer.state.instances.has(asked.instance)).toBe(false);
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from "vitest";
+import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
+import { EpochAge } from "./epoch-age.ts";
+
+const start = 1_000_000;
+
+function following(): {
+  clock: FakeClock;
+  age: EpochAge;
+  epoch: (number: number, afterSeconds?: number) => void;
+} {
+  const clock = fakeClock(start);
+  const age = new EpochAge(clock);
+  const epoch = (number: number, timeSeconds = start + (number - 1) * 10): void =>
+    age.note({ number, timeSeconds });
+  return { clock, age, epoch };
+}
+
+describe("the age of a follower's newest epoch", () => {
+  it("is the time since it arrived while epochs come as they are made", () => {
+    const { clock, age, epoch } = following();
+    for (let number = 1; number <= 20; number += 1) {
+      epoch(number);
+      clock.advanceSeconds(10);
+    }
+
+    expect(age.seconds).toBe(10);
+  });
+
+  it("grows without bound when a relay hands old epochs on at half the pace", () => {
+    const { clock, age, epoch } = following();
+    for (let number = 1; number <= 100; number += 1) {
+      epoch(number);
+      clock.advanceSeconds(20);
+    }
+
+    expect(age.seconds).toBe(20 + 99 * 10);
+  });
+
+  it("stays what it was when a relay hands old epochs on at the right pace, an hour late", () => {
+    const { clock, age, epoch } = following();
+    epoch(1);
+    clock.advanceSeconds(3600);
+    for (let number = 2; number <= 50; number += 1) {
+      epoch(number);
+      clock.advanceSeconds(10);
+    }
+
+    expect(age.seconds).toBe(3600);
+  });
+
+  it("begins with what the wall clock says of the first", () => {
+    const { clock, age, epoch } = following();
+    clock.advanceSeconds(500);
+
+    epoch(1);
+
+    expect(age.seconds).toBe(500);
+  });
+
+  it("is small again once the relay has caught up", () => {
+    const { clock, age, epoch } = following();
+    epoch(1);
+    clock.advanceSeconds(3600);
+    for (let number = 2; number <= 361; number += 1) epoch(number);
+
+    expect(age.seconds).toBe(0);
+  });
+
+  it("is small after the sequencer was away: its times have gone on, though its numbers have not", () => {
+    const { clock, age, epoch } = following();
+    epoch(1);
+    clock.advanceSeconds(3600);
+
+    epoch(2, start + 3600);
+    const first = age.seconds;
+    clock.advanceSeconds(10);
+    epoch(3, start + 3610);
+
+    expect([first, age.seconds]).toEqual([0, 0]);
+  });
+
+  it("is small while the sequencer's times stand still because its clock was put back", () => {
+    const { clock, age, epoch } = following();
+    for (let number = 1; number <= 30; number += 1) {
+      epoch(number, start);
+      clock.advanceSeconds(10);
+    }
+
+    expect(age.seconds).toBe(10);
+  });
+
+  it("is small after the machine slept, which the monotonic clock does not know", () => {
+    const { age, epoch } = following();
+    epoch(1);
+
+    epoch(2, start + 8 * 3600);
+
+    expect(age.seconds).toBe(0);
+  });
+
+  it("does not begin anew with an epoch that came before", () => {
+    const { clock, age, epoch } = following();
+    epoch(1);
+    clock.advanceSeconds(60);
+
+    epoch(1);
+
+    expect(age.seconds).toBe(60);
+  });
+});

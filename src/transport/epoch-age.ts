@@ -1,0 +1,51 @@
+import type { Clock } from "../base/clock.ts";
+
+/** How often the sequencer writes an epoch entry (design section 1). */
+const epochIntervalSeconds = 10;
+
+/**
+ * How old the newest epoch is that a follower has. The time since it arrived would not do: a relay could hand old
+ * epochs on at the right pace for ever. So what the epochs themselves say counts against the local monotonic clock:
+ * however far they fall behind it, by their times and by their numbers, is added. The smaller of the two counts, since
+ * the sequencer's clock may be put right (times stand still) and the sequencer may have been away (numbers do).
+ */
+export class EpochAge {
+  readonly #clock: Clock;
+  #number = 0;
+  #arrivedSeconds: number;
+  #lagSeconds = 0;
+  /** The monotonic clock, less the time and less the number's time, of an epoch that came without delay. */
+  #promptByTime = 0;
+  #promptByNumber = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#arrivedSeconds = this.#nowSeconds();
+  }
+
+  /** Seconds since the newest epoch was made, as far as this follower can tell. */
+  get seconds(): number {
+    return this.#nowSeconds() - this.#arrivedSeconds + this.#lagSeconds;
+  }
+
+  /** Notes the newest epoch; the same one again is no news. */
+  note(epoch: { readonly number: number; readonly timeSeconds: number }): void {
+    if (epoch.number === this.#number) return;
+    const now = this.#nowSeconds();
+    const byTime = now - epoch.timeSeconds;
+    const byNumber = now - epoch.number * epochIntervalSeconds;
+    this.#lagSeconds =
+      this.#number === 0
+        ? // Nothing to compare with yet but the wall clock; the first epoch may come from a relay's store.
+          Math.max(0, this.#clock.nowSeconds() - epoch.timeSeconds)
+        : Math.max(0, Math.min(byTime - this.#promptByTime, byNumber - this.#promptByNumber));
+    this.#promptByTime = byTime - this.#lagSeconds;
+    this.#promptByNumber = byNumber - this.#lagSeconds;
+    this.#number = epoch.number;
+    this.#arrivedSeconds = now;
+  }
+
+  #nowSeconds(): number {
+    return this.#clock.monotonicMillis() / 1000;
+  }
+}
