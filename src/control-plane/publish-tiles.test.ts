@@ -87,6 +87,29 @@ it("mends what was torn or lost since the last run, and touches nothing else", a
   expect(await verified(domain, tiles)).toBe(size);
 });
 
+it("removes partial tiles of the upper levels too", async () => {
+  await using folder = await temporaryFolder();
+  const tree = new MerkleTree();
+  const hash = new Uint8Array(32);
+  const read = async function* (from: number, to: number): AsyncGenerator<Uint8Array> {
+    for (let index = from; index < to; index += 1) yield hash;
+  };
+  const publish = async (size: number): Promise<void> => {
+    while (tree.size < size) tree.append(hash);
+    await using _publisher = publishTiles(
+      folder.path,
+      { newest: { size, checkpoint: hash }, tree, read },
+      silentLog,
+    );
+  };
+
+  await publish(1_000);
+  expect(await readdir(join(folder.path, "tile", "1"))).toEqual(["000.p"]);
+  await publish(65_536);
+
+  expect(await readdir(join(folder.path, "tile", "1"))).toEqual(["000"]);
+});
+
 it.skipIf(!isGoHere)(
   "publishes what Go's own implementation of transparency logs verifies",
   async () => {

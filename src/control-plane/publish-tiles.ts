@@ -9,11 +9,14 @@ import type { LogWriter } from "./log-writer.ts";
 
 const publishIntervalMillis = 1_000;
 
+/** What publishing takes of a log's writer. */
+export type PublishedLog = Pick<LogWriter, "newest" | "tree" | "read">;
+
 /**
  * Keeps `folder` a static copy of the log in the form that any C2SP tlog-tiles client reads: tiles and entry bundles
  * first, then the checkpoint that needs them. It follows the log by up to a second and costs appends nothing.
  */
-export function publishTiles(folder: string, writer: LogWriter, log: Log): AsyncDisposable {
+export function publishTiles(folder: string, writer: PublishedLog, log: Log): AsyncDisposable {
   let published = 0;
   let running: Promise<void> | undefined;
   const publish = async (): Promise<void> => {
@@ -41,7 +44,7 @@ export function publishTiles(folder: string, writer: LogWriter, log: Log): Async
   };
 }
 
-async function writeTiles(folder: string, writer: LogWriter, from: number, to: number): Promise<void> {
+async function writeTiles(folder: string, writer: PublishedLog, from: number, to: number): Promise<void> {
   for (const { path, bytes } of newHashTiles(writer.tree, from, to)) await writeTile(folder, path, bytes);
   for (const bundle of newEntryBundles(from, to)) {
     const entries: Uint8Array[] = [];

@@ -154,13 +154,13 @@ function adminCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admin> {
 
 function readLog(
   parts: ControlPlaneParts,
-  { fromSize }: { readonly fromSize: bigint },
+  { fromSize, acceptsSnapshot = false }: { readonly fromSize: bigint; readonly acceptsSnapshot?: boolean },
   { context, isLive }: { readonly context: HandlerContext; readonly isLive: boolean },
 ): AsyncIterable<Update> {
   if (fromSize > BigInt(Number.MAX_SAFE_INTEGER))
     throw new ConnectError("no log is that long", Code.InvalidArgument);
   const signal = AbortSignal.any([context.signal, parts.closing]);
-  return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot: false, isLive }, signal);
+  return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot, isLive }, signal);
 }
 
 /** Counts a stream of a caller until the result is disposed of. */

@@ -10,6 +10,7 @@ import { fakeClock } from "../../test/fakes/fake-clock.ts";
 import { silentLog } from "../../test/fakes/silent-log.ts";
 import {
   foundSmallDomain,
+  operatorEntry,
   putNode,
   putService,
   type RunningControlPlane,
@@ -173,6 +174,47 @@ it("ends the instance of a sidecar that stays away", async () => {
 
   await until(() => !running.writer.state.instances.has(instance));
 }, 15_000);
+
+it("lets a sidecar that starts take up from a snapshot, and from the beginning while none can be had", async () => {
+  await using world = await openWorld();
+  {
+    await using first = await world.runControlPlane();
+    const body = { from: "/shop/web", to: "/shop/web", effect: "allow", methods: [], paths: [] };
+    const rules = Array.from({ length: 3_300 }, (_, ahead) =>
+      operatorEntry(world.domain, first.writer.state, { kind: "rule.put", body, ahead }),
+    );
+    expect(await first.writer.submit(rules)).toMatchObject({ ok: true });
+  }
+  await using agent = await world.openAgent();
+  const start = async (): Promise<{ contents: string[]; size: number }> => {
+    using connection = await openRpcConnection({ kind: "unix", path: join(world.folder, "agent.sock") });
+    const view = new LogView({ anchor: world.domain.anchor, clock });
+    const contents: string[] = [];
+    const request = { instance: randomUUID(), protocolVersion, acceptsSnapshot: true };
+    for await (const update of createClient(Mesh, connection.transport).follow(request)) {
+      contents.push(`${update.content.case} ${(await view.take(update)).ok}`);
+      if (view.follower.size > 0) break;
+    }
+    return { contents, size: view.follower.size };
+  };
+  const running = await world.runControlPlane();
+  await until(() => agent.agent.view.follower.size === running.writer.newest?.size);
+
+  // The agent asks upstream only once the control plane has proved who it is.
+  const withSnapshot = await vi.waitFor(async () => {
+    const started = await start();
+    expect(started.contents).toEqual(["snapshot true", "step true"]);
+    return started;
+  });
+  await running[Symbol.asyncDispose]();
+  const without = await start();
+
+  expect(without.contents[0]).toBe("step true");
+  expect([withSnapshot.size, without.size]).toEqual([
+    agent.agent.view.follower.size,
+    agent.agent.view.follower.size,
+  ]);
+}, 60_000);
 
 describe("while the control plane is away", () => {
   it("serves what it has, also after a restart of its own", async () => {

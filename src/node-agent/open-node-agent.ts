@@ -17,12 +17,13 @@ import {
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import { type NoteVerifier, parseVerifierKey } from "../trust-log/index.ts";
+import { claimedSnapshotSize, type NoteVerifier, parseVerifierKey } from "../trust-log/index.ts";
 import { hostAndPort, type Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 
 const reportIntervalMillis = 1_000;
+const snapshotMillisMax = 5_000;
 
 /** What a node agent needs. */
 export interface NodeAgentOptions {
@@ -243,7 +244,7 @@ class Relay {
     try {
       yield* serveLog(
         this.#source(),
-        { fromSize: Number(request.fromSize), acceptsSnapshot: false, isLive: true },
+        { fromSize: Number(request.fromSize), acceptsSnapshot: request.acceptsSnapshot, isLive: true },
         signal,
       );
     } finally {
@@ -264,9 +265,33 @@ class Relay {
         return endpoints();
       },
       read: (from, to) => this.#mirror.read(from, to),
-      snapshot: () => Promise.resolve(undefined),
+      snapshot: () => this.#snapshot(),
       changed: (signal) => untilCalled(this.#changed, signal),
     };
+  }
+
+  /**
+   * The control plane's newest snapshot, so that a sidecar that starts need not fold the whole history. Relayed
+   * unread: a sidecar checks it against genesis and the log.
+   */
+  async #snapshot(): ReturnType<LogSource["snapshot"]> {
+    const upstream = this.#upstream;
+    const newestSize = this.#mirror.newest?.size ?? 0;
+    if (upstream === undefined) return undefined;
+    const request = { fromSize: 0n, instance: "", protocolVersion, acceptsSnapshot: true };
+    try {
+      for await (const { content } of upstream.follow(request, { timeoutMs: snapshotMillisMax })) {
+        if (content.case !== "snapshot") return undefined;
+        const { text, epochEntry, genesisEntry } = content.value;
+        const size = claimedSnapshotSize(text);
+        return size === undefined || size >= newestSize
+          ? undefined
+          : { size, text, epochEntry, genesisEntry };
+      }
+    } catch {
+      // Without one the sidecar reads the log from its beginning.
+    }
+    return undefined;
   }
 
   #notify(): void {

@@ -39,6 +39,7 @@ export {
   verifierKeyOf,
 } from "./signed-note.ts";
 export {
+  claimedSnapshotSize,
   formatSnapshot,
   type PresentedSnapshot,
   type ReadSnapshot,

@@ -26,6 +26,13 @@ export function formatSnapshot(state: TrustState, frontier: Frontier): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** The size that a snapshot says it was taken at, unchecked; undefined where it is none. */
+export function claimedSnapshotSize(text: string): number | undefined {
+  const header = parseCanonicalJson(text.slice(0, text.indexOf("\n")));
+  const size = header.ok && isJsonObject(header.value) ? header.value["size"] : undefined;
+  return typeof size === "number" ? size : undefined;
+}
+
 /** A snapshot with what vouches for it. */
 export interface PresentedSnapshot {
   readonly text: string;
