@@ -205,7 +205,7 @@ it("lets a sidecar that starts take up from a snapshot, and from the beginning w
     const started = await start();
     expect(started.contents).toEqual(["snapshot true", "step true"]);
     return started;
-  });
+  }, 20_000);
   await running[Symbol.asyncDispose]();
   const without = await start();
 
