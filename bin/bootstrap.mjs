@@ -33,13 +33,14 @@ async function ensureRuntime() {
   if (Number(process.versions.node.split(".")[0]) >= nodeMajorMin) return process.execPath;
 
   const name = runtimePackages[`${process.platform}-${process.arch}`];
-  if (name !== undefined && existsSync(join(root, "runtime", "node_modules", name, "bin", "node"))) return await installRuntime(name);
+  if (name !== undefined && existsSync(join(root, "runtime", "node_modules", name, "bin", "node")))
+    return installRuntime(name);
   if (name === undefined || isMusl())
     throw new UsageError(
       `Troth needs Node.js ${nodeMajorMin} or newer; this is ${process.version}, and there is no packaged runtime for ` +
         `${process.platform}-${process.arch}${isMusl() ? " with musl" : ""}. Install Node.js ${nodeMajorMin}+ and try again.`,
     );
-  return await installRuntime(name);
+  return installRuntime(name);
 }
 
 async function installRuntime(name) {

@@ -1,10 +1,11 @@
 /**
  * Resolves when this process is asked to end: by a signal, or by the end of the parent that started it with an IPC
- * channel. A second Ctrl-C arrives from npm with the first, so later requests change nothing.
+ * channel; or when `also` aborts. A second Ctrl-C arrives from npm with the first, so later requests change nothing.
  */
-export function untilStopped(): Promise<void> {
+export function untilStopped(also?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const stop = (): void => resolve();
+    also?.addEventListener("abort", stop);
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
     if (process.send === undefined) return;
     process.once("disconnect", stop);

@@ -2,7 +2,7 @@ import { base64Of, sameBytes } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { MeshError, messageOf } from "../base/mesh-error.ts";
+import { codeOf, MeshError, messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { Head, Journal } from "../storage/index.ts";
 import {
@@ -32,6 +32,13 @@ const batchBytesMax = 1024 * 1024;
 const batchEntriesMax = 4096;
 /** A snapshot is kept of the first epoch after this many entries. */
 const snapshotIntervalEntries = 1024;
+
+/** Errors of storage that only a new start can mend, if anything can. */
+const finalCodes: ReadonlySet<string> = new Set([
+  "ERR_STORAGE_FENCED",
+  "ERR_STORAGE_POISONED",
+  "ERR_STORAGE_HEAD_CONFLICT",
+]);
 
 /** A statement that the control plane makes itself. */
 export interface OwnStatement {
@@ -69,6 +76,8 @@ export interface LogWriterOptions {
   readonly genesis?: readonly Uint8Array[];
   /** 10 s unless given. */
   readonly epochIntervalMillis?: number;
+  /** Called when this writer can order nothing any more: another one has taken its place, or its files are broken. */
+  readonly broken?: (error: unknown) => void;
 }
 
 /** Where the entries of an append ended, and why not all of them are in. */
@@ -93,6 +102,7 @@ export class LogWriter implements AsyncDisposable {
   readonly #keys: LogKeys;
   readonly #epochClock: EpochClock;
   readonly #log: Log;
+  readonly #broken: (error: unknown) => void;
   #state = new TrustState();
   #tree = new MerkleTree();
   #newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
@@ -107,7 +117,9 @@ export class LogWriter implements AsyncDisposable {
   readonly #waiting = new Set<() => void>();
   readonly #epochTimer: NodeJS.Timeout;
 
-  private constructor({ storage, keys, clock, log, epochIntervalMillis = 10_000 }: LogWriterOptions) {
+  private constructor(options: LogWriterOptions) {
+    const { storage, keys, clock, log, epochIntervalMillis = 10_000 } = options;
+    this.#broken = options.broken ?? (() => {});
     this.#storage = storage;
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
@@ -245,6 +257,7 @@ export class LogWriter implements AsyncDisposable {
       this.#log.error("entries could not be written", { error: messageOf(error) });
       // What was folded is not on disk: the state has to become what the disk says before anything else is ordered.
       this.#isSound = false;
+      this.#reportIfBroken(error);
       for (const { request: failed } of taken) failed.reject(notWritten(error));
       request?.reject(notWritten(error));
     }
@@ -274,9 +287,16 @@ export class LogWriter implements AsyncDisposable {
     try {
       await new Promise((resolve) => setTimeout(resolve, checkpointDelayMillis));
       await this.#signNow();
+    } catch (error) {
+      this.#reportIfBroken(error);
+      throw error;
     } finally {
       this.#signing = undefined;
     }
+  }
+
+  #reportIfBroken(error: unknown): void {
+    if (finalCodes.has(codeOf(error) ?? "")) this.#broken(error);
   }
 
   /** Only what is durable is signed, and only after the head that says so is durable itself (design section 1). */

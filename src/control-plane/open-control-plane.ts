@@ -23,6 +23,8 @@ export interface ControlPlaneOptions {
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
   readonly log: Log;
+  /** Called when the trust log can be written no more; only another start can mend that. */
+  readonly broken?: (error: unknown) => void;
 }
 
 /** A running control plane. */
@@ -49,7 +51,15 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
 
   await using opened = new AsyncDisposableStack();
-  const writer = opened.use(await LogWriter.open({ storage: options.storage, keys, clock, log }));
+  const writer = opened.use(
+    await LogWriter.open({
+      storage: options.storage,
+      keys,
+      clock,
+      log,
+      ...(options.broken === undefined ? {} : { broken: options.broken }),
+    }),
+  );
   opened.use(publishTiles(options.tilesFolder, writer, log));
   const registry = new FollowerRegistry(clock);
   const closing = new AbortController();

@@ -62,7 +62,7 @@ function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
           `this control plane speaks version ${protocolVersion}; upgrade it first`,
           Code.FailedPrecondition,
         );
-      using _place = takePlace(streams, node, followsPerNodeMax);
+      using _place = takePlace(streams, node, { countMax: followsPerNodeMax, signal: context.signal });
       for await (const update of readLog(parts, request, { context, isLive: true })) {
         yield update;
         // A node that was removed has just been told so.
@@ -95,7 +95,7 @@ function admissionCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admission>
   return {
     readLog: async function* (request, context) {
       admitStranger();
-      using _place = takePlace(streams, "", newcomersReadingMax);
+      using _place = takePlace(streams, "", { countMax: newcomersReadingMax, signal: context.signal });
       yield* readLog(parts, request, { context, isLive: false });
     },
     join: async ({ node, inviteKey, nodeKey, proof }, context) => {
@@ -163,18 +163,28 @@ function readLog(
   return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot, isLive }, signal);
 }
 
-/** Counts a stream of a caller until the result is disposed of. */
-function takePlace(streams: Map<string, number>, caller: string, countMax: number): Disposable {
+/**
+ * Counts a stream of a caller until the result is disposed of or the call is over, whichever comes first: a stream
+ * whose reader went without reading is never resumed, so it never disposes of anything.
+ */
+function takePlace(
+  streams: Map<string, number>,
+  caller: string,
+  { countMax, signal }: { readonly countMax: number; readonly signal: AbortSignal },
+): Disposable {
   const count = streams.get(caller) ?? 0;
   if (count >= countMax) throw new ConnectError("too many streams", Code.ResourceExhausted);
   streams.set(caller, count + 1);
-  return {
-    [Symbol.dispose]: () => {
-      const left = (streams.get(caller) ?? 1) - 1;
-      if (left > 0) streams.set(caller, left);
-      else streams.delete(caller);
-    },
+  let isHeld = true;
+  const release = (): void => {
+    if (!isHeld) return;
+    isHeld = false;
+    const left = (streams.get(caller) ?? 1) - 1;
+    if (left > 0) streams.set(caller, left);
+    else streams.delete(caller);
   };
+  signal.addEventListener("abort", release, { once: true });
+  return { [Symbol.dispose]: release };
 }
 
 async function takeReport(parts: ControlPlaneParts, node: string, report: ReportRequest): Promise<void> {

@@ -241,6 +241,8 @@ class Relay {
     const leave = this.#sidecars.arrive(request.instance);
     if (leave === false)
       throw new ConnectError("no UUID, or too many sidecars on this node", Code.ResourceExhausted);
+    // A sidecar that went without reading leaves this suspended for ever, so its going is heard of from the call.
+    signal.addEventListener("abort", leave, { once: true });
     try {
       yield* serveLog(
         this.#source(),

@@ -34,7 +34,11 @@ export class SidecarRegistry {
     clearTimeout(this.#absent.get(instance));
     this.#absent.delete(instance);
     this.#present.set(instance, (this.#present.get(instance) ?? 0) + 1);
-    return () => this.#leave(instance);
+    let isHere = true;
+    return () => {
+      if (isHere) this.#leave(instance);
+      isHere = false;
+    };
   }
 
   /** Takes what a sidecar says of itself; only those that follow count. */

@@ -1,6 +1,7 @@
 import type { MeshError } from "../base/mesh-error.ts";
 import { makeFolder } from "./atomic-file.ts";
 import { Batch, framedBytesOf } from "./batch.ts";
+import { frameHeadBytes } from "./frame.ts";
 import type { Journal } from "./journal.ts";
 import { assertRange } from "./memory-journal.ts";
 import {
@@ -12,7 +13,7 @@ import {
 } from "./recover-journal.ts";
 import { SegmentWriter } from "./segment-writer.ts";
 import { onDisk, storageFault } from "./storage-fault.ts";
-import { walkSegment } from "./walk-segment.ts";
+import { type Walked, walkSegment } from "./walk-segment.ts";
 import type { WriterLock } from "./writer-lock.ts";
 
 /** Limits of a journal in files, and what its owner knows of it. */
@@ -110,9 +111,16 @@ class FileJournal implements Journal {
     let next = from;
     while (next < to) {
       const segment = this.#segmentOf(next);
-      for await (const stretch of walkSegment(segment, markBefore(segment, next))) {
+      let place = markBefore(segment, next);
+      // The file is closed before anything is yielded: whoever stops asking may never say so.
+      for (let stretch = await firstStretch(segment, place); ; stretch = await firstStretch(segment, place)) {
+        if (stretch.length === 0) break;
         for (const walked of stretch) {
           if (!("bytes" in walked)) throw damageAt(segment, walked);
+          place = {
+            index: walked.index + 1,
+            offset: walked.offset + frameHeadBytes + walked.bytes.byteLength,
+          };
           if (walked.index < next) continue;
           yield new Uint8Array(walked.bytes);
           next += 1;
@@ -183,4 +191,18 @@ function damageAt(
   { index, offset }: { index: number; offset: number },
 ): MeshError {
   return storageFault("ERR_STORAGE_DAMAGED", `${path} is damaged at offset ${offset}, entry ${index}`);
+}
+
+/** What stands in a segment from a frame's start on, as far as one window reaches; empty at its end. */
+async function firstStretch(
+  segment: RecoveredSegment,
+  start: { readonly index: number; readonly offset: number },
+): Promise<readonly Walked[]> {
+  const walk = walkSegment(segment, start);
+  try {
+    const { value } = await walk.next();
+    return value ?? [];
+  } finally {
+    await walk.return(undefined);
+  }
 }

@@ -22,13 +22,23 @@ import { tellParent, untilStopped } from "../until-stopped.ts";
 
 /** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
 async function runProcess(
-  open: (stack: AsyncDisposableStack) => Promise<Readonly<Record<string, string>>>,
+  open: (
+    stack: AsyncDisposableStack,
+    broken: (error: unknown) => void,
+  ) => Promise<Readonly<Record<string, string>>>,
   beforeStop?: () => Promise<void>,
 ): Promise<void> {
-  const stopped = untilStopped();
+  const breaking = new AbortController();
+  const stopped = untilStopped(breaking.signal);
+  // Ends with an error, so that a supervisor starts it again.
+  const broken = (error: unknown): void => {
+    process.stderr.write(`troth: ${messageOf(error)}\n`);
+    process.exitCode = exitCode.failed;
+    breaking.abort();
+  };
   await using stack = new AsyncDisposableStack();
   try {
-    tellParent({ kind: "ready", addresses: await open(stack) });
+    tellParent({ kind: "ready", addresses: await open(stack, broken) });
   } catch (error) {
     tellParent({ kind: "failed", message: messageOf(error) });
     throw error;
@@ -46,7 +56,7 @@ export async function runControlPlane(options: {
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
   const domain = await requireKnownDomain(directory);
-  await runProcess(async (stack) => {
+  await runProcess(async (stack, broken) => {
     const storage = stack.use(await openLogFiles(directory.controlPlaneLog));
     const controlPlane = stack.use(
       await openControlPlane({
@@ -59,6 +69,7 @@ export async function runControlPlane(options: {
         clock: systemClock,
         randomBytes,
         log: openLog("control-plane", options.logLevel),
+        broken,
       }),
     );
     return { admin: controlPlane.address };
