@@ -148,12 +148,23 @@ function runChild(command, args, options = {}) {
     const forward = (signal) => child.kill(signal);
     const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
     for (const signal of signals) process.on(signal, forward);
+    const orphanage =
+      process.env.npm_lifecycle_event === undefined ? undefined : watchParent(() => forward("SIGTERM"));
     child.once("error", reject);
     child.once("exit", (code, signal) => {
+      clearInterval(orphanage);
       for (const name of signals) process.off(name, forward);
       resolve(code ?? 128 + (constants.signals[signal] ?? 0));
     });
   });
+}
+
+/** Calls back once the process that started this one is gone. A killed npm tells nobody. */
+function watchParent(onGone) {
+  const parent = process.ppid;
+  return setInterval(() => {
+    if (process.ppid !== parent) onGone();
+  }, 1_000);
 }
 
 class UsageError extends Error {}

@@ -8,6 +8,7 @@ import { type Alarm, type FollowerStatus, Mesh, protocolVersion } from "../proto
 import { keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
 
 const reportIntervalMillis = 1_000;
+const newsDelayMillis = 20;
 const callTimeoutMillis = 10_000;
 const alarmsMax = 64;
 
@@ -31,6 +32,7 @@ export class AgentLink implements AsyncDisposable {
   readonly #timer: NodeJS.Timeout;
   #client: Client<typeof Mesh> | undefined;
   #alarms: Alarm[] = [];
+  #soon: NodeJS.Timeout | undefined;
 
   constructor(options: AgentLinkOptions) {
     this.#options = options;
@@ -66,6 +68,14 @@ export class AgentLink implements AsyncDisposable {
     this.#alarms = [...this.#alarms, alarm].slice(-alarmsMax);
   }
 
+  /** Reports within a moment, together with whatever else comes until then. */
+  reportSoon(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      void this.report();
+    }, newsDelayMillis);
+  }
+
   /** Says how far this proxy is and where it serves, now rather than within a second. */
   async report(): Promise<void> {
     const status = this.#options.status();
@@ -81,6 +91,7 @@ export class AgentLink implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#soon);
     this.#closing.abort();
     await this.#following;
   }

@@ -6,7 +6,7 @@ interface Live {
   readonly peer: CheckedPeer;
   /** When the connection is to be replaced, in seconds since 1970. */
   readonly dueSeconds: number;
-  readonly expiring: (() => void) | undefined;
+  readonly expiring: ((secondsLeft: number) => void) | undefined;
   hasBeenTold: boolean;
 }
 
@@ -41,7 +41,11 @@ export class LivePeers {
    */
   add(
     socket: Socket,
-    live: { readonly peer: CheckedPeer; readonly nowSeconds: number; readonly expiring?: () => void },
+    live: {
+      readonly peer: CheckedPeer;
+      readonly nowSeconds: number;
+      readonly expiring?: (secondsLeft: number) => void;
+    },
   ): boolean {
     const { peer, nowSeconds, expiring } = live;
     if (socket.destroyed || !this.#isNamed(peer.svid.sha256)) {
@@ -77,7 +81,7 @@ export class LivePeers {
       if (nowSeconds >= live.peer.svid.notAfterSeconds + 1) socket.destroy();
       else if (nowSeconds >= live.dueSeconds && !live.hasBeenTold) {
         live.hasBeenTold = true;
-        live.expiring?.();
+        live.expiring?.(live.peer.svid.notAfterSeconds - nowSeconds);
       }
     }
   }

@@ -94,9 +94,9 @@ export class ServiceRouter {
       : fail("unknown-service", name);
   }
 
-  /** New requests get new connections, under the SVID in use from now on. */
-  drain(): void {
-    for (const { pool } of this.#instances.values()) pool.drain();
+  /** Replaces connections, within `overMillis`, by new ones under the SVID in use from now on. */
+  drain(overMillis: number): void {
+    for (const { pool } of this.#instances.values()) pool.drain(overMillis);
   }
 
   /** Lets go of pools whose last request has ended. */
@@ -151,7 +151,8 @@ export class ServiceRouter {
     const isLive = livePeers.add(socket, {
       peer: checked.value,
       nowSeconds: clock.nowSeconds(),
-      expiring: () => this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.pool.drain(),
+      expiring: (secondsLeft) =>
+        this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.pool.drain((secondsLeft * 1000) / 2),
     });
     return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
   }

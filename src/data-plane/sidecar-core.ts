@@ -16,6 +16,9 @@ import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
 
 const sweepIntervalMillis = 500;
+/** After a rotation, connections are replaced over this part of the new SVID's life, and over this long at most. */
+const rotationShare = 0.1;
+const rotationMillisMax = 10_000;
 const catchUpMillisMax = 60_000;
 
 /**
@@ -121,7 +124,8 @@ export class SidecarCore implements AsyncDisposable {
       request: (certificateRequest) => this.#link.issueSvid({ service, certificateRequest, auditKey }),
       rotated: (svid) => {
         this.#rotated?.(svid);
-        this.router.drain();
+        const lifetimeMillis = (svid.notAfterSeconds - svid.notBeforeSeconds) * 1000;
+        this.router.drain(Math.min(rotationMillisMax, lifetimeMillis * rotationShare));
       },
       clock,
       random,
@@ -168,6 +172,7 @@ export class SidecarCore implements AsyncDisposable {
     const closed = livePeers.closeUnnamed();
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
+    this.#link.reportSoon();
   }
 
   /** Tells the control plane what should not have happened. */

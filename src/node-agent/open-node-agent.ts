@@ -24,6 +24,8 @@ import { SidecarRegistry } from "./sidecar-registry.ts";
 
 const reportIntervalMillis = 1_000;
 const snapshotMillisMax = 5_000;
+/** How long news waits for company: a hundred sidecars that take the same step make one report. */
+const newsDelayMillis = 100;
 
 /** What a node agent needs. */
 export interface NodeAgentOptions {
@@ -98,6 +100,7 @@ class Relay {
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
   #reporting: Promise<void> | undefined;
+  #soon: NodeJS.Timeout | undefined;
 
   constructor(options: NodeAgentOptions, mirror: LogMirror, logKey: NoteVerifier) {
     this.#options = options;
@@ -192,6 +195,14 @@ class Relay {
     }
   }
 
+  /** Reports what others wait for, and with it whatever else comes within a moment. */
+  #reportSoon(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      void this.report();
+    }, newsDelayMillis);
+  }
+
   /** Tells the control plane what sidecars have said; one report at a time, so that none overtakes another. */
   report(): Promise<void> {
     this.#reporting ??= this.#reportNow().finally(() => {
@@ -223,7 +234,7 @@ class Relay {
           return this.#upstream.issueSvid(request, { timeoutMs: 10_000 });
         },
         report: ({ followers, alarms }) => {
-          this.#sidecars.report(followers, alarms);
+          if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
           return {};
         },
       });
@@ -231,6 +242,7 @@ class Relay {
   }
 
   close(): void {
+    clearTimeout(this.#soon);
     this.#sidecars.close();
   }
 

@@ -41,12 +41,20 @@ export class SidecarRegistry {
     };
   }
 
-  /** Takes what a sidecar says of itself; only those that follow count. */
-  report(statuses: readonly FollowerStatus[], alarms: readonly Alarm[]): void {
-    for (const status of statuses)
-      if (this.#present.has(status.instance) && isBounded(status))
-        this.#statuses.set(status.instance, { ...status, $unknown: [] });
+  /**
+   * Takes what a sidecar says of itself; only those that follow count. True where others wait for it: it serves
+   * somewhere else, or has reached another size.
+   */
+  report(statuses: readonly FollowerStatus[], alarms: readonly Alarm[]): boolean {
+    let isNews = alarms.length > 0;
+    for (const status of statuses) {
+      if (!this.#present.has(status.instance) || !isBounded(status)) continue;
+      const before = this.#statuses.get(status.instance);
+      isNews ||= before?.address !== status.address || before.size !== status.size;
+      this.#statuses.set(status.instance, { ...status, $unknown: [] });
+    }
     this.alarm(...alarms);
+    return isNews;
   }
 
   /** Keeps alarms until they are handed on. */

@@ -161,7 +161,7 @@ export class LogView {
 }
 
 const retryMillisMin = 100;
-const retryMillisMax = 3_000;
+const retryMillisMax = 1_000;
 
 /** One attempt to follow: connects, hands every update on, and returns or throws when the connection is gone. */
 export type FollowOnce = (signal: AbortSignal) => Promise<void>;

@@ -48,6 +48,7 @@ export {
 } from "./snapshot.ts";
 export { defaultStaleness, type Freshness, freshnessOf } from "./staleness.ts";
 export {
+  entriesOfBundle,
   entryBundle,
   entryBundlePath,
   newEntryBundles,

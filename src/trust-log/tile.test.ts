@@ -2,7 +2,15 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bytesOf, concatBytes } from "../base/bytes.ts";
 import { hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
-import { entryBundle, entryBundlePath, newEntryBundles, newHashTiles, tilePath, tileWidth } from "./tile.ts";
+import {
+  entriesOfBundle,
+  entryBundle,
+  entryBundlePath,
+  newEntryBundles,
+  newHashTiles,
+  tilePath,
+  tileWidth,
+} from "./tile.ts";
 
 const entryAt = (index: number): Uint8Array => bytesOf(`entry ${index}`);
 const tree = new MerkleTree();
@@ -151,3 +159,24 @@ function rootFromTiles(files: ReadonlyMap<string, Uint8Array>, size: number): Ui
   }
   return below ?? new Uint8Array(0);
 }
+
+describe("entriesOfBundle", () => {
+  test("gives back what entryBundle was given", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 20 }), (entries) => {
+        expect(entriesOfBundle(entryBundle(entries))).toEqual(entries.map((entry) => new Uint8Array(entry)));
+      }),
+    );
+  });
+
+  test("leaves out an entry that is cut off, and takes any bytes", () => {
+    const bundle = entryBundle([bytesOf("first"), bytesOf("second")]);
+
+    expect(entriesOfBundle(bundle.slice(0, -1))).toEqual([bytesOf("first")]);
+    fc.assert(
+      fc.property(fc.uint8Array(), (bytes) => {
+        expect(Array.isArray(entriesOfBundle(bytes))).toBe(true);
+      }),
+    );
+  });
+});

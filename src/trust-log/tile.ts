@@ -30,6 +30,18 @@ export function entryBundle(entries: readonly Uint8Array[]): Uint8Array {
   );
 }
 
+/** The entries in a bundle; one that is cut off or runs over the end is left out, with all after it. */
+export function entriesOfBundle(bundle: Uint8Array): Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  for (let at = 0; at + 2 <= bundle.byteLength; ) {
+    const end = at + 2 + (((bundle[at] ?? 0) << 8) | (bundle[at + 1] ?? 0));
+    if (end > bundle.byteLength) break;
+    entries.push(bundle.slice(at + 2, end));
+    at = end;
+  }
+  return entries;
+}
+
 /** The hash tiles that a tree of `to` entries has and that one of `from` entries had not, partial ones included. */
 export function newHashTiles(tree: MerkleTree, from: number, to: number): TileFile[] {
   const files: TileFile[] = [];

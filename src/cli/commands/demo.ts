@@ -21,16 +21,21 @@ export async function demo(
   const stopped = untilStopped();
   const started = performance.now();
   await using stack = new AsyncDisposableStack();
-  const mesh = stack.use(await openMesh({ ...options, trustDomain: demoTrustDomain, testDomain: true }));
-  const client = stack.use(await OperatorClient.open(mesh.directory));
-  await tellTheStory(client);
-  await Promise.all(
-    demoServices.map(async (service) =>
-      stack.use(await openDemoService(mesh.directory, service, options.logLevel)),
-    ),
+  let starting: Promise<RunningService[]> | undefined;
+  const mesh = stack.use(
+    await openMesh({ ...options, trustDomain: demoTrustDomain, testDomain: true }, (directory) => {
+      starting = openShop(directory, { stack, logLevel: options.logLevel });
+      // Told below; a mesh that does not start is the likelier cause.
+      starting.catch(() => {});
+    }),
   );
+  {
+    using client = await OperatorClient.open(mesh.directory);
+    await tellTheStory(client);
+  }
+  const shop = (await starting) ?? [];
 
-  const isUp = await Promise.race([firstRequest(client), stopped.then(() => "stopped" as const)]);
+  const isUp = await Promise.race([firstRequest(shop), stopped.then(() => "stopped" as const)]);
   if (isUp === "stopped") return;
   if (!isUp)
     throw new CliError(
@@ -64,6 +69,16 @@ async function tellTheStory(client: OperatorClient): Promise<void> {
   if (entries.length > 0) await client.append(entries);
 }
 
+/** All services of the shop at once; each waits for the mesh by itself. */
+function openShop(
+  directory: MeshDirectory,
+  { stack, logLevel }: { readonly stack: AsyncDisposableStack; readonly logLevel: string },
+): Promise<RunningService[]> {
+  return Promise.all(
+    demoServices.map(async (service) => stack.use(await openDemoService(directory, service, logLevel))),
+  );
+}
+
 async function openDemoService(
   directory: MeshDirectory,
   service: (typeof demoServices)[number],
@@ -83,15 +98,16 @@ async function openDemoService(
   });
 }
 
-/** Waits until the ledger has been written to: that is a request through all four services. */
-async function firstRequest(client: OperatorClient): Promise<boolean> {
+/** Waits until the ledger's sidecar has forwarded a request: that is one through all four services. */
+async function firstRequest(shop: readonly RunningService[]): Promise<boolean> {
+  const ledger = shop.find(({ name }) => name === "/shop/ledger");
   const deadline = performance.now() + firstRequestMillisMax;
   while (performance.now() < deadline) {
-    const { followers } = await client.admin.getStatus({});
-    if (
-      followers.some(({ service, requestsForwarded }) => service === "/shop/ledger" && requestsForwarded > 0n)
-    )
-      return true;
+    const metrics = await fetch(`http://${ledger?.sidecar.addresses["admin"]}/metrics`).catch(
+      () => undefined,
+    );
+    const text = (await metrics?.text()) ?? "";
+    if (/^troth_proxy_requests_total\{direction="inbound",outcome="ok"\} [1-9]/m.test(text)) return true;
     await new Promise((resolve) => setTimeout(resolve, pollMillis));
   }
   return false;

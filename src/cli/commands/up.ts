@@ -18,7 +18,7 @@ import {
   writeKnownDomain,
 } from "../mesh-directory.ts";
 import { loadOperator, OperatorClient } from "../operator-client.ts";
-import { type Supervisor, supervise } from "../supervise.ts";
+import { type Supervised, type Supervisor, supervise } from "../supervise.ts";
 import { randomBytes, systemClock } from "../system.ts";
 import { untilStopped } from "../until-stopped.ts";
 import { loadNodeKey } from "./run-processes.ts";
@@ -62,49 +62,66 @@ export async function up(options: UpOptions): Promise<void> {
   process.stderr.write("stopping\n");
 }
 
-/** Starts both processes and joins this machine to the mesh. */
-export async function openMesh(options: UpOptions): Promise<RunningMesh> {
+/**
+ * Starts both processes and joins this machine to the mesh. `known` is called as soon as the directory says which mesh
+ * it is, so that others can start beside; they wait for the agent by themselves.
+ */
+export async function openMesh(
+  options: UpOptions,
+  known?: (directory: MeshDirectory) => void,
+): Promise<RunningMesh> {
   const directory = meshDirectory(options.dir);
   makeMeshDirectory(directory);
   await using stack = new AsyncDisposableStack();
-  const known = await readKnownDomain(directory);
-  const domain = await resumeOrFound(directory, known, options);
-  const { dir, svidLifetime, logLevel } = options;
-  const controlPlane = stack.use(
-    await supervise({
-      name: "control plane",
-      args: [
-        "control-plane",
-        "--dir",
-        dir,
-        "--listen",
-        domain.address,
-        "--svid-lifetime",
-        String(svidLifetime),
-        "--log-level",
-        logLevel,
-      ],
-      logFile: join(directory.logs, "control-plane.log"),
-    }),
-  );
+  const before = await readKnownDomain(directory);
+  const domain = await resumeOrFound(directory, before, options);
+  known?.(directory);
+  const startAgent = async (): Promise<Supervisor> =>
+    stack.use(await supervise(agentOf(directory, domain, options)));
+  const hasJoined = (await readMembership(directory)) !== undefined;
+  const early = hasJoined ? startAgent() : undefined;
+  // Its failure is told below, after the control plane's, which is the likelier cause.
+  early?.catch(() => {});
+  const controlPlane = stack.use(await supervise(controlPlaneOf(directory, domain, options)));
   // Only now: had another one been running here, clients would look for it at an address where it is not.
-  if (known !== undefined && known.address !== domain.address) await writeKnownDomain(directory, domain);
-  await joinHere(directory, options.node);
-  const agent = stack.use(
-    await supervise({
-      name: "node agent",
-      args: ["node-agent", "--dir", dir, "--control-plane", domain.address, "--log-level", logLevel],
-      logFile: join(directory.logs, "node-agent.log"),
-    }),
-  );
+  if (before !== undefined && before.address !== domain.address) await writeKnownDomain(directory, domain);
+  if (!hasJoined) await joinHere(directory, options.node);
+  const agent = await (early ?? startAgent());
   const running = stack.move();
   return {
     directory,
     domain,
-    isNew: known === undefined,
+    isNew: before === undefined,
     controlPlane,
     agent,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptions): Supervised {
+  const { dir, svidLifetime, logLevel } = options;
+  return {
+    name: "control plane",
+    args: [
+      "control-plane",
+      "--dir",
+      dir,
+      "--listen",
+      domain.address,
+      "--svid-lifetime",
+      String(svidLifetime),
+      "--log-level",
+      logLevel,
+    ],
+    logFile: join(directory.logs, "control-plane.log"),
+  };
+}
+
+function agentOf(directory: MeshDirectory, domain: KnownDomain, { dir, logLevel }: UpOptions): Supervised {
+  return {
+    name: "node agent",
+    args: ["node-agent", "--dir", dir, "--control-plane", domain.address, "--log-level", logLevel],
+    logFile: join(directory.logs, "node-agent.log"),
   };
 }
 

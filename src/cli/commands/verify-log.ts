@@ -3,6 +3,8 @@ import { base64Of, sameBytes } from "../../base/bytes.ts";
 import { readFileIfPresent, readJournal } from "../../storage/index.ts";
 import {
   checkCheckpoint,
+  entriesOfBundle,
+  entryBundlePath,
   foldEntry,
   hashBytes,
   leafHash,
@@ -88,7 +90,7 @@ async function replay(
   const tree = new MerkleTree();
   const state = new TrustState();
   const ineffective: { index: number; reason: string }[] = [];
-  const published = new PublishedLeaves(files.tiles, size);
+  const published = new PublishedLog(files.tiles, size);
   let canFold = true;
   for await (const finding of readJournal(join(files.log, "segments"))) {
     if (!("bytes" in finding)) {
@@ -107,6 +109,8 @@ async function replay(
     const expected = await published.leaf(index);
     if (expected !== undefined && !sameBytes(expected, hash))
       problems.push(`entry ${index}: not what was published (its hash differs from the tile's)`);
+    if (await published.differs(index, bytes))
+      problems.push(`entry ${index}: not what was published (its entry bundle differs or is missing)`);
     if (tree.size === index) tree.append(hash);
     if (!canFold) continue;
     const folded = foldEntry(state, index, bytes);
@@ -122,29 +126,46 @@ async function replay(
   return { tree, ineffective };
 }
 
-/** Leaf hashes as the tiles of level 0 give them. */
-class PublishedLeaves {
+/** The log as it was published: leaf hashes as the tiles of level 0 give them, entries as the bundles do. */
+class PublishedLog {
   readonly #folder: string;
   readonly #size: number;
   #tile: { readonly index: number; readonly bytes: Uint8Array | undefined } | undefined;
+  #bundle: { readonly index: number; readonly entries: readonly Uint8Array[] } | undefined;
 
   constructor(folder: string, size: number) {
     this.#folder = folder;
     this.#size = size;
   }
 
+  /** The published hash of an entry, where there is one. */
   async leaf(index: number): Promise<Uint8Array | undefined> {
     if (index >= this.#size) return undefined;
     const tile = Math.floor(index / tileWidth);
-    if (this.#tile?.index !== tile) {
-      const width = Math.min(tileWidth, this.#size - tile * tileWidth);
-      this.#tile = {
-        index: tile,
-        bytes: await readFileIfPresent(join(this.#folder, tilePath(0, tile, width))),
-      };
-    }
+    if (this.#tile?.index !== tile)
+      this.#tile = { index: tile, bytes: await this.#read(tilePath(0, tile, this.#widthOf(tile))) };
     const at = (index % tileWidth) * hashBytes;
     return this.#tile.bytes?.slice(at, at + hashBytes);
+  }
+
+  /** Whether the published entry is missing or another one. */
+  async differs(index: number, entry: Uint8Array): Promise<boolean> {
+    if (index >= this.#size) return false;
+    const bundle = Math.floor(index / tileWidth);
+    if (this.#bundle?.index !== bundle) {
+      const bytes = await this.#read(entryBundlePath(bundle, this.#widthOf(bundle)));
+      this.#bundle = { index: bundle, entries: bytes === undefined ? [] : entriesOfBundle(bytes) };
+    }
+    const published = this.#bundle.entries[index % tileWidth];
+    return published === undefined || !sameBytes(published, entry);
+  }
+
+  #widthOf(tile: number): number {
+    return Math.min(tileWidth, this.#size - tile * tileWidth);
+  }
+
+  #read(path: string): Promise<Uint8Array | undefined> {
+    return readFileIfPresent(join(this.#folder, path));
   }
 }
 

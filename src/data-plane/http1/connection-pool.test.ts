@@ -193,6 +193,26 @@ describe("a pool", () => {
     expect(idle.text.length + busy.text.length).toBe(3 * okay.length);
   });
 
+  test("that drains over a time goes on lending the connections whose turn has not come", async () => {
+    const answers: (() => void)[] = [];
+    await using upstream = await openUpstream((socket) => answers.push(() => socket.write(okay)));
+    await using hop = await openHop(upstream.port);
+    const clients = Array.from({ length: 4 }, () => new RawClient(hop.port).send(get));
+    await until(() => answers.length === 4);
+    for (const answer of answers) answer();
+    await until(() => hop.pool.idleCount === 4);
+
+    hop.pool.drain(4_000);
+    const left = [hop.pool.idleCount];
+    for (let second = 0; second < 4; second += 1) {
+      hop.passSeconds(1);
+      left.push(hop.pool.idleCount);
+    }
+
+    expect(left).toEqual([3, 2, 1, 0, 0]);
+    for (const client of clients) client.socket.destroy();
+  });
+
   test("breaks the connections it is told to, with the requests on them", async () => {
     await using upstream = await openUpstream((socket) =>
       socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),

@@ -84,10 +84,20 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
     if (index >= 0) this.waiting.splice(index, 1);
   }
 
-  /** Lets every present connection finish its request and be closed; new requests get new connections. */
-  drain(): void {
+  /**
+   * Lets every present connection finish its request and be closed, spread over a time in which the others go on being
+   * used: new ones for all at once would hold up every request for as many handshakes.
+   */
+  drain(overMillis = 0): void {
     this.generation += 1;
-    for (const connection of this.idle.splice(0)) connection.destroy();
+    const now = this.timer.nowMillis;
+    let place = 0;
+    for (const connection of this.connections) {
+      const retireAtMillis = now + (overMillis * place) / this.connections.size;
+      connection.retireAtMillis = Math.min(connection.retireAtMillis, retireAtMillis);
+      place += 1;
+    }
+    this.retireIdle();
   }
 
   /** Breaks the connections that a predicate names, with the requests on them. */
@@ -106,7 +116,7 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
   }
 
   onReleased(connection: UpstreamConnection): void {
-    if (connection.generation !== this.generation || this.isClosed) return connection.destroy();
+    if (connection.retireAtMillis <= this.timer.nowMillis || this.isClosed) return connection.destroy();
     const index = this.waiting.findIndex((waiting) => !waiting.isFresh);
     const [next] = index < 0 ? [] : this.waiting.splice(index, 1);
     if (next !== undefined) return next.waiter.onConnection(connection);
@@ -125,6 +135,7 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
   onDeadline(): void {
     const now = this.timer.nowMillis;
     this.deadlineMillis = 0;
+    this.retireIdle();
     for (let first = this.idle[0]; first !== undefined; first = this.idle[0]) {
       if (first.idleSinceMillis + this.limits.idleMillis > now) break;
       first.destroy();
@@ -142,6 +153,11 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
     for (let connection = this.idle.pop(); connection !== undefined; connection = this.idle.pop())
       if (!connection.socket.destroyed) return connection;
     return undefined;
+  }
+
+  private retireIdle(): void {
+    const due = this.idle.filter(({ retireAtMillis }) => retireAtMillis <= this.timer.nowMillis);
+    for (const connection of due) connection.destroy();
   }
 
   private openForWaiting(): void {
@@ -184,7 +200,9 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
       discard(socket);
       return this.refuseFirst("upstream-connect-failed", port.spokeEarly ? "unsolicited bytes" : "closed");
     }
-    const connection = new UpstreamConnection(socket, this, opening.generation);
+    const connection = new UpstreamConnection(socket, this);
+    // Begun before a drain, so it may show what the drain was to be rid of.
+    if (opening.generation !== this.generation) connection.retireAtMillis = this.timer.nowMillis;
     this.connections.add(connection);
     port.attach(connection);
     const next = this.waiting.shift();

@@ -30,8 +30,8 @@ export class ConnectionPools {
   }
 
   /** Lets every present connection finish its request and be closed, as after a rotation of certificates. */
-  drain(): void {
-    for (const pool of this.pools.values()) pool.drain();
+  drain(overMillis = 0): void {
+    for (const pool of this.pools.values()) pool.drain(overMillis);
   }
 
   /** Breaks the connections that a predicate names, with the requests on them, as after a revocation. */

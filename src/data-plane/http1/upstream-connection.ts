@@ -29,17 +29,17 @@ export class UpstreamConnection {
   /** Set by the home when it became idle; milliseconds on the home's clock. */
   idleSinceMillis = 0;
   /** Which certificates it was opened under, counted by the home. */
-  readonly generation: number;
+  /** When, on the pool's timer, it is not to be lent any more. */
+  retireAtMillis = Number.POSITIVE_INFINITY;
   private readonly home: ConnectionHome;
   private user: ConnectionUser | undefined;
   private isPaused = false;
   private isClosed = false;
   private failure = "closed by the peer";
 
-  constructor(socket: Socket, home: ConnectionHome, generation: number) {
+  constructor(socket: Socket, home: ConnectionHome) {
     this.socket = socket;
     this.home = home;
-    this.generation = generation;
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.onRead(chunk, 0, chunk.length));
     socket.on("drain", () => this.user?.onDrain());
