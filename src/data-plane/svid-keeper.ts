@@ -15,6 +15,8 @@ import { pemOfCertificate } from "../transport/index.ts";
 
 const retryMillisMin = 200;
 const retryMillisMax = 5_000;
+/** An application waits for the first one, so it is asked for more often. */
+const firstRetryMillisMax = 1_000;
 /** However short a certificate lives and however wrong the clock is, the next one is not asked for sooner. */
 const rotationSecondsMin = 1;
 /** How often the time is looked at: a machine that sleeps stops its timers, and its certificates go on ageing. */
@@ -64,7 +66,7 @@ export class SvidKeeper implements Disposable {
   /** Obtains the first SVID, waiting as long as it takes. */
   static async open(options: SvidKeeperOptions): Promise<SvidKeeper> {
     const { request, signal, log } = options;
-    for (let delay = retryMillisMin; !signal.aborted; delay = Math.min(delay * 2, retryMillisMax)) {
+    for (let delay = retryMillisMin; !signal.aborted; delay = Math.min(delay * 2, firstRetryMillisMax)) {
       try {
         return new SvidKeeper(options, await obtain(request));
       } catch (error) {
