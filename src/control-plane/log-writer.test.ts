@@ -1,6 +1,6 @@
 import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, it, test } from "vitest";
+import { expect, it, test, vi } from "vitest";
 import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
 import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
 import { silentLog } from "../../test/fakes/silent-log.ts";
@@ -12,6 +12,7 @@ import {
 } from "../../test/fakes/small-domain.ts";
 import { serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
 import type { Log } from "../base/log.ts";
+import { MeshError } from "../base/mesh-error.ts";
 import type { Head, Journal } from "../storage/index.ts";
 import {
   checkCheckpoint,
@@ -240,6 +241,31 @@ it("never signs, digests or acknowledges what is not on disk, whichever writes f
   expect(acknowledged.length).toBeGreaterThan(10);
   expect(state.genesis?.epochNumber).toBeGreaterThan(10);
   expect(await isTrue(writer, world.domain, world.files.journal)).toBe(true);
+});
+
+it("says that it can order nothing any more once another writer has taken its place, so that its process can end", async () => {
+  await using world = await openWorld();
+  const fenced = new MeshError("ERR_STORAGE_FENCED", "term 2 exists");
+  const [head, broken] = [world.files.head, vi.fn<(error: unknown) => void>()];
+  let isFenced = false;
+  const storage = {
+    ...world.files,
+    head: {
+      get current() {
+        return head.current;
+      },
+      advance: (next: Parameters<Head["advance"]>[0]) =>
+        isFenced ? Promise.reject(fenced) : head.advance(next),
+    },
+  };
+  const { keys } = world.domain;
+  const writer = await LogWriter.open({ storage, keys, clock: world.clock, log: silentLog, broken });
+
+  isFenced = true;
+  await expect(writer.submit([serviceEntry(world.domain, writer, 0)])).rejects.toBe(fenced);
+  await writer[Symbol.asyncDispose]();
+
+  expect(broken).toHaveBeenCalledWith(fenced);
 });
 
 it("says how a batch that was refused in the middle ended: those before are in", async () => {
