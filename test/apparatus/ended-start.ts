@@ -30,7 +30,7 @@ export async function proveNothingIsLeft(
     const words = left.map(({ pid, command: words }) => `${pid} ${words.slice(1, 4).join(" ")}`);
     return failed(`${left.length} of ${processes.length} processes are left after 12 s: ${words.join("; ")}`);
   }
-  const ports = stillListening(sockets);
+  const ports = await stillListening(sockets);
   if (ports.length > 0) return failed(`ports still listen: ${ports.join(", ")}`);
 
   const verified = await clone.troth("log", "verify");

@@ -71,10 +71,17 @@ export function listeningSockets(pids: readonly number[]): Map<string, number> {
   return new Map([...allListening()].filter(([inode]) => own.has(inode)));
 }
 
-/** Which of these sockets still listen. */
-export function stillListening(sockets: ReadonlyMap<string, number>): number[] {
-  const now = allListening();
-  return [...sockets].filter(([inode]) => now.has(inode)).map(([, port]) => port);
+const closedMillisMax = 2_000;
+
+/** Which of these sockets still listen a moment later: a process that is killed is unmarked before its files are closed. */
+export async function stillListening(sockets: ReadonlyMap<string, number>): Promise<number[]> {
+  const endMillis = performance.now() + closedMillisMax;
+  for (;;) {
+    const now = allListening();
+    const left = [...sockets].filter(([inode]) => now.has(inode)).map(([, port]) => port);
+    if (left.length === 0 || performance.now() > endMillis) return left;
+    await sleep(20);
+  }
 }
 
 function allListening(): Map<string, number> {
