@@ -1,6 +1,5 @@
 export { CoarseTimer, type Deadline } from "./coarse-timer.ts";
 export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
-export { ConnectionPools } from "./connection-pools.ts";
 export type { Http1Failure } from "./http1-failure.ts";
 export { defaultHttp1Limits, defaultPoolLimits, type Http1Limits, type PoolLimits } from "./http1-limits.ts";
 export { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
