@@ -1,0 +1,87 @@
+import type { Command } from "commander";
+import { directoryOf, logLevel, node, output, port, svidLifetime } from "./options.ts";
+
+/** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `check`, `services`. */
+export function addMeshCommands(program: Command): void {
+  program
+    .command("up")
+    .description(
+      "run a control plane and this machine's node agent; founds a trust domain at the first start",
+    )
+    .option(
+      "--listen <host:port>",
+      "where the control plane listens (first 127.0.0.1:7443, then where it was)",
+    )
+    .option("--trust-domain <name>", "name of a new trust domain", "mesh.internal")
+    .option(
+      "--test-domain",
+      "found a domain for tests, in which dangerous options work; cannot be changed later",
+      false,
+    )
+    .addOption(node())
+    .addOption(svidLifetime())
+    .addOption(logLevel())
+    .action(async (options) =>
+      (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),
+    );
+
+  program
+    .command("run")
+    .description("start a sidecar, then an application behind it; ends with the application's exit code")
+    .requiredOption("--service <name>", "service that the application is, e.g. /shop/payments")
+    .option(
+      "--app-port <port>",
+      "port that the application listens on (default: one is chosen and given as PORT)",
+      port,
+    )
+    .option(
+      "--outbound-port <port>",
+      "port for the application's own requests (default: one is chosen)",
+      port,
+    )
+    .option("--no-http-proxy", "do not set http_proxy for the application")
+    .addOption(logLevel())
+    .argument("<command...>", "the application and its arguments, after --")
+    .action(async (command: string[], options) => {
+      process.exitCode = await (await import("../commands/run-service.ts")).runService(command, {
+        ...options,
+        dir: directoryOf(program),
+      });
+    });
+
+  program
+    .command("demo")
+    .description("run a mesh with a shop in it, under load (npm start)")
+    .option("--listen <host:port>", "where the control plane listens")
+    .option("--quiet", "print no rates", false)
+    .addOption(node())
+    .addOption(svidLifetime())
+    .addOption(logLevel())
+    .action(async (options) =>
+      (await import("../commands/demo.ts")).demo({ ...options, dir: directoryOf(program) }),
+    );
+
+  program
+    .command("status")
+    .description("the control plane, the nodes, the instances, and what should not have happened")
+    .addOption(output())
+    .action(async (options) =>
+      (await import("../commands/status.ts")).status({ ...options, dir: directoryOf(program) }),
+    );
+
+  program
+    .command("check")
+    .description("is this mesh healthy, and if not, what to do")
+    .addOption(output())
+    .action(async (options) =>
+      (await import("../commands/check.ts")).check({ ...options, dir: directoryOf(program) }),
+    );
+
+  program
+    .command("services")
+    .description("what is registered, who may call it, what serves it")
+    .addOption(output())
+    .action(async (options) =>
+      (await import("../commands/status.ts")).services({ ...options, dir: directoryOf(program) }),
+    );
+}

@@ -1,0 +1,23 @@
+import type { Command } from "commander";
+import { directoryOf, output } from "./options.ts";
+
+/** The machines of the mesh: `node …`, `join`, `node-agent`. */
+export function addNodeCommands(program: Command): void {
+  const nodes = program.command("node").description("the machines of the mesh");
+  nodes
+    .command("invite")
+    .description("make a join token for one machine: good once, for ten minutes")
+    .argument("<node>")
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import("../commands/nodes.ts")).inviteNode(name, { ...options, dir: directoryOf(program) }),
+    );
+
+  program
+    .command("join")
+    .description("make this machine a member of the mesh that a join token names")
+    .argument("<token>")
+    .action(async (token: string) =>
+      (await import("../commands/nodes.ts")).join(token, { dir: directoryOf(program) }),
+    );
+}

@@ -1,0 +1,34 @@
+import type { Command } from "commander";
+import { directoryOf, logLevel, port, svidLifetime } from "./options.ts";
+
+/** The processes that other commands start, each of which can be started by hand. */
+export function addProcessCommands(program: Command): void {
+  program
+    .command("control-plane", { hidden: true })
+    .requiredOption("--listen <host:port>")
+    .addOption(svidLifetime())
+    .addOption(logLevel())
+    .action(async (options) =>
+      (await import("../commands/run-processes.ts")).runControlPlane({
+        ...options,
+        dir: directoryOf(program),
+      }),
+    );
+  program
+    .command("node-agent")
+    .description("run the agent of a machine that has joined")
+    .option("--control-plane <host:port>", "where the control plane is now, if it moved")
+    .addOption(logLevel())
+    .action(async (options) =>
+      (await import("../commands/run-processes.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
+    );
+  program
+    .command("sidecar", { hidden: true })
+    .requiredOption("--service <name>")
+    .requiredOption("--app-port <port>", "", port)
+    .requiredOption("--outbound-port <port>", "", port)
+    .addOption(logLevel())
+    .action(async (options) =>
+      (await import("../commands/run-processes.ts")).runSidecar({ ...options, dir: directoryOf(program) }),
+    );
+}
