@@ -24,6 +24,7 @@ const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 interface NodeReport {
   readonly size: number;
   readonly atMillis: number;
+  readonly clockAheadSeconds: number;
 }
 
 interface RaisedAlarm {
@@ -56,7 +57,11 @@ export class FollowerRegistry {
 
   /** Takes a node's report; only instances that the log has registered on this very node count. */
   report(state: TrustState, node: string, report: ReportRequest): void {
-    this.#nodes.set(node, { size: Number(report.agentSize), atMillis: this.#clock.monotonicMillis() });
+    this.#nodes.set(node, {
+      size: Number(report.agentSize),
+      atMillis: this.#clock.monotonicMillis(),
+      clockAheadSeconds: report.clockSeconds === 0 ? 0 : report.clockSeconds - this.#clock.nowSeconds(),
+    });
     for (const instance of report.ended)
       if (this.#followers.get(instance)?.node === node) this.#followers.delete(instance);
     for (const status of report.followers) {
@@ -90,9 +95,13 @@ export class FollowerRegistry {
   }
 
   /** Every joined node with what it last reported. */
-  nodes(
-    state: TrustState,
-  ): { node: string; size: bigint; isConnected: boolean; lastReportSecondsAgo: number }[] {
+  nodes(state: TrustState): {
+    node: string;
+    size: bigint;
+    isConnected: boolean;
+    lastReportSecondsAgo: number;
+    clockAheadSeconds: number;
+  }[] {
     const now = this.#clock.monotonicMillis();
     return [...state.nodes.entries()].map(([node]) => {
       const report = this.#nodes.get(node);
@@ -102,6 +111,7 @@ export class FollowerRegistry {
         size: BigInt(report?.size ?? 0),
         isConnected: report !== undefined && silence < nodeSilenceMillisMax,
         lastReportSecondsAgo: silence / 1000,
+        clockAheadSeconds: report?.clockAheadSeconds ?? 0,
       };
     });
   }

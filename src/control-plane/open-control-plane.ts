@@ -4,12 +4,13 @@ import { MeshError } from "../base/mesh-error.ts";
 import { parseTrustDomain, svidLifetimeSecondsMax } from "../identity/index.ts";
 import type { KeyStore } from "../storage/index.ts";
 import { type LogSource, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
+import { isMemberKey } from "./calls/callers.ts";
+import { routesOf } from "./calls/routes.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { loadLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
 import { publishTiles } from "./publish-tiles.ts";
-import { isMemberKey, routesOf } from "./services.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions {

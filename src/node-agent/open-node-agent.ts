@@ -216,7 +216,14 @@ class Relay {
     if (upstream === undefined) return;
     const pending = this.#sidecars.pending();
     try {
-      await upstream.report({ ...pending, agentSize: BigInt(this.view.follower.size) }, { timeoutMs: 5_000 });
+      await upstream.report(
+        {
+          ...pending,
+          agentSize: BigInt(this.view.follower.size),
+          clockSeconds: this.#options.clock.nowSeconds(),
+        },
+        { timeoutMs: 5_000 },
+      );
       this.#sidecars.delivered(pending);
     } catch {
       // Kept for the next time; a lost connection is noticed by the stream.

@@ -90,6 +90,12 @@ export declare type Update = Message<"troth.v1.Update"> & {
      */
     value: Snapshot;
     case: "snapshot";
+  } | {
+    /**
+     * @generated from field: troth.v1.Recovery recovery = 4;
+     */
+    value: Recovery;
+    case: "recovery";
   } | { case: undefined; value?: undefined };
 };
 
@@ -98,6 +104,30 @@ export declare type Update = Message<"troth.v1.Update"> & {
  * Use `create(UpdateSchema)` to create a new message.
  */
 export declare const UpdateSchema: GenMessage<Update>;
+
+/**
+ * For a follower whose tree is not the one that the log has been taken up from: the entry by which the operators said
+ * so, and its place. Everything from there on is another history.
+ *
+ * @generated from message troth.v1.Recovery
+ */
+export declare type Recovery = Message<"troth.v1.Recovery"> & {
+  /**
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * @generated from field: bytes entry = 2;
+   */
+  entry: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.Recovery.
+ * Use `create(RecoverySchema)` to create a new message.
+ */
+export declare const RecoverySchema: GenMessage<Recovery>;
 
 /**
  * Entries first_index.. and a checkpoint over the tree with all of them.
@@ -290,6 +320,13 @@ export declare type ReportRequest = Message<"troth.v1.ReportRequest"> & {
    * @generated from field: repeated troth.v1.Alarm alarms = 4;
    */
   alarms: Alarm[];
+
+  /**
+   * What the reporting node's clock shows, in seconds since 1970.
+   *
+   * @generated from field: double clock_seconds = 5;
+   */
+  clockSeconds: number;
 };
 
 /**
@@ -476,6 +513,263 @@ export declare type AppendResponse = Message<"troth.v1.AppendResponse"> & {
 export declare const AppendResponseSchema: GenMessage<AppendResponse>;
 
 /**
+ * @generated from message troth.v1.WatchProgressRequest
+ */
+export declare type WatchProgressRequest = Message<"troth.v1.WatchProgressRequest"> & {
+  /**
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.WatchProgressRequest.
+ * Use `create(WatchProgressRequestSchema)` to create a new message.
+ */
+export declare const WatchProgressRequestSchema: GenMessage<WatchProgressRequest>;
+
+/**
+ * @generated from message troth.v1.Progress
+ */
+export declare type Progress = Message<"troth.v1.Progress"> & {
+  /**
+   * How many instances follow the log, and how many of them have reached the size.
+   *
+   * @generated from field: uint32 known = 1;
+   */
+  known: number;
+
+  /**
+   * @generated from field: uint32 reached = 2;
+   */
+  reached: number;
+
+  /**
+   * Those that have reached it since the last message.
+   *
+   * @generated from field: repeated troth.v1.FollowerProgress followers = 3;
+   */
+  followers: FollowerProgress[];
+};
+
+/**
+ * Describes the message troth.v1.Progress.
+ * Use `create(ProgressSchema)` to create a new message.
+ */
+export declare const ProgressSchema: GenMessage<Progress>;
+
+/**
+ * @generated from message troth.v1.FollowerProgress
+ */
+export declare type FollowerProgress = Message<"troth.v1.FollowerProgress"> & {
+  /**
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * From the moment the log had the size to the moment this follower's report of it arrived; by the control plane's
+   * clock. Zero where the follower or the control plane started later.
+   *
+   * @generated from field: double millis = 3;
+   */
+  millis: number;
+};
+
+/**
+ * Describes the message troth.v1.FollowerProgress.
+ * Use `create(FollowerProgressSchema)` to create a new message.
+ */
+export declare const FollowerProgressSchema: GenMessage<FollowerProgress>;
+
+/**
+ * @generated from message troth.v1.ProposeRequest
+ */
+export declare type ProposeRequest = Message<"troth.v1.ProposeRequest"> & {
+  /**
+   * @generated from field: bytes entry = 1;
+   */
+  entry: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.ProposeRequest.
+ * Use `create(ProposeRequestSchema)` to create a new message.
+ */
+export declare const ProposeRequestSchema: GenMessage<ProposeRequest>;
+
+/**
+ * @generated from message troth.v1.ProposeResponse
+ */
+export declare type ProposeResponse = Message<"troth.v1.ProposeResponse"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message troth.v1.ProposeResponse.
+ * Use `create(ProposeResponseSchema)` to create a new message.
+ */
+export declare const ProposeResponseSchema: GenMessage<ProposeResponse>;
+
+/**
+ * @generated from message troth.v1.ListProposalsRequest
+ */
+export declare type ListProposalsRequest = Message<"troth.v1.ListProposalsRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.ListProposalsRequest.
+ * Use `create(ListProposalsRequestSchema)` to create a new message.
+ */
+export declare const ListProposalsRequestSchema: GenMessage<ListProposalsRequest>;
+
+/**
+ * @generated from message troth.v1.ListProposalsResponse
+ */
+export declare type ListProposalsResponse = Message<"troth.v1.ListProposalsResponse"> & {
+  /**
+   * @generated from field: repeated troth.v1.Proposal proposals = 1;
+   */
+  proposals: Proposal[];
+};
+
+/**
+ * Describes the message troth.v1.ListProposalsResponse.
+ * Use `create(ListProposalsResponseSchema)` to create a new message.
+ */
+export declare const ListProposalsResponseSchema: GenMessage<ListProposalsResponse>;
+
+/**
+ * @generated from message troth.v1.Proposal
+ */
+export declare type Proposal = Message<"troth.v1.Proposal"> & {
+  /**
+   * The SHA-256 of the entry's text, hex.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The entry with the signatures so far.
+   *
+   * @generated from field: bytes entry = 2;
+   */
+  entry: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.Proposal.
+ * Use `create(ProposalSchema)` to create a new message.
+ */
+export declare const ProposalSchema: GenMessage<Proposal>;
+
+/**
+ * @generated from message troth.v1.ApproveRequest
+ */
+export declare type ApproveRequest = Message<"troth.v1.ApproveRequest"> & {
+  /**
+   * @generated from field: bytes entry = 1;
+   */
+  entry: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.ApproveRequest.
+ * Use `create(ApproveRequestSchema)` to create a new message.
+ */
+export declare const ApproveRequestSchema: GenMessage<ApproveRequest>;
+
+/**
+ * @generated from message troth.v1.ApproveResponse
+ */
+export declare type ApproveResponse = Message<"troth.v1.ApproveResponse"> & {
+  /**
+   * The log's size once the entry was in it; 0 while signatures are missing.
+   *
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.ApproveResponse.
+ * Use `create(ApproveResponseSchema)` to create a new message.
+ */
+export declare const ApproveResponseSchema: GenMessage<ApproveResponse>;
+
+/**
+ * @generated from message troth.v1.WithdrawProposalRequest
+ */
+export declare type WithdrawProposalRequest = Message<"troth.v1.WithdrawProposalRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message troth.v1.WithdrawProposalRequest.
+ * Use `create(WithdrawProposalRequestSchema)` to create a new message.
+ */
+export declare const WithdrawProposalRequestSchema: GenMessage<WithdrawProposalRequest>;
+
+/**
+ * @generated from message troth.v1.WithdrawProposalResponse
+ */
+export declare type WithdrawProposalResponse = Message<"troth.v1.WithdrawProposalResponse"> & {
+};
+
+/**
+ * Describes the message troth.v1.WithdrawProposalResponse.
+ * Use `create(WithdrawProposalResponseSchema)` to create a new message.
+ */
+export declare const WithdrawProposalResponseSchema: GenMessage<WithdrawProposalResponse>;
+
+/**
+ * @generated from message troth.v1.OpenSessionRequest
+ */
+export declare type OpenSessionRequest = Message<"troth.v1.OpenSessionRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.OpenSessionRequest.
+ * Use `create(OpenSessionRequestSchema)` to create a new message.
+ */
+export declare const OpenSessionRequestSchema: GenMessage<OpenSessionRequest>;
+
+/**
+ * @generated from message troth.v1.OpenSessionResponse
+ */
+export declare type OpenSessionResponse = Message<"troth.v1.OpenSessionResponse"> & {
+  /**
+   * To be opened once, within a minute, in a browser on the control plane's machine.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * @generated from field: int64 expires_at_seconds = 2;
+   */
+  expiresAtSeconds: bigint;
+};
+
+/**
+ * Describes the message troth.v1.OpenSessionResponse.
+ * Use `create(OpenSessionResponseSchema)` to create a new message.
+ */
+export declare const OpenSessionResponseSchema: GenMessage<OpenSessionResponse>;
+
+/**
  * @generated from message troth.v1.GetStatusRequest
  */
 export declare type GetStatusRequest = Message<"troth.v1.GetStatusRequest"> & {
@@ -546,6 +840,13 @@ export declare type NodeStatus = Message<"troth.v1.NodeStatus"> & {
    * @generated from field: double last_report_seconds_ago = 4;
    */
   lastReportSecondsAgo: number;
+
+  /**
+   * By how much the node's clock is ahead of the control plane's, as of its last report.
+   *
+   * @generated from field: double clock_ahead_seconds = 5;
+   */
+  clockAheadSeconds: number;
 };
 
 /**
@@ -649,7 +950,8 @@ export declare const Admission: GenService<{
 }>;
 
 /**
- * For operators. Writes are entries that the operator signed; the control plane only orders them.
+ * For people: viewers, operators, approvers and auditors. Writes are entries that people signed; the control plane only
+ * orders them.
  *
  * @generated from service troth.v1.Admin
  */
@@ -679,6 +981,64 @@ export declare const Admin: GenService<{
     methodKind: "server_streaming";
     input: typeof ReadLogRequestSchema;
     output: typeof UpdateSchema;
+  },
+  /**
+   * Which followers have reached a size, each as it does. Never ends by itself.
+   *
+   * @generated from rpc troth.v1.Admin.WatchProgress
+   */
+  watchProgress: {
+    methodKind: "server_streaming";
+    input: typeof WatchProgressRequestSchema;
+    output: typeof ProgressSchema;
+  },
+  /**
+   * Entries that wait for the signatures of more people.
+   *
+   * @generated from rpc troth.v1.Admin.Propose
+   */
+  propose: {
+    methodKind: "unary";
+    input: typeof ProposeRequestSchema;
+    output: typeof ProposeResponseSchema;
+  },
+  /**
+   * @generated from rpc troth.v1.Admin.ListProposals
+   */
+  listProposals: {
+    methodKind: "unary";
+    input: typeof ListProposalsRequestSchema;
+    output: typeof ListProposalsResponseSchema;
+  },
+  /**
+   * Adds the signatures of `entry`, whose text is that of the proposal; orders it once there are enough.
+   *
+   * @generated from rpc troth.v1.Admin.Approve
+   */
+  approve: {
+    methodKind: "unary";
+    input: typeof ApproveRequestSchema;
+    output: typeof ApproveResponseSchema;
+  },
+  /**
+   * Forgets a proposal; for its author and for approvers.
+   *
+   * @generated from rpc troth.v1.Admin.WithdrawProposal
+   */
+  withdrawProposal: {
+    methodKind: "unary";
+    input: typeof WithdrawProposalRequestSchema;
+    output: typeof WithdrawProposalResponseSchema;
+  },
+  /**
+   * Lets a web browser on this machine read what the caller may read, for a while.
+   *
+   * @generated from rpc troth.v1.Admin.OpenSession
+   */
+  openSession: {
+    methodKind: "unary";
+    input: typeof OpenSessionRequestSchema;
+    output: typeof OpenSessionResponseSchema;
   },
 }>;
 

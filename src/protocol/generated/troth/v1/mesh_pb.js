@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file troth/v1/mesh.proto.
  */
 export const file_troth_v1_mesh = /*@__PURE__*/
-  fileDesc("ChN0cm90aC92MS9tZXNoLnByb3RvEgh0cm90aC52MSJoCg1Gb2xsb3dSZXF1ZXN0EhEKCWZyb21fc2l6ZRgBIAEoBBIQCghpbnN0YW5jZRgCIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAMgASgNEhgKEGFjY2VwdHNfc25hcHNob3QYBCABKAgiIwoOUmVhZExvZ1JlcXVlc3QSEQoJZnJvbV9zaXplGAEgASgEIooBCgZVcGRhdGUSIQoEc3RlcBgBIAEoCzIRLnRyb3RoLnYxLkxvZ1N0ZXBIABIqCgllbmRwb2ludHMYAiABKAsyFS50cm90aC52MS5FbmRwb2ludFNldEgAEiYKCHNuYXBzaG90GAMgASgLMhIudHJvdGgudjEuU25hcHNob3RIAEIJCgdjb250ZW50IkMKB0xvZ1N0ZXASEwoLZmlyc3RfaW5kZXgYASABKAQSDwoHZW50cmllcxgCIAMoDBISCgpjaGVja3BvaW50GAMgASgMIkQKCFNuYXBzaG90EgwKBHRleHQYASABKAkSEwoLZXBvY2hfZW50cnkYAiABKAwSFQoNZ2VuZXNpc19lbnRyeRgDIAEoDCI0CgtFbmRwb2ludFNldBIlCgllbmRwb2ludHMYASADKAsyEi50cm90aC52MS5FbmRwb2ludCI+CghFbmRwb2ludBIQCghpbnN0YW5jZRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkiZQoQSXNzdWVTdmlkUmVxdWVzdBIQCghpbnN0YW5jZRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAyABKAwSEQoJYXVkaXRfa2V5GAQgASgJIjAKEUlzc3VlU3ZpZFJlc3BvbnNlEg0KBWNoYWluGAEgAygMEgwKBHNpemUYAiABKAQigAEKDVJlcG9ydFJlcXVlc3QSKwoJZm9sbG93ZXJzGAEgAygLMhgudHJvdGgudjEuRm9sbG93ZXJTdGF0dXMSDQoFZW5kZWQYAiADKAkSEgoKYWdlbnRfc2l6ZRgDIAEoBBIfCgZhbGFybXMYBCADKAsyDy50cm90aC52MS5BbGFybSIQCg5SZXBvcnRSZXNwb25zZSKWAgoORm9sbG93ZXJTdGF0dXMSEAoIaW5zdGFuY2UYASABKAkSDwoHc2VydmljZRgCIAEoCRIMCgRzaXplGAMgASgEEg8KB2FkZHJlc3MYBCABKAkSGgoScmVxdWVzdHNfZm9yd2FyZGVkGAUgASgEEhgKEHJlcXVlc3RzX3JlZnVzZWQYBiABKAQSGQoRc3RhbGVuZXNzX3NlY29uZHMYByABKAESJQodY2VydGlmaWNhdGVfbm90X2FmdGVyX3NlY29uZHMYCCABKAMSFQoNYWRtaW5fYWRkcmVzcxgJIAEoCRIZChFvdXRib3VuZF9yZXF1ZXN0cxgKIAEoBBIYChBvdXRib3VuZF9hZGRyZXNzGAsgASgJIlAKC0pvaW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSEgoKaW52aXRlX2tleRgCIAEoDBIQCghub2RlX2tleRgDIAEoDBINCgVwcm9vZhgEIAEoDCIcCgxKb2luUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCIgCg1BcHBlbmRSZXF1ZXN0Eg8KB2VudHJpZXMYASADKAwiHgoOQXBwZW5kUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCISChBHZXRTdGF0dXNSZXF1ZXN0IqwBChFHZXRTdGF0dXNSZXNwb25zZRIMCgRzaXplGAEgASgEEiMKBW5vZGVzGAIgAygLMhQudHJvdGgudjEuTm9kZVN0YXR1cxIrCglmb2xsb3dlcnMYAyADKAsyGC50cm90aC52MS5Gb2xsb3dlclN0YXR1cxIfCgZhbGFybXMYBCADKAsyDy50cm90aC52MS5BbGFybRIWCg51cHRpbWVfc2Vjb25kcxgFIAEoASJfCgpOb2RlU3RhdHVzEgwKBG5vZGUYASABKAkSDAoEc2l6ZRgCIAEoBBIUCgxpc19jb25uZWN0ZWQYAyABKAgSHwoXbGFzdF9yZXBvcnRfc2Vjb25kc19hZ28YBCABKAEiPAoFQWxhcm0SDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRITCgtzZWNvbmRzX2FnbxgDIAEoATLAAQoETWVzaBI1CgZGb2xsb3cSFy50cm90aC52MS5Gb2xsb3dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESRAoJSXNzdWVTdmlkEhoudHJvdGgudjEuSXNzdWVTdmlkUmVxdWVzdBobLnRyb3RoLnYxLklzc3VlU3ZpZFJlc3BvbnNlEjsKBlJlcG9ydBIXLnRyb3RoLnYxLlJlcG9ydFJlcXVlc3QaGC50cm90aC52MS5SZXBvcnRSZXNwb25zZTJ7CglBZG1pc3Npb24SNwoHUmVhZExvZxIYLnRyb3RoLnYxLlJlYWRMb2dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESNQoESm9pbhIVLnRyb3RoLnYxLkpvaW5SZXF1ZXN0GhYudHJvdGgudjEuSm9pblJlc3BvbnNlMsMBCgVBZG1pbhI7CgZBcHBlbmQSFy50cm90aC52MS5BcHBlbmRSZXF1ZXN0GhgudHJvdGgudjEuQXBwZW5kUmVzcG9uc2USRAoJR2V0U3RhdHVzEhoudHJvdGgudjEuR2V0U3RhdHVzUmVxdWVzdBobLnRyb3RoLnYxLkdldFN0YXR1c1Jlc3BvbnNlEjcKB1JlYWRMb2cSGC50cm90aC52MS5SZWFkTG9nUmVxdWVzdBoQLnRyb3RoLnYxLlVwZGF0ZTABYgZwcm90bzM");
+  fileDesc("ChN0cm90aC92MS9tZXNoLnByb3RvEgh0cm90aC52MSJoCg1Gb2xsb3dSZXF1ZXN0EhEKCWZyb21fc2l6ZRgBIAEoBBIQCghpbnN0YW5jZRgCIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAMgASgNEhgKEGFjY2VwdHNfc25hcHNob3QYBCABKAgiIwoOUmVhZExvZ1JlcXVlc3QSEQoJZnJvbV9zaXplGAEgASgEIrIBCgZVcGRhdGUSIQoEc3RlcBgBIAEoCzIRLnRyb3RoLnYxLkxvZ1N0ZXBIABIqCgllbmRwb2ludHMYAiABKAsyFS50cm90aC52MS5FbmRwb2ludFNldEgAEiYKCHNuYXBzaG90GAMgASgLMhIudHJvdGgudjEuU25hcHNob3RIABImCghyZWNvdmVyeRgEIAEoCzISLnRyb3RoLnYxLlJlY292ZXJ5SABCCQoHY29udGVudCIoCghSZWNvdmVyeRINCgVpbmRleBgBIAEoBBINCgVlbnRyeRgCIAEoDCJDCgdMb2dTdGVwEhMKC2ZpcnN0X2luZGV4GAEgASgEEg8KB2VudHJpZXMYAiADKAwSEgoKY2hlY2twb2ludBgDIAEoDCJECghTbmFwc2hvdBIMCgR0ZXh0GAEgASgJEhMKC2Vwb2NoX2VudHJ5GAIgASgMEhUKDWdlbmVzaXNfZW50cnkYAyABKAwiNAoLRW5kcG9pbnRTZXQSJQoJZW5kcG9pbnRzGAEgAygLMhIudHJvdGgudjEuRW5kcG9pbnQiPgoIRW5kcG9pbnQSEAoIaW5zdGFuY2UYASABKAkSDwoHc2VydmljZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJImUKEElzc3VlU3ZpZFJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSDwoHc2VydmljZRgCIAEoCRIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAMgASgMEhEKCWF1ZGl0X2tleRgEIAEoCSIwChFJc3N1ZVN2aWRSZXNwb25zZRINCgVjaGFpbhgBIAMoDBIMCgRzaXplGAIgASgEIpcBCg1SZXBvcnRSZXF1ZXN0EisKCWZvbGxvd2VycxgBIAMoCzIYLnRyb3RoLnYxLkZvbGxvd2VyU3RhdHVzEg0KBWVuZGVkGAIgAygJEhIKCmFnZW50X3NpemUYAyABKAQSHwoGYWxhcm1zGAQgAygLMg8udHJvdGgudjEuQWxhcm0SFQoNY2xvY2tfc2Vjb25kcxgFIAEoASIQCg5SZXBvcnRSZXNwb25zZSKWAgoORm9sbG93ZXJTdGF0dXMSEAoIaW5zdGFuY2UYASABKAkSDwoHc2VydmljZRgCIAEoCRIMCgRzaXplGAMgASgEEg8KB2FkZHJlc3MYBCABKAkSGgoScmVxdWVzdHNfZm9yd2FyZGVkGAUgASgEEhgKEHJlcXVlc3RzX3JlZnVzZWQYBiABKAQSGQoRc3RhbGVuZXNzX3NlY29uZHMYByABKAESJQodY2VydGlmaWNhdGVfbm90X2FmdGVyX3NlY29uZHMYCCABKAMSFQoNYWRtaW5fYWRkcmVzcxgJIAEoCRIZChFvdXRib3VuZF9yZXF1ZXN0cxgKIAEoBBIYChBvdXRib3VuZF9hZGRyZXNzGAsgASgJIlAKC0pvaW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSEgoKaW52aXRlX2tleRgCIAEoDBIQCghub2RlX2tleRgDIAEoDBINCgVwcm9vZhgEIAEoDCIcCgxKb2luUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCIgCg1BcHBlbmRSZXF1ZXN0Eg8KB2VudHJpZXMYASADKAwiHgoOQXBwZW5kUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCIkChRXYXRjaFByb2dyZXNzUmVxdWVzdBIMCgRzaXplGAEgASgEIlkKCFByb2dyZXNzEg0KBWtub3duGAEgASgNEg8KB3JlYWNoZWQYAiABKA0SLQoJZm9sbG93ZXJzGAMgAygLMhoudHJvdGgudjEuRm9sbG93ZXJQcm9ncmVzcyJFChBGb2xsb3dlclByb2dyZXNzEhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDgoGbWlsbGlzGAMgASgBIh8KDlByb3Bvc2VSZXF1ZXN0Eg0KBWVudHJ5GAEgASgMIh0KD1Byb3Bvc2VSZXNwb25zZRIKCgJpZBgBIAEoCSIWChRMaXN0UHJvcG9zYWxzUmVxdWVzdCI+ChVMaXN0UHJvcG9zYWxzUmVzcG9uc2USJQoJcHJvcG9zYWxzGAEgAygLMhIudHJvdGgudjEuUHJvcG9zYWwiJQoIUHJvcG9zYWwSCgoCaWQYASABKAkSDQoFZW50cnkYAiABKAwiHwoOQXBwcm92ZVJlcXVlc3QSDQoFZW50cnkYASABKAwiHwoPQXBwcm92ZVJlc3BvbnNlEgwKBHNpemUYASABKAQiJQoXV2l0aGRyYXdQcm9wb3NhbFJlcXVlc3QSCgoCaWQYASABKAkiGgoYV2l0aGRyYXdQcm9wb3NhbFJlc3BvbnNlIhQKEk9wZW5TZXNzaW9uUmVxdWVzdCI+ChNPcGVuU2Vzc2lvblJlc3BvbnNlEgsKA3VybBgBIAEoCRIaChJleHBpcmVzX2F0X3NlY29uZHMYAiABKAMiEgoQR2V0U3RhdHVzUmVxdWVzdCKsAQoRR2V0U3RhdHVzUmVzcG9uc2USDAoEc2l6ZRgBIAEoBBIjCgVub2RlcxgCIAMoCzIULnRyb3RoLnYxLk5vZGVTdGF0dXMSKwoJZm9sbG93ZXJzGAMgAygLMhgudHJvdGgudjEuRm9sbG93ZXJTdGF0dXMSHwoGYWxhcm1zGAQgAygLMg8udHJvdGgudjEuQWxhcm0SFgoOdXB0aW1lX3NlY29uZHMYBSABKAEifAoKTm9kZVN0YXR1cxIMCgRub2RlGAEgASgJEgwKBHNpemUYAiABKAQSFAoMaXNfY29ubmVjdGVkGAMgASgIEh8KF2xhc3RfcmVwb3J0X3NlY29uZHNfYWdvGAQgASgBEhsKE2Nsb2NrX2FoZWFkX3NlY29uZHMYBSABKAEiPAoFQWxhcm0SDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRITCgtzZWNvbmRzX2FnbxgDIAEoATLAAQoETWVzaBI1CgZGb2xsb3cSFy50cm90aC52MS5Gb2xsb3dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESRAoJSXNzdWVTdmlkEhoudHJvdGgudjEuSXNzdWVTdmlkUmVxdWVzdBobLnRyb3RoLnYxLklzc3VlU3ZpZFJlc3BvbnNlEjsKBlJlcG9ydBIXLnRyb3RoLnYxLlJlcG9ydFJlcXVlc3QaGC50cm90aC52MS5SZXBvcnRSZXNwb25zZTJ7CglBZG1pc3Npb24SNwoHUmVhZExvZxIYLnRyb3RoLnYxLlJlYWRMb2dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESNQoESm9pbhIVLnRyb3RoLnYxLkpvaW5SZXF1ZXN0GhYudHJvdGgudjEuSm9pblJlc3BvbnNlMoMFCgVBZG1pbhI7CgZBcHBlbmQSFy50cm90aC52MS5BcHBlbmRSZXF1ZXN0GhgudHJvdGgudjEuQXBwZW5kUmVzcG9uc2USRAoJR2V0U3RhdHVzEhoudHJvdGgudjEuR2V0U3RhdHVzUmVxdWVzdBobLnRyb3RoLnYxLkdldFN0YXR1c1Jlc3BvbnNlEjcKB1JlYWRMb2cSGC50cm90aC52MS5SZWFkTG9nUmVxdWVzdBoQLnRyb3RoLnYxLlVwZGF0ZTABEkUKDVdhdGNoUHJvZ3Jlc3MSHi50cm90aC52MS5XYXRjaFByb2dyZXNzUmVxdWVzdBoSLnRyb3RoLnYxLlByb2dyZXNzMAESPgoHUHJvcG9zZRIYLnRyb3RoLnYxLlByb3Bvc2VSZXF1ZXN0GhkudHJvdGgudjEuUHJvcG9zZVJlc3BvbnNlElAKDUxpc3RQcm9wb3NhbHMSHi50cm90aC52MS5MaXN0UHJvcG9zYWxzUmVxdWVzdBofLnRyb3RoLnYxLkxpc3RQcm9wb3NhbHNSZXNwb25zZRI+CgdBcHByb3ZlEhgudHJvdGgudjEuQXBwcm92ZVJlcXVlc3QaGS50cm90aC52MS5BcHByb3ZlUmVzcG9uc2USWQoQV2l0aGRyYXdQcm9wb3NhbBIhLnRyb3RoLnYxLldpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0GiIudHJvdGgudjEuV2l0aGRyYXdQcm9wb3NhbFJlc3BvbnNlEkoKC09wZW5TZXNzaW9uEhwudHJvdGgudjEuT3BlblNlc3Npb25SZXF1ZXN0Gh0udHJvdGgudjEuT3BlblNlc3Npb25SZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Describes the message troth.v1.FollowRequest.
@@ -32,123 +32,228 @@ export const UpdateSchema = /*@__PURE__*/
   messageDesc(file_troth_v1_mesh, 2);
 
 /**
+ * Describes the message troth.v1.Recovery.
+ * Use `create(RecoverySchema)` to create a new message.
+ */
+export const RecoverySchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 3);
+
+/**
  * Describes the message troth.v1.LogStep.
  * Use `create(LogStepSchema)` to create a new message.
  */
 export const LogStepSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 3);
+  messageDesc(file_troth_v1_mesh, 4);
 
 /**
  * Describes the message troth.v1.Snapshot.
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 4);
+  messageDesc(file_troth_v1_mesh, 5);
 
 /**
  * Describes the message troth.v1.EndpointSet.
  * Use `create(EndpointSetSchema)` to create a new message.
  */
 export const EndpointSetSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 5);
+  messageDesc(file_troth_v1_mesh, 6);
 
 /**
  * Describes the message troth.v1.Endpoint.
  * Use `create(EndpointSchema)` to create a new message.
  */
 export const EndpointSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 6);
+  messageDesc(file_troth_v1_mesh, 7);
 
 /**
  * Describes the message troth.v1.IssueSvidRequest.
  * Use `create(IssueSvidRequestSchema)` to create a new message.
  */
 export const IssueSvidRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 7);
+  messageDesc(file_troth_v1_mesh, 8);
 
 /**
  * Describes the message troth.v1.IssueSvidResponse.
  * Use `create(IssueSvidResponseSchema)` to create a new message.
  */
 export const IssueSvidResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 8);
+  messageDesc(file_troth_v1_mesh, 9);
 
 /**
  * Describes the message troth.v1.ReportRequest.
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 9);
+  messageDesc(file_troth_v1_mesh, 10);
 
 /**
  * Describes the message troth.v1.ReportResponse.
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 10);
+  messageDesc(file_troth_v1_mesh, 11);
 
 /**
  * Describes the message troth.v1.FollowerStatus.
  * Use `create(FollowerStatusSchema)` to create a new message.
  */
 export const FollowerStatusSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 11);
+  messageDesc(file_troth_v1_mesh, 12);
 
 /**
  * Describes the message troth.v1.JoinRequest.
  * Use `create(JoinRequestSchema)` to create a new message.
  */
 export const JoinRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 12);
+  messageDesc(file_troth_v1_mesh, 13);
 
 /**
  * Describes the message troth.v1.JoinResponse.
  * Use `create(JoinResponseSchema)` to create a new message.
  */
 export const JoinResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 13);
+  messageDesc(file_troth_v1_mesh, 14);
 
 /**
  * Describes the message troth.v1.AppendRequest.
  * Use `create(AppendRequestSchema)` to create a new message.
  */
 export const AppendRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 14);
+  messageDesc(file_troth_v1_mesh, 15);
 
 /**
  * Describes the message troth.v1.AppendResponse.
  * Use `create(AppendResponseSchema)` to create a new message.
  */
 export const AppendResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 15);
+  messageDesc(file_troth_v1_mesh, 16);
+
+/**
+ * Describes the message troth.v1.WatchProgressRequest.
+ * Use `create(WatchProgressRequestSchema)` to create a new message.
+ */
+export const WatchProgressRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 17);
+
+/**
+ * Describes the message troth.v1.Progress.
+ * Use `create(ProgressSchema)` to create a new message.
+ */
+export const ProgressSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 18);
+
+/**
+ * Describes the message troth.v1.FollowerProgress.
+ * Use `create(FollowerProgressSchema)` to create a new message.
+ */
+export const FollowerProgressSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 19);
+
+/**
+ * Describes the message troth.v1.ProposeRequest.
+ * Use `create(ProposeRequestSchema)` to create a new message.
+ */
+export const ProposeRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 20);
+
+/**
+ * Describes the message troth.v1.ProposeResponse.
+ * Use `create(ProposeResponseSchema)` to create a new message.
+ */
+export const ProposeResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 21);
+
+/**
+ * Describes the message troth.v1.ListProposalsRequest.
+ * Use `create(ListProposalsRequestSchema)` to create a new message.
+ */
+export const ListProposalsRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 22);
+
+/**
+ * Describes the message troth.v1.ListProposalsResponse.
+ * Use `create(ListProposalsResponseSchema)` to create a new message.
+ */
+export const ListProposalsResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 23);
+
+/**
+ * Describes the message troth.v1.Proposal.
+ * Use `create(ProposalSchema)` to create a new message.
+ */
+export const ProposalSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 24);
+
+/**
+ * Describes the message troth.v1.ApproveRequest.
+ * Use `create(ApproveRequestSchema)` to create a new message.
+ */
+export const ApproveRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 25);
+
+/**
+ * Describes the message troth.v1.ApproveResponse.
+ * Use `create(ApproveResponseSchema)` to create a new message.
+ */
+export const ApproveResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 26);
+
+/**
+ * Describes the message troth.v1.WithdrawProposalRequest.
+ * Use `create(WithdrawProposalRequestSchema)` to create a new message.
+ */
+export const WithdrawProposalRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 27);
+
+/**
+ * Describes the message troth.v1.WithdrawProposalResponse.
+ * Use `create(WithdrawProposalResponseSchema)` to create a new message.
+ */
+export const WithdrawProposalResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 28);
+
+/**
+ * Describes the message troth.v1.OpenSessionRequest.
+ * Use `create(OpenSessionRequestSchema)` to create a new message.
+ */
+export const OpenSessionRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 29);
+
+/**
+ * Describes the message troth.v1.OpenSessionResponse.
+ * Use `create(OpenSessionResponseSchema)` to create a new message.
+ */
+export const OpenSessionResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 30);
 
 /**
  * Describes the message troth.v1.GetStatusRequest.
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 16);
+  messageDesc(file_troth_v1_mesh, 31);
 
 /**
  * Describes the message troth.v1.GetStatusResponse.
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 17);
+  messageDesc(file_troth_v1_mesh, 32);
 
 /**
  * Describes the message troth.v1.NodeStatus.
  * Use `create(NodeStatusSchema)` to create a new message.
  */
 export const NodeStatusSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 18);
+  messageDesc(file_troth_v1_mesh, 33);
 
 /**
  * Describes the message troth.v1.Alarm.
  * Use `create(AlarmSchema)` to create a new message.
  */
 export const AlarmSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 19);
+  messageDesc(file_troth_v1_mesh, 34);
 
 /**
  * What every process of a mesh speaks with the one above it: a sidecar with its node agent (over the agent's Unix
@@ -169,7 +274,8 @@ export const Admission = /*@__PURE__*/
   serviceDesc(file_troth_v1_mesh, 1);
 
 /**
- * For operators. Writes are entries that the operator signed; the control plane only orders them.
+ * For people: viewers, operators, approvers and auditors. Writes are entries that people signed; the control plane only
+ * orders them.
  *
  * @generated from service troth.v1.Admin
  */
