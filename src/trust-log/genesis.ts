@@ -32,7 +32,15 @@ const operatorKinds = [
 ];
 const issuerKinds = ["ca.issue", "node.join", "instance.register", "instance.remove", "svid.issue"];
 
-/** Entry 0 of a trust log, signed by every operator that it names. A laptop starts as 1-of-1. */
+/** Who may write which kind of entry in a new trust domain. A laptop starts as 1-of-1. */
+export const defaultGrants: Readonly<Record<string, EntryBody<"genesis">["authority"][string]>> =
+  Object.fromEntries([
+    ...operatorKinds.map((kind) => [kind, { role: "operator", signatures: 1, approvals: 0 }] as const),
+    ...issuerKinds.map((kind) => [kind, { role: "issuer", signatures: 1, approvals: 0 }] as const),
+    ["epoch", { role: "sequencer", signatures: 1, approvals: 0 }] as const,
+  ]);
+
+/** Entry 0 of a trust log, signed by every operator that it names. */
 export function foundTrustLog(founding: Founding): Uint8Array {
   const [founder] = founding.operators;
   if (founder === undefined) throw new RangeError("a trust domain needs an operator");
@@ -40,11 +48,6 @@ export function foundTrustLog(founding: Founding): Uint8Array {
     ...founding.operators.map((key) => ({ role: "operator" as const, key })),
     ...founding.others,
   ].map(({ role, key }) => ({ name: key.name, role, publicKey: base64Of(publicKeyBytes(key.publicKey)) }));
-  const grants = [
-    ...operatorKinds.map((kind) => [kind, { role: "operator", signatures: 1, approvals: 0 }] as const),
-    ...issuerKinds.map((kind) => [kind, { role: "issuer", signatures: 1, approvals: 0 }] as const),
-    ["epoch", { role: "sequencer", signatures: 1, approvals: 0 }] as const,
-  ];
   const body = {
     trustDomain: founding.trustDomain,
     createdAtSeconds: founding.createdAtSeconds,
@@ -53,7 +56,7 @@ export function foundTrustLog(founding: Founding): Uint8Array {
     logKey: verifierKeyOf(founding.logKey),
     foldVersion,
     keys,
-    authority: Object.fromEntries(grants),
+    authority: defaultGrants,
     staleness: founding.staleness ?? defaultStaleness,
   };
   return signEntry(

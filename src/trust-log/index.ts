@@ -12,6 +12,7 @@ export {
   type DataClass,
   type EntryBody,
   type EntryKind,
+  entryBodies,
   entryVersion,
   type StalenessBound,
 } from "./entry-kinds.ts";
@@ -23,7 +24,7 @@ export {
   type LogStep,
   type StepRefusal,
 } from "./follower.ts";
-export { type Founding, foundTrustLog } from "./genesis.ts";
+export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export {
