@@ -266,7 +266,7 @@ export class LogWriter implements AsyncDisposable {
   /** Folds entries up to the first that is refused, and puts those that took effect into `batch`. */
   #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
     for (const entry of entries) {
-      const folded = foldEntry(this.#state, this.#tree.size, entry);
+      const folded = foldEntry(this.#state, this.#tree, entry);
       if (!folded.ok) return fail(folded.reason, folded.detail);
       if (!folded.value.hasEffect) return fail(folded.value.reason, folded.value.detail);
       this.#tree.append(leafHash(entry));
@@ -395,15 +395,16 @@ export class LogWriter implements AsyncDisposable {
         state = read.value.state;
         this.#snapshot = snapshot;
       }
-      if (index >= (kept?.size ?? 0)) this.#refold(state, index, entry);
+      if (index >= (kept?.size ?? 0)) this.#refold(state, tree, entry);
       tree.append(leafHash(entry));
     }
     this.#genesisEntry = genesisEntry;
     return { state, tree };
   }
 
-  #refold(state: TrustState, index: number, entry: Uint8Array): void {
-    const folded = foldEntry(state, index, entry);
+  #refold(state: TrustState, tree: MerkleTree, entry: Uint8Array): void {
+    const index = tree.size;
+    const folded = foldEntry(state, tree, entry);
     if (!folded.ok)
       throw new MeshError(
         "ERR_CONTROL_PLANE_LOG_UNREADABLE",

@@ -1,7 +1,17 @@
 import { base64Of } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/canonical-json.ts";
 import type { Result } from "../../src/base/result.ts";
-import { generateEd25519, publicKeyBytes, signEd25519 } from "../../src/crypto/index.ts";
+import {
+  authorityConstraints,
+  buildCertificate,
+  distinguishedName,
+  exportPublicKey,
+  generateEd25519,
+  generateP256,
+  keyUsageExtension,
+  publicKeyBytes,
+  signEd25519,
+} from "../../src/crypto/index.ts";
 import {
   entryVersion,
   type FoldOutcome,
@@ -43,6 +53,22 @@ export function keyTextOf(signer: NoteSigner): string {
   return base64Of(publicKeyBytes(signer.publicKey));
 }
 
+/** The certificate of a new authority as an entry writes it. */
+export function authorityNamed(name: string): string {
+  const { privateKey } = generateP256();
+  const subject = distinguishedName("test", name);
+  const content = {
+    serial: Uint8Array.of(1),
+    issuer: subject,
+    subject,
+    notBeforeSeconds: foundedAtSeconds,
+    notAfterSeconds: foundedAtSeconds + 86_400,
+    publicKeyInfo: exportPublicKey(privateKey),
+    extensions: [authorityConstraints(1), keyUsageExtension(["keyCertSign"])],
+  };
+  return base64Of(buildCertificate(content, privateKey));
+}
+
 /** The body of a `service.put`. */
 export function serviceBody(name: string, nodes: readonly string[] = ["*"]): JsonObject {
   return { name, nodes, dataClass: "internal", team: "", environment: "", labels: {} };
@@ -57,14 +83,14 @@ export function joinBody(log: string, invite: NoteSigner, node: string, nodeKey:
 /** A trust log with all of its keys in one hand, kept in memory: writes what an author, or an attacker, would. */
 export class SmallTrustLog {
   readonly operators: readonly [NoteSigner, NoteSigner, NoteSigner] = [
-    signerNamed("test/alice"),
-    signerNamed("test/bob"),
-    signerNamed("test/carol"),
+    signerNamed("example.org/operator/alice"),
+    signerNamed("example.org/operator/bob"),
+    signerNamed("example.org/operator/carol"),
   ];
-  readonly issuer: NoteSigner = signerNamed("test/issuer");
-  readonly sequencer: NoteSigner = signerNamed("test/sequencer");
-  readonly server: NoteSigner = signerNamed("test/server");
-  readonly logKey: NoteSigner = signerNamed("test/trust-log");
+  readonly issuer: NoteSigner = signerNamed("example.org/issuer");
+  readonly sequencer: NoteSigner = signerNamed("example.org/sequencer");
+  readonly server: NoteSigner = signerNamed("example.org/server");
+  readonly logKey: NoteSigner = signerNamed("example.org/trust-log");
   readonly entries: Uint8Array[];
   readonly tree: MerkleTree = new MerkleTree();
   readonly state: TrustState = new TrustState();
@@ -106,7 +132,7 @@ export class SmallTrustLog {
 
   /** Puts an entry at the end of the log, whatever it is. */
   order(entry: Uint8Array): Result<FoldOutcome, FoldStop> {
-    const folded = foldEntry(this.state, this.entries.length, entry);
+    const folded = foldEntry(this.state, this.tree, entry);
     this.entries.push(entry);
     this.tree.append(leafHash(entry));
     return folded;
