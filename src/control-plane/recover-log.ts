@@ -58,7 +58,7 @@ export async function restoreLog(
 
   const segments = join(folder, "segments");
   const tree = new MerkleTree();
-  const disk = readableEntries(segments);
+  await using disk = readableEntries(segments);
   let before = 0;
   let own = (await disk.next()).value;
   for await (const entry of copy.entries()) {

@@ -27,6 +27,7 @@ import {
   signCheckpoint,
   signEntry,
   TrustState,
+  verifierKeyOf,
 } from "../../src/trust-log/index.ts";
 
 /** When every small trust log is founded. */
@@ -82,22 +83,37 @@ export function joinBody(log: string, invite: NoteSigner, node: string, nodeKey:
 
 /** A trust log with all of its keys in one hand, kept in memory: writes what an author, or an attacker, would. */
 export class SmallTrustLog {
-  readonly operators: readonly [NoteSigner, NoteSigner, NoteSigner] = [
+  operators: readonly [NoteSigner, NoteSigner, NoteSigner] = [
     signerNamed("example.org/operator/alice"),
     signerNamed("example.org/operator/bob"),
     signerNamed("example.org/operator/carol"),
   ];
-  readonly issuer: NoteSigner = signerNamed("example.org/issuer");
-  readonly sequencer: NoteSigner = signerNamed("example.org/sequencer");
-  readonly server: NoteSigner = signerNamed("example.org/server");
-  readonly logKey: NoteSigner = signerNamed("example.org/trust-log");
+  issuer: NoteSigner = signerNamed("example.org/issuer");
+  sequencer: NoteSigner = signerNamed("example.org/sequencer");
+  server: NoteSigner = signerNamed("example.org/server");
+  /** Of the present generation. */
+  logKey: NoteSigner = signerNamed("example.org/trust-log");
   readonly entries: Uint8Array[];
   readonly tree: MerkleTree = new MerkleTree();
   readonly state: TrustState = new TrustState();
   /** The leaf hash of genesis, in base64. */
   readonly genesis: string;
 
-  constructor() {
+  /** A new log, or another history of one, with the same keys, after its first `size` entries. */
+  constructor(fork?: { readonly of: SmallTrustLog; readonly size: number }) {
+    this.entries = [];
+    if (fork !== undefined) {
+      ({
+        operators: this.operators,
+        issuer: this.issuer,
+        sequencer: this.sequencer,
+        server: this.server,
+        logKey: this.logKey,
+        genesis: this.genesis,
+      } = fork.of);
+      for (const entry of fork.of.entries.slice(0, fork.size)) this.order(entry);
+      return;
+    }
     const entry = foundTrustLog({
       trustDomain: "example.org",
       isTestDomain: true,
@@ -112,7 +128,6 @@ export class SmallTrustLog {
       ],
     });
     this.genesis = base64Of(leafHash(entry));
-    this.entries = [];
     this.order(entry);
   }
 
@@ -161,6 +176,25 @@ export class SmallTrustLog {
   /** Ends the current epoch, `afterSeconds` after the last one. */
   putEpoch(afterSeconds = 10): Uint8Array {
     return this.put("epoch", this.epochBody(afterSeconds));
+  }
+
+  /** The body of an entry by which the log goes on from here, under `logKey`. */
+  recoveryBody(logKey: NoteSigner): JsonObject {
+    return {
+      generation: (this.state.genesis?.recoveredSizes.length ?? 0) + 2,
+      size: this.tree.size,
+      root: base64Of(this.tree.root()),
+      logKey: verifierKeyOf(logKey),
+    };
+  }
+
+  /** Begins a new generation under a new key of the log. */
+  putRecovery(unusual: Unusual = {}): Uint8Array {
+    const generation = (this.state.genesis?.recoveredSizes.length ?? 0) + 2;
+    const logKey = signerNamed(`example.org/trust-log-${generation}`);
+    const entry = this.put("log.recover", this.recoveryBody(logKey), unusual);
+    this.logKey = logKey;
+    return entry;
   }
 
   /** Invites a node and lets it join under a key that is returned. */
