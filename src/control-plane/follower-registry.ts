@@ -76,14 +76,21 @@ export class FollowerRegistry {
 
   /** Notes something that should not have happened; `source` is the node that says so, or empty. */
   raise(source: string, reason: string, detail: string): void {
-    const alarms = this.#alarms.get(source) ?? [];
+    const [shortReason, shortDetail] = [
+      reason.slice(0, reasonCharactersMax),
+      detail.slice(0, detailCharactersMax),
+    ];
+    // What is said again is the same alarm, and must not push out others.
+    const alarms = (this.#alarms.get(source) ?? []).filter(
+      (alarm) => alarm.reason !== shortReason || alarm.detail !== shortDetail,
+    );
     this.#alarms.delete(source);
     this.#alarms.set(source, alarms);
     const tooMany = Math.max(0, this.#alarms.size - alarmSourcesMax);
     for (const idle of this.#alarms.keys().take(tooMany)) this.#alarms.delete(idle);
     alarms.push({
-      reason: reason.slice(0, reasonCharactersMax),
-      detail: detail.slice(0, detailCharactersMax),
+      reason: shortReason,
+      detail: shortDetail,
       atMillis: this.#clock.monotonicMillis(),
     });
     if (alarms.length > alarmsPerSourceMax) alarms.shift();

@@ -60,7 +60,7 @@ async function refold(journal: Journal): Promise<{ state: TrustState; tree: Merk
   const tree = new MerkleTree();
   let refused = 0;
   for await (const entry of journal.read(0, journal.size)) {
-    const folded = foldEntry(state, tree.size, entry);
+    const folded = foldEntry(state, tree, entry);
     if (!folded.ok || !folded.value.hasEffect) refused += 1;
     tree.append(leafHash(entry));
   }
@@ -146,7 +146,10 @@ it("acknowledges an entry once it is on disk, its head is and a checkpoint cover
 
 test.each([
   ["unknown-author", (domain: SmallDomain) => ({ ...domain, operator: signerNamed("mallory") })],
-  ["bad-signature", (domain: SmallDomain) => ({ ...domain, operator: signerNamed("alice") })],
+  [
+    "bad-signature",
+    (domain: SmallDomain) => ({ ...domain, operator: signerNamed("example.org/operator/alice") }),
+  ],
   ["other-log", (domain: SmallDomain) => ({ ...domain, anchor: { ...domain.anchor, genesis: "" } })],
 ] as const)("does not take what would have no effect: %s", async (reason, as) => {
   await using world = await openWorld();

@@ -20,6 +20,7 @@ import {
   signCheckpoint,
   signEntry,
   TrustState,
+  verifierKeyOf,
 } from "../trust-log/index.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { LogKeys } from "./log-keys.ts";
@@ -48,7 +49,7 @@ export interface OwnStatement {
 }
 
 /** Why an entry was not ordered. It would have had no effect, so the log does not take it. */
-export type AppendRefusal = EntryRefusal | FoldStop;
+export type AppendRefusal = EntryRefusal | FoldStop | "log-rolled-back";
 
 /** What a log writer needs from the disk; the folder is locked by its owner. */
 export interface LogStorage {
@@ -76,6 +77,8 @@ export interface LogWriterOptions {
   readonly genesis?: readonly Uint8Array[];
   /** 10 s unless given. */
   readonly epochIntervalMillis?: number;
+  /** Whether nothing is ordered before {@link LogWriter.begin}. */
+  readonly isHeld?: boolean;
   /** Called when this writer can order nothing any more: another one has taken its place, or its files are broken. */
   readonly broken?: (error: unknown) => void;
 }
@@ -114,6 +117,10 @@ export class LogWriter implements AsyncDisposable {
   #isSound = true;
   #signing: Promise<void> | undefined;
   #closing = false;
+  /** Resolved once entries may be ordered. */
+  readonly #begun = Promise.withResolvers<void>();
+  /** Why nothing is ordered or signed any more. */
+  #halted: string | undefined;
   readonly #waiting = new Set<() => void>();
   readonly #epochTimer: NodeJS.Timeout;
 
@@ -124,6 +131,7 @@ export class LogWriter implements AsyncDisposable {
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
     this.#log = log;
+    if (options.isHeld !== true) this.#begun.resolve();
     this.#epochTimer = setInterval(() => void this.#tick(), epochIntervalMillis);
   }
 
@@ -136,12 +144,29 @@ export class LogWriter implements AsyncDisposable {
         await storage.journal.appendAll(options.genesis);
       await writer.#replay();
       if (storage.journal.size > 0) await writer.#signNow();
-      await writer.#tick();
+      const ticked = writer.#tick();
+      if (options.isHeld !== true) await ticked;
       return writer;
     } catch (error) {
       clearInterval(writer.#epochTimer);
       throw error;
     }
+  }
+
+  /** Lets a writer that was held order entries. */
+  begin(): void {
+    this.#begun.resolve();
+  }
+
+  /** Orders and signs nothing from here on, for this reason: another tree of the next size was signed already. */
+  halt(reason: string): void {
+    this.#halted ??= reason;
+    this.#begun.resolve();
+  }
+
+  /** Whether nothing is ordered any more. */
+  get isHalted(): boolean {
+    return this.#halted !== undefined;
   }
 
   /** The state at the last entry ordered; a checkpoint for it may still be on its way. */
@@ -196,6 +221,7 @@ export class LogWriter implements AsyncDisposable {
     this.#closing = true;
     clearInterval(this.#epochTimer);
     await this.#ordering;
+    if (this.isHalted) return;
     try {
       await this.#covered(this.#storage.journal.size);
     } catch (error) {
@@ -221,7 +247,7 @@ export class LogWriter implements AsyncDisposable {
    */
   async #orderAll(): Promise<void> {
     // What is asked for in one turn goes together.
-    await Promise.resolve();
+    await this.#begun.promise;
     while (this.#queue.length > 0 || !this.#isSound) {
       try {
         if (!this.#isSound) await this.#replay();
@@ -238,6 +264,11 @@ export class LogWriter implements AsyncDisposable {
   }
 
   async #orderBatch(): Promise<void> {
+    if (this.#halted !== undefined) {
+      const refusal = fail("log-rolled-back", this.#halted);
+      for (const { resolve } of this.#queue.splice(0)) resolve({ size: 0, refusal });
+      return;
+    }
     const taken: { readonly request: QueuedAppend; readonly ordered: Ordered }[] = [];
     const batch: Uint8Array[] = [];
     let request: QueuedAppend | undefined;
@@ -266,7 +297,7 @@ export class LogWriter implements AsyncDisposable {
   /** Folds entries up to the first that is refused, and puts those that took effect into `batch`. */
   #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
     for (const entry of entries) {
-      const folded = foldEntry(this.#state, this.#tree.size, entry);
+      const folded = foldEntry(this.#state, this.#tree, entry);
       if (!folded.ok) return fail(folded.reason, folded.detail);
       if (!folded.value.hasEffect) return fail(folded.value.reason, folded.value.detail);
       this.#tree.append(leafHash(entry));
@@ -303,9 +334,15 @@ export class LogWriter implements AsyncDisposable {
   async #signNow(): Promise<void> {
     const { size } = this.#storage.journal;
     const root = this.#tree.root(size);
+    this.#assertNotHalted();
     await this.#storage.head.advance({ size, root });
+    this.#assertNotHalted();
     this.#newest = { size, checkpoint: signCheckpoint({ size, root }, this.#keys.log) };
     for (const callback of this.#waiting) callback();
+  }
+
+  #assertNotHalted(): void {
+    if (this.#halted !== undefined) throw new MeshError("ERR_CONTROL_PLANE_LOG_ROLLED_BACK", this.#halted);
   }
 
   async #tick(): Promise<void> {
@@ -320,6 +357,7 @@ export class LogWriter implements AsyncDisposable {
           : undefined;
         return [this.#sign(this.#nextEpoch(size))];
       });
+      if (!written.ok && this.isHalted) return;
       if (!written.ok) this.#log.error("epoch refused", { reason: written.reason, detail: written.detail });
       else if (taken !== undefined) await this.#keepSnapshot(taken);
     } catch (error) {
@@ -370,6 +408,12 @@ export class LogWriter implements AsyncDisposable {
         "ERR_CONTROL_PLANE_LOG_ROLLED_BACK",
         `the trust log on disk (${tree.size} entries) is not the one that was signed (${signed.size} entries); nothing will be signed over it`,
       );
+    const { logKey = "" } = state.genesis ?? {};
+    if (tree.size > 0 && logKey !== verifierKeyOf(this.#keys.log))
+      throw new MeshError(
+        "ERR_CONTROL_PLANE_LOG_KEY",
+        `the trust log is signed by ${logKey}; the key store has another key`,
+      );
     this.#state = state;
     this.#tree = tree;
   }
@@ -395,15 +439,16 @@ export class LogWriter implements AsyncDisposable {
         state = read.value.state;
         this.#snapshot = snapshot;
       }
-      if (index >= (kept?.size ?? 0)) this.#refold(state, index, entry);
+      if (index >= (kept?.size ?? 0)) this.#refold(state, tree, entry);
       tree.append(leafHash(entry));
     }
     this.#genesisEntry = genesisEntry;
     return { state, tree };
   }
 
-  #refold(state: TrustState, index: number, entry: Uint8Array): void {
-    const folded = foldEntry(state, index, entry);
+  #refold(state: TrustState, tree: MerkleTree, entry: Uint8Array): void {
+    const index = tree.size;
+    const folded = foldEntry(state, tree, entry);
     if (!folded.ok)
       throw new MeshError(
         "ERR_CONTROL_PLANE_LOG_UNREADABLE",

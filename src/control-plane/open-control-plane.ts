@@ -1,8 +1,9 @@
+import { join } from "node:path";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { parseTrustDomain, svidLifetimeSecondsMax } from "../identity/index.ts";
-import type { KeyStore } from "../storage/index.ts";
+import { type KeyStore, readFileIfPresent } from "../storage/index.ts";
 import { type LogSource, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
 import { routesOf } from "./calls/routes.ts";
@@ -10,7 +11,8 @@ import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { loadLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
-import { publishTiles } from "./publish-tiles.ts";
+import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
+import { RollbackGuard } from "./rollback-guard.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions {
@@ -21,6 +23,8 @@ export interface ControlPlaneOptions {
   readonly tilesFolder: string;
   readonly listen: { readonly host: string; readonly port: number };
   readonly svidLifetimeSeconds: number;
+  /** Of the log: 1 unless it was taken up again. */
+  readonly generation?: number;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
   readonly log: Log;
@@ -46,7 +50,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     );
   if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
     throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
-  const keys = await loadLogKeys(keyStore, trustDomain.value);
+  const keys = await loadLogKeys(keyStore, trustDomain.value, options.generation);
   const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
   if (authority === undefined || options.storage.journal.size === 0)
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
@@ -58,15 +62,19 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       keys,
       clock,
       log,
+      isHeld: true,
       ...(options.broken === undefined ? {} : { broken: options.broken }),
     }),
   );
-  opened.use(publishTiles(options.tilesFolder, writer, log));
   const registry = new FollowerRegistry(clock);
+  const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
+  const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
+  opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));
   const closing = new AbortController();
   const parts = {
     issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },
     registry,
+    guard,
     source: sourceOf(writer, registry),
     clock,
     closing: closing.signal,
@@ -83,10 +91,26 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   return { address: server.address, writer, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
+/** The log as it may be published; what is out already must not go back. */
+function publishedOnce(guard: RollbackGuard, writer: LogWriter): PublishedLog {
+  return {
+    get newest() {
+      return guard.isTrusted ? writer.newest : undefined;
+    },
+    get tree() {
+      return writer.tree;
+    },
+    read: (from, to) => writer.read(from, to),
+  };
+}
+
 function sourceOf(writer: LogWriter, registry: FollowerRegistry): LogSource {
   return {
     get newest() {
       return writer.newest;
+    },
+    get recoveredSizes() {
+      return writer.state.genesis?.recoveredSizes ?? [];
     },
     get endpoints() {
       return registry.endpoints(writer.state);

@@ -38,10 +38,10 @@ beforeAll(async () => {
   node = await putNode(domain, writer, "edge-1");
   otherNode = await putNode(domain, writer, "edge-2");
   await putService(domain, writer, "/shop/web");
-  removedOperator = signerNamed("bob");
-  const key = { name: "bob", role: "operator", publicKey: keyTextOf(removedOperator) };
+  removedOperator = signerNamed("example.org/operator/bob");
+  const key = { name: "example.org/operator/bob", role: "operator", publicKey: keyTextOf(removedOperator) };
   await putAsOperator(domain, writer, { kind: "key.put", body: key });
-  await putAsOperator(domain, writer, { kind: "key.remove", body: { name: "bob" } });
+  await putAsOperator(domain, writer, { kind: "key.remove", body: { name: "example.org/operator/bob" } });
 });
 afterAll(() => open.disposeAsync());
 
@@ -139,10 +139,14 @@ describe("who may call what", () => {
 
   it("an operator's connection does not order what another key signed", async () => {
     using calls = await callsAs(domain.operator);
-    const forged = operatorEntry({ ...domain, operator: signerNamed("alice") }, running.writer.state, {
-      kind: "service.put",
-      body: serviceBody("/shop/forged"),
-    });
+    const forged = operatorEntry(
+      { ...domain, operator: signerNamed("example.org/operator/alice") },
+      running.writer.state,
+      {
+        kind: "service.put",
+        body: serviceBody("/shop/forged"),
+      },
+    );
 
     expect(await outcomeOf(calls.admin.append({ entries: [forged] }))).toBe("PermissionDenied");
     expect(running.writer.state.services.has("/shop/forged")).toBe(false);

@@ -102,12 +102,7 @@ export class AgentLink implements AsyncDisposable {
     const client = createClient(Mesh, connection.transport);
     this.#client = client;
     try {
-      const request = {
-        fromSize: BigInt(view.follower.size),
-        instance,
-        protocolVersion,
-        acceptsSnapshot: view.follower.size === 0,
-      };
+      const request = { ...view.begin(), instance, protocolVersion };
       for await (const update of client.follow(request, { signal })) {
         const taken = await view.take(update);
         if (taken.ok) continue;

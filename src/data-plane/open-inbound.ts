@@ -40,6 +40,8 @@ export interface Inbound extends AsyncDisposable {
   readonly useSvid: (svid: SvidInUse) => void;
   /** Takes no new connections and ends those that are idle; the others end with their request, which it waits for. */
   readonly drain: () => Promise<void>;
+  /** Ends the connections there are with the request that each carries; new ones are taken. */
+  readonly endConnections: () => void;
 }
 
 /** What the inbound side needs besides what both sides share. */
@@ -79,6 +81,9 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   return {
     address,
     useSvid: (svid) => useSvid(server, svid),
+    endConnections: () => {
+      for (const connection of served.values()) connection?.close();
+    },
     drain: () => {
       isDraining = true;
       return new Promise((resolve) => {

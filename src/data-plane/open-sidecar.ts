@@ -41,7 +41,18 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   );
   core.adminAddress = admin.address;
   core.outboundAddress = outbound.address;
-  const app = opened.use(watchApp(options.app, (isUp) => void core.advertise(isUp ? inbound.address : "")));
+  let isAppUp = false;
+  const advertise = (): void => void core.advertise(isAppUp && !core.isDraining ? inbound.address : "");
+  const app = opened.use(
+    watchApp(options.app, (isUp) => {
+      isAppUp = isUp;
+      advertise();
+    }),
+  );
+  core.onDraining(() => {
+    advertise();
+    if (core.isDraining) inbound.endConnections();
+  });
   await core.report();
 
   const running = opened.move();
@@ -51,6 +62,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     adminAddress: admin.address,
     drain: async () => {
       app[Symbol.dispose]();
+      isAppUp = false;
       await core.advertise("");
       await inbound.drain();
     },

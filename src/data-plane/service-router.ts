@@ -29,6 +29,8 @@ export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances
 interface Instance {
   readonly endpoint: Endpoint;
   readonly pool: ConnectionPool;
+  /** Whether an operator has said that nothing new shall go there. */
+  isDraining: boolean;
   avoidUntilMillis: number;
 }
 
@@ -60,7 +62,8 @@ export class ServiceRouter {
         defaultPoolLimits,
         this.#context.timer,
       );
-      this.#instances.set(key, { endpoint, pool, avoidUntilMillis: 0 });
+      const isDraining = this.#drains(endpoint);
+      this.#instances.set(key, { endpoint, pool, isDraining, avoidUntilMillis: 0 });
     }
     for (const [key, { pool }] of this.#instances) {
       if (present.has(key)) continue;
@@ -70,11 +73,21 @@ export class ServiceRouter {
       this.#instances.delete(key);
     }
     this.sweep();
-    this.#byService.clear();
+    this.#arrange();
+  }
+
+  /** Takes note of who drains, after a step of the trust log. */
+  stepped(): void {
+    let hasChanged = false;
     for (const instance of this.#instances.values()) {
-      const { service } = instance.endpoint;
-      this.#byService.set(service, [...(this.#byService.get(service) ?? []), instance]);
+      const isDraining = this.#drains(instance.endpoint);
+      if (isDraining === instance.isDraining) continue;
+      instance.isDraining = isDraining;
+      hasChanged = true;
+      // What it has may end there; nothing new is begun.
+      if (isDraining) instance.pool.drain();
     }
+    if (hasChanged) this.#arrange();
   }
 
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
@@ -115,6 +128,19 @@ export class ServiceRouter {
     this.#instances.clear();
     this.#leaving.clear();
     this.#byService.clear();
+  }
+
+  #arrange(): void {
+    this.#byService.clear();
+    for (const instance of this.#instances.values()) {
+      if (instance.isDraining) continue;
+      const { service } = instance.endpoint;
+      this.#byService.set(service, [...(this.#byService.get(service) ?? []), instance]);
+    }
+  }
+
+  #drains({ instance }: Endpoint): boolean {
+    return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
   }
 
   /** The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed. */

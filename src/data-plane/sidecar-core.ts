@@ -39,6 +39,8 @@ export class SidecarCore implements AsyncDisposable {
   readonly #closing = new AbortController();
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
+  #drainingChanged: (() => void) | undefined;
+  #isDraining = false;
   #advertised = "";
 
   private constructor(options: SidecarOptions, view: LogView, audit: AuditLog, metrics: ProxyMetrics) {
@@ -145,6 +147,16 @@ export class SidecarCore implements AsyncDisposable {
     this.#rotated = callback;
   }
 
+  /** Whether an operator has said that nothing new shall come here. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** Calls back whenever {@link isDraining} changes. */
+  onDraining(callback: () => void): void {
+    this.#drainingChanged = callback;
+  }
+
   /** Lets others call this instance at `address`, or, when empty, no longer. */
   async advertise(address: string): Promise<void> {
     this.#advertised = address;
@@ -163,6 +175,7 @@ export class SidecarCore implements AsyncDisposable {
       ...(view.follower.hasCaughtUp ? [] : ["the trust log"]),
       ...(this.#isNamed() ? [] : ["an SVID that the trust log names"]),
       ...(checker.freshness("newHandshake") === "stale" ? ["news from the trust log"] : []),
+      ...(this.#isDraining ? ["an operator to resume it: draining"] : []),
     ];
   }
 
@@ -172,6 +185,14 @@ export class SidecarCore implements AsyncDisposable {
     const closed = livePeers.closeUnnamed();
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
+    this.router.stepped();
+    const { instances } = this.context.view.follower.state;
+    const isDraining = instances.get(this.context.instance)?.isDraining === true;
+    if (isDraining !== this.#isDraining) {
+      this.#isDraining = isDraining;
+      log.info(isDraining ? "draining" : "resumed");
+      this.#drainingChanged?.();
+    }
     this.#link.reportSoon();
   }
 

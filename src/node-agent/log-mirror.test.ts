@@ -138,6 +138,48 @@ it.each([
   await expect(openMirror(folder.path, log)).rejects.toMatchObject({ code: "ERR_NODE_AGENT_MEMORY" });
 });
 
+it("remembers a recovery through a restart, and from then on no checkpoint of the generation before", async () => {
+  await using folder = await temporaryFolder();
+  const log = smallLog(9);
+  const chosen = new SmallTrustLog({ of: log, size: 4 });
+  chosen.putRecovery();
+  const recovery = { generation: 2, size: 4, root: log.tree.root(4), logKey: chosen.logKey };
+  {
+    await using mirror = await openMirror(folder.path, log);
+    await mirror.keep(log.step(0, 9), checkpointOf(log, 9));
+    await mirror.noteRecovery(recovery);
+    // Until the new history is here, sidecars are served the old one.
+    expect(mirror.newest?.size).toBe(9);
+  }
+  {
+    await using mirror = await openMirror(folder.path, log);
+    expect([mirror.logKey.name, mirror.remembered?.size, mirror.newest]).toEqual([
+      "example.org/trust-log-2",
+      4,
+      undefined,
+    ]);
+    await mirror.keep(chosen.step(0), checkpointOf(chosen, 5));
+  }
+
+  await using mirror = await openMirror(folder.path, log);
+  expect([mirror.remembered?.size, (await mirror.step())?.entries.map(hex)]).toEqual([
+    5,
+    chosen.entries.map(hex),
+  ]);
+});
+
+it("does not open where the note of a recovery is damaged, rather than to go back to the old key", async () => {
+  await using folder = await temporaryFolder();
+  const log = smallLog(3);
+  {
+    await using mirror = await openMirror(folder.path, log);
+    await mirror.keep(log.step(0), checkpointOf(log, 3));
+  }
+  await writeFile(join(folder.path, "log", "generation"), "{}");
+
+  await expect(openMirror(folder.path, log)).rejects.toMatchObject({ code: "ERR_NODE_AGENT_MEMORY" });
+});
+
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }

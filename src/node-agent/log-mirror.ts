@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { sameBytes } from "../base/bytes.ts";
+import { bytesOf, bytesOfHex, hexOf, sameBytes, textOf } from "../base/bytes.ts";
+import { canonicalJson, isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
 import {
@@ -14,8 +15,14 @@ import {
 import {
   type CheckedCheckpoint,
   checkCheckpoint,
+  generationOf,
+  hashBytes,
   type LogStep,
   type NoteVerifier,
+  parseVerifierKey,
+  type Recovery,
+  type TreeHead,
+  verifierKeyOf,
 } from "../trust-log/index.ts";
 
 /**
@@ -28,6 +35,9 @@ export class LogMirror implements AsyncDisposable {
   readonly #openJournal: () => Promise<Journal>;
   #journal: Journal;
   #checkpoint: CheckedCheckpoint | undefined;
+  #logKey: NoteVerifier;
+  /** The tree that the present generation took up. */
+  #recovered: TreeHead | undefined;
 
   private constructor(options: {
     folder: string;
@@ -35,12 +45,16 @@ export class LogMirror implements AsyncDisposable {
     journal: Journal;
     openJournal: () => Promise<Journal>;
     checkpoint: CheckedCheckpoint | undefined;
+    logKey: NoteVerifier;
+    recovered: TreeHead | undefined;
   }) {
     this.#folder = options.folder;
     this.#log = options.log;
     this.#journal = options.journal;
     this.#openJournal = options.openJournal;
     this.#checkpoint = options.checkpoint;
+    this.#logKey = options.logKey;
+    this.#recovered = options.recovered;
   }
 
   /** Opens the copy in `folder`; a damaged one is thrown away, but never the memory of how far the log had come. */
@@ -50,13 +64,17 @@ export class LogMirror implements AsyncDisposable {
     logKey: NoteVerifier;
     log: Log;
   }): Promise<LogMirror> {
-    const { folder, lock, logKey, log } = options;
+    const { folder, lock, log } = options;
     await makeFolder(folder);
     const segments = join(folder, "segments");
     const openJournal = (): Promise<Journal> => openFileJournal(segments, lock);
+    const accepted = await readGeneration(join(folder, "generation"));
+    const isLater = accepted !== undefined && generationOf(accepted.logKey) >= generationOf(options.logKey);
+    const logKey = isLater ? accepted.logKey : options.logKey;
     const note = await readFileIfPresent(join(folder, "checkpoint"));
     const checkpoint = note === undefined ? undefined : checkCheckpoint(note, logKey);
-    if (checkpoint !== undefined && !checkpoint.ok)
+    // Where a recovery was accepted, the checkpoint may still be one of the generation before, which is over.
+    if (checkpoint !== undefined && !checkpoint.ok && !(isLater && checkpoint.reason === "other-origin"))
       throw new MeshError(
         "ERR_NODE_AGENT_MEMORY",
         `${join(folder, "checkpoint")} is not a checkpoint of this log: ${checkpoint.reason}`,
@@ -66,12 +84,38 @@ export class LogMirror implements AsyncDisposable {
       await rm(segments, { recursive: true, force: true });
       return openJournal();
     });
-    return new LogMirror({ folder, log, journal, openJournal, checkpoint: checkpoint?.value });
+    return new LogMirror({
+      folder,
+      log,
+      journal,
+      openJournal,
+      checkpoint: checkpoint?.ok === true ? checkpoint.value : undefined,
+      logKey,
+      recovered: isLater ? accepted : undefined,
+    });
   }
 
-  /** The newest checkpoint that was ever kept: the log must never be shorter or another one. */
-  get remembered(): CheckedCheckpoint | undefined {
-    return this.#checkpoint;
+  /** The largest tree that was ever kept of this generation: the log must never be shorter or another one. */
+  get remembered(): TreeHead | undefined {
+    return this.#checkpoint ?? this.#recovered;
+  }
+
+  /** The newest checkpoint that was ever kept, also where the entries under it were lost; empty before the first. */
+  get note(): Uint8Array {
+    return this.#checkpoint?.note ?? new Uint8Array(0);
+  }
+
+  /** The key of the newest generation that was ever accepted. */
+  get logKey(): NoteVerifier {
+    return this.#logKey;
+  }
+
+  /** Notes durably that people have taken the log up under another key: no earlier one counts from here on. */
+  async noteRecovery({ logKey, size, root }: Recovery): Promise<void> {
+    const text = canonicalJson({ logKey: verifierKeyOf(logKey), root: hexOf(root), size });
+    await writeFileAtomically(join(this.#folder, "generation"), bytesOf(text), 0o600);
+    this.#logKey = logKey;
+    this.#recovered = { size, root };
   }
 
   /** What can be served from the copy: its checkpoint, where the entries reach that far. */
@@ -142,4 +186,18 @@ export class LogMirror implements AsyncDisposable {
     }
     return true;
   }
+}
+
+async function readGeneration(
+  path: string,
+): Promise<(TreeHead & { readonly logKey: NoteVerifier }) | undefined> {
+  const bytes = await readFileIfPresent(path);
+  if (bytes === undefined) return undefined;
+  const parsed = parseCanonicalJson(textOf(bytes) ?? "");
+  const { logKey, root, size } = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+  const verifier = parseVerifierKey(typeof logKey === "string" ? logKey : "");
+  const rootBytes = bytesOfHex(typeof root === "string" ? root : "");
+  if (!verifier.ok || rootBytes?.byteLength !== hashBytes || typeof size !== "number")
+    throw new MeshError("ERR_NODE_AGENT_MEMORY", `${path} is damaged; restore it, or join the mesh again`);
+  return { logKey: verifier.value, root: rootBytes, size };
 }

@@ -17,7 +17,7 @@ import {
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import { claimedSnapshotSize, type NoteVerifier, parseVerifierKey } from "../trust-log/index.ts";
+import { claimedSnapshotSize, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
 import { hostAndPort, type Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -40,6 +40,8 @@ export interface NodeAgentOptions {
   readonly randomBytes: RandomBytes;
   readonly random: () => number;
   readonly log: Log;
+  /** Called with the log's new key once people have taken the log up under it; the agent's own folder has it already. */
+  readonly recovered?: (logKey: string) => Promise<void>;
 }
 
 /** A running node agent. */
@@ -62,7 +64,7 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
       log: options.log,
     }),
   );
-  const relay = new Relay(options, mirror, logKey.value);
+  const relay = new Relay(options, mirror);
   await relay.restore();
 
   const closing = new AbortController();
@@ -92,20 +94,20 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
 class Relay {
   readonly #options: NodeAgentOptions;
   readonly #mirror: LogMirror;
-  readonly #logKey: NoteVerifier;
   readonly #sidecars: SidecarRegistry;
   readonly #changed = new Set<() => void>();
   #view: LogView;
   #endpoints: readonly Endpoint[] | undefined;
+  /** Of the log as it is in the copy. */
+  #recoveredSizes: readonly number[] = [];
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
 
-  constructor(options: NodeAgentOptions, mirror: LogMirror, logKey: NoteVerifier) {
+  constructor(options: NodeAgentOptions, mirror: LogMirror) {
     this.#options = options;
     this.#mirror = mirror;
-    this.#logKey = logKey;
     this.#sidecars = new SidecarRegistry(
       (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
     );
@@ -122,7 +124,10 @@ class Relay {
     this.#view = this.#newView();
     if (step === undefined) return;
     const restored = this.#view.follower.take(step);
-    if (restored.ok) return;
+    if (restored.ok) {
+      this.#recoveredSizes = this.#view.follower.state.genesis?.recoveredSizes ?? [];
+      return;
+    }
     this.#options.log.warn("copy of the trust log refused", { reason: restored.reason });
     await this.#mirror.clear();
     this.#view = this.#newView();
@@ -131,14 +136,19 @@ class Relay {
   #newView(): LogView {
     const { membership, clock, log } = this.#options;
     return new LogView({
-      anchor: { genesis: membership.genesis, logKey: this.#logKey },
+      anchor: { genesis: membership.genesis, logKey: this.#mirror.logKey },
       clock,
       remembered: this.#mirror.remembered,
       events: {
         stepped: async (step) => {
-          const { checkpoint } = this.#view.follower;
+          const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
+          this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
           this.#notify();
+        },
+        recovered: async (recovery) => {
+          await this.#mirror.noteRecovery(recovery);
+          await this.#options.recovered?.(verifierKeyOf(recovery.logKey));
         },
         endpoints: (endpoints) => {
           this.#endpoints = endpoints;
@@ -171,12 +181,9 @@ class Relay {
     using connection = await openRpcConnection(target);
     const client = createClient(Mesh, connection.transport);
     try {
-      const request = {
-        fromSize: BigInt(this.view.follower.size),
-        instance: "",
-        protocolVersion,
-        acceptsSnapshot: false,
-      };
+      const { fromSize } = this.view.begin();
+      const checkpoint = this.#mirror.note;
+      const request = { fromSize, checkpoint, instance: "", protocolVersion, acceptsSnapshot: false };
       for await (const update of client.follow(request, { signal })) {
         // Hearsay waits until the server has proved who it is; a step proves itself.
         if (update.content.case === "endpoints" && this.#upstream !== client) continue;
@@ -254,7 +261,7 @@ class Relay {
   }
 
   async *#serve(
-    request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean },
+    request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean; checkpoint: Uint8Array },
     signal: AbortSignal,
   ): ReturnType<typeof serveLog> {
     const leave = this.#sidecars.arrive(request.instance);
@@ -265,7 +272,7 @@ class Relay {
     try {
       yield* serveLog(
         this.#source(),
-        { fromSize: Number(request.fromSize), acceptsSnapshot: request.acceptsSnapshot, isLive: true },
+        { ...request, fromSize: Number(request.fromSize), isLive: true },
         signal,
       );
     } finally {
@@ -278,7 +285,11 @@ class Relay {
   #source(): LogSource {
     const newest = (): LogSource["newest"] => this.#mirror.newest;
     const endpoints = (): LogSource["endpoints"] => this.#endpoints;
+    const recoveredSizes = (): readonly number[] => this.#recoveredSizes;
     return {
+      get recoveredSizes() {
+        return recoveredSizes();
+      },
       get newest() {
         return newest();
       },

@@ -9,6 +9,7 @@ import {
   LogFollower,
   type LogStep,
   type PresentedSnapshot,
+  type Recovery,
   readSnapshot,
   type StepRefusal,
   type TreeHead,
@@ -27,8 +28,21 @@ export interface FollowerEvents {
   /** A step was taken; the state has changed. */
   readonly stepped?: (step: LogStep) => void | Promise<void>;
   readonly endpoints?: (endpoints: readonly Endpoint[]) => void;
+  /** People have said that the log goes on from an earlier size; whoever keeps anything on disk notes it there first. */
+  readonly recovered?: (recovery: Recovery) => void | Promise<void>;
   /** An entry without effect is in the log, or a relay sent a step that is none. */
   readonly alarm?: (reason: string, detail: string) => void;
+}
+
+/** Why a view did not take an update. */
+export type ViewRefusal = StepRefusal | "recovery-refused";
+
+/** What a view asks a relay for. */
+export interface FollowFrom {
+  readonly fromSize: bigint;
+  readonly acceptsSnapshot: boolean;
+  /** The newest one that it has; empty before the first. */
+  readonly checkpoint: Uint8Array;
 }
 
 /**
@@ -36,12 +50,16 @@ export interface FollowerEvents {
  * epoch, and who waits for it.
  */
 export class LogView {
-  readonly #anchor: LogAnchor;
-  readonly #remembered: TreeHead | undefined;
+  #anchor: LogAnchor;
+  #remembered: TreeHead | undefined;
   readonly #events: FollowerEvents;
   #follower: LogFollower;
-  /** From a snapshot that no step has confirmed yet. */
+  /** From a snapshot that no step has confirmed yet, or of a generation of which none has come yet. */
   #candidate: LogFollower | undefined;
+  /** What follows from a recovery that was accepted; from then on nothing of an earlier generation is taken. */
+  #recovered: { readonly anchor: LogAnchor; readonly remembered: TreeHead } | undefined;
+  /** A snapshot that led nowhere is not asked for again. */
+  #isSnapshotUseless = false;
   readonly #epochAge: EpochAge;
   readonly #waiting = new Set<() => void>();
   #entries: Uint8Array[] = [];
@@ -70,13 +88,27 @@ export class LogView {
     return this.#epochAge.seconds;
   }
 
+  /** Forgets what another relay left unfinished, and says what to ask the next one for. */
+  begin(): FollowFrom {
+    this.#startOver();
+    const { size, checkpoint } = this.#follower;
+    const isNew = size === 0 && this.#remembered === undefined && this.#recovered === undefined;
+    return {
+      fromSize: BigInt((this.#candidate ?? this.#follower).size),
+      acceptsSnapshot: isNew && !this.#isSnapshotUseless,
+      checkpoint: checkpoint?.note ?? new Uint8Array(0),
+    };
+  }
+
   /** Takes an update from a relay; a refusal means that the relay is not to be followed any further. */
-  async take(update: Update): Promise<Result<true, StepRefusal>> {
+  async take(update: Update): Promise<Result<true, ViewRefusal>> {
     switch (update.content.case) {
       case "step":
         return this.#takeStep(update.content.value);
       case "snapshot":
         return this.#takeSnapshot(update.content.value);
+      case "recovery":
+        return this.#takeRecovery(update.content.value);
       case "endpoints":
         this.#events.endpoints?.(update.content.value.endpoints);
         return ok(true);
@@ -128,6 +160,9 @@ export class LogView {
     if (!taken.ok) return this.#refuse(taken.reason, taken.detail);
     this.#follower = follower;
     this.#candidate = undefined;
+    if (this.#recovered !== undefined)
+      ({ anchor: this.#anchor, remembered: this.#remembered } = this.#recovered);
+    this.#recovered = undefined;
     const { epochNumber: number = 0, epochTimeSeconds: timeSeconds = 0 } = this.#follower.state.genesis ?? {};
     this.#epochAge.note({ number, timeSeconds });
     this.#report(taken.value);
@@ -146,15 +181,39 @@ export class LogView {
     return ok(true);
   }
 
+  /** Goes back only where the people that it knows say so; until the new history is here, the old view stays. */
+  async #takeRecovery(shown: {
+    readonly index: bigint;
+    readonly entry: Uint8Array;
+  }): Promise<Result<true, ViewRefusal>> {
+    const judged = this.#follower.judgeRecovery({ index: Number(shown.index), entry: shown.entry });
+    if (!judged.ok) return this.#refuse("recovery-refused", `${judged.reason}: ${judged.detail}`);
+    const { generation, size, root, logKey } = judged.value;
+    await this.#events.recovered?.(judged.value);
+    this.#recovered = { anchor: { ...this.#anchor, logKey }, remembered: { size, root } };
+    this.#startOver();
+    this.#events.alarm?.(
+      "log-recovered",
+      `generation ${generation}: the log goes on after ${size} entries; ${this.#follower.size - size} that were here no longer count`,
+    );
+    return ok(true);
+  }
+
+  #startOver(): void {
+    this.#entries = [];
+    this.#entriesBytes = 0;
+    const { anchor, remembered } = this.#recovered ?? {};
+    this.#candidate = anchor === undefined ? undefined : new LogFollower(anchor, remembered);
+  }
+
   #report(ineffective: readonly IneffectiveEntry[]): void {
     for (const { index, reason, detail } of ineffective)
       this.#events.alarm?.("entry-without-effect", `entry ${index}: ${reason}: ${detail}`);
   }
 
-  #refuse(reason: StepRefusal, detail: string): Result<never, StepRefusal> {
-    this.#entries = [];
-    this.#entriesBytes = 0;
-    this.#candidate = undefined;
+  #refuse<Reason extends ViewRefusal>(reason: Reason, detail: string): Result<never, Reason> {
+    this.#isSnapshotUseless ||= this.#candidate !== undefined && this.#recovered === undefined;
+    this.#startOver();
     this.#events.alarm?.(reason, detail);
     return fail(reason, detail);
   }

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type Endpoint, type Update, UpdateSchema } from "../protocol/index.ts";
-import type { PresentedSnapshot } from "../trust-log/index.ts";
+import { generationOf, type PresentedSnapshot, parseNote } from "../trust-log/index.ts";
 
 /** A follower that is further behind than this is sent a snapshot, if it takes one. */
 const snapshotLagEntries = 2048;
@@ -16,6 +16,8 @@ export interface LogSource {
   readonly snapshot: () => Promise<(PresentedSnapshot & { readonly size: number }) | undefined>;
   /** Who serves where; another array whenever it changes; undefined while it is not known yet. */
   readonly endpoints: readonly Endpoint[] | undefined;
+  /** Where the second, third, ... generation took the log up (trust-log.md, recovery); none unless given. */
+  readonly recoveredSizes?: readonly number[];
   /** Resolves at the next change of the above, or when the signal aborts. */
   readonly changed: (signal: AbortSignal) => Promise<void>;
 }
@@ -24,13 +26,16 @@ export interface LogSource {
 export interface ServeRequest {
   readonly fromSize: number;
   readonly acceptsSnapshot: boolean;
+  /** The newest checkpoint that the follower has kept; empty, as unless given, before the first. */
+  readonly checkpoint?: Uint8Array;
   /** Whether to go on with news; otherwise the stream ends at the newest checkpoint. */
   readonly isLive: boolean;
 }
 
 /**
  * Streams a log to one follower. A step's entries may come in several messages: those without a checkpoint only bring
- * entries, and the one with it completes the step.
+ * entries, and the one with it completes the step. A follower that is past the point from which a later generation
+ * went on is told of that recovery, and nothing after it: it asks again from where that leaves it.
  */
 export async function* serveLog(
   source: LogSource,
@@ -39,6 +44,7 @@ export async function* serveLog(
 ): AsyncGenerator<Update> {
   let size = request.fromSize;
   let endpoints: readonly Endpoint[] | undefined;
+  let generation = generationShown(request.checkpoint) ?? generationIn(source);
   const behind = (source.newest?.size ?? 0) - size;
   const snapshot =
     request.acceptsSnapshot && behind > snapshotLagEntries ? await source.snapshot() : undefined;
@@ -51,6 +57,12 @@ export async function* serveLog(
   while (!signal.aborted) {
     const { newest } = source;
     if (newest !== undefined && newest.checkpoint !== sent) {
+      const recoveredSize = source.recoveredSizes?.[generation - 1];
+      if (recoveredSize !== undefined && recoveredSize < size) {
+        yield* recoveryAt(source, recoveredSize);
+        return;
+      }
+      generation = generationIn(source);
       // A follower that is ahead of this log has to learn that: it is the one who can tell a rollback from a fork.
       if (newest.size < size) yield stepOf(size, [], newest.checkpoint);
       else {
@@ -68,6 +80,21 @@ export async function* serveLog(
     }
     if (source.newest?.checkpoint === sent && source.endpoints === endpoints) await source.changed(signal);
   }
+}
+
+function generationIn({ recoveredSizes = [] }: LogSource): number {
+  return recoveredSizes.length + 1;
+}
+
+/** The generation of a checkpoint, by its origin; undefined where there is none. */
+function generationShown(checkpoint: Uint8Array = new Uint8Array(0)): number | undefined {
+  const note = parseNote(checkpoint);
+  return note.ok ? generationOf({ name: note.value.text.split("\n", 1)[0] ?? "" }) : undefined;
+}
+
+async function* recoveryAt(source: LogSource, index: number): AsyncGenerator<Update> {
+  for await (const entry of source.read(index, index + 1))
+    yield create(UpdateSchema, { content: { case: "recovery", value: { index: BigInt(index), entry } } });
 }
 
 async function* stepTo(

@@ -1,10 +1,13 @@
 import { base64Of, bytesOf, bytesOfBase64 } from "../base/bytes.ts";
-import { fail, ok, type Result } from "../base/result.ts";
-import { ed25519PublicKey, verifyEd25519 } from "../crypto/index.ts";
-import { knownKey, unreachableGrant, verifierOf } from "./authority.ts";
+import { fail, ok, type Refusal, type Result } from "../base/result.ts";
+import { ed25519PublicKey, parseCertificate, verifyEd25519 } from "../crypto/index.ts";
+import { grantProblem, knownKey, verifierOf } from "./authority.ts";
 import type { EntryStatement } from "./entry.ts";
 import { type EntryBody, type EntryKind, entryBodies } from "./entry-kinds.ts";
+import type { EntryPlace } from "./fold.ts";
+import { isKeyOfGeneration } from "./generation.ts";
 import { leafHash } from "./merkle-tree.ts";
+import { keyNameProblem } from "./person.ts";
 import type { TrustState } from "./trust-state.ts";
 
 /** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
@@ -13,6 +16,8 @@ const certificateSecondsMax = 86_400 + 60;
 const issuerAheadSecondsMax = 600;
 /** An instance without a certificate is forgotten after this long. */
 const instanceIdleSecondsMax = 3600;
+/** As many as a trust bundle holds (identity/trust-bundle.ts). */
+const trustedAuthoritiesMax = 32;
 
 /** What the invited node signs with the key of its invitation, so that nobody can use the invitation for another key. */
 export function nodeJoinText(log: string, node: string, nodeKey: string): string {
@@ -22,18 +27,18 @@ export function nodeJoinText(log: string, node: string, nodeKey: string): string
 /** What came of an entry whose author was entitled to it. */
 export type Applied = Result<true, "malformed-body" | "conflict" | "state-digest-mismatch">;
 
-/** Lets entry number `index`, whose authority was checked, take effect; the state is unchanged where it has none. */
+/** Lets the entry after `before`, whose authority was checked, take effect; the state is unchanged where it has none. */
 export function applyEntry(
   state: TrustState,
   kind: EntryKind,
-  { index, statement }: { readonly index: number; readonly statement: EntryStatement },
+  { before, statement }: { readonly before: EntryPlace; readonly statement: EntryStatement },
 ): Applied {
   const parsed = entryBodies[kind].safeParse(statement.body);
   if (!parsed.success) return fail("malformed-body", problemOf(parsed.error));
-  return appliers[kind](state, bodyOf(kind, parsed.data), index);
+  return appliers[kind](state, bodyOf(kind, parsed.data), before);
 }
 
-type Applier = (state: TrustState, body: never, index: number) => Applied;
+type Applier = (state: TrustState, body: never, before: EntryPlace) => Applied;
 
 function bodyOf(_kind: EntryKind, body: EntryBody<EntryKind>): never {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the schema and the applier have the same key
@@ -43,6 +48,7 @@ function bodyOf(_kind: EntryKind, body: EntryBody<EntryKind>): never {
 const appliers: { readonly [Kind in EntryKind]: Applier } = {
   genesis: () => fail("conflict", "there is a genesis already"),
   epoch: applyEpoch,
+  "log.recover": applyRecovery,
   "authority.put": applyAuthority,
   "key.put": applyKey,
   "key.remove": applyKeyRemoval,
@@ -61,10 +67,18 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
   "instance.register": applyRegistration,
   "instance.remove": (state, { instance }: EntryBody<"instance.remove">) =>
     removeInstances(state, (id) => id === instance) > 0 ? ok(true) : fail("conflict", "no such instance"),
+  "instance.drain": (state, { instance }: EntryBody<"instance.drain">) =>
+    applyDraining(state, instance, true),
+  "instance.resume": (state, { instance }: EntryBody<"instance.resume">) =>
+    applyDraining(state, instance, false),
   "svid.issue": applyIssuance,
 };
 
-function applyEpoch(state: TrustState, body: EntryBody<"epoch">, index: number): Applied {
+function applyEpoch(
+  state: TrustState,
+  body: EntryBody<"epoch">,
+  { size: index }: { readonly size: number },
+): Applied {
   const domain = state.genesis;
   if (domain === undefined || body.number !== domain.epochNumber + 1)
     return fail("conflict", "epoch out of order");
@@ -93,19 +107,38 @@ function isPast(state: TrustState, atSeconds: number): boolean {
   return atSeconds < (state.genesis?.epochTimeSeconds ?? 0);
 }
 
+/** The log goes on from a tree that people, not the log's key, have called the right one. */
+function applyRecovery(state: TrustState, body: EntryBody<"log.recover">, before: EntryPlace): Applied {
+  const domain = state.genesis;
+  if (domain === undefined || body.generation !== domain.recoveredSizes.length + 2)
+    return fail("conflict", `generation ${body.generation} does not follow`);
+  if (body.size !== before.size) return fail("conflict", `recovery at ${body.size}, not at ${before.size}`);
+  if (body.root !== base64Of(before.root())) return fail("conflict", `not the tree of ${body.size} entries`);
+  if (!isKeyOfGeneration(body.logKey, domain.trustDomain, body.generation))
+    return fail("malformed-body", "not a key of the log in this generation");
+  state.domain.set("", {
+    ...domain,
+    logKey: body.logKey,
+    recoveredSizes: [...domain.recoveredSizes, body.size],
+  });
+  return ok(true);
+}
+
 function applyAuthority(state: TrustState, { kind, grant }: EntryBody<"authority.put">): Applied {
   const before = state.authority.get(kind);
   state.authority.set(kind, grant);
-  const missing = unreachableGrant(state);
-  if (missing === undefined) return ok(true);
+  const problem = grantProblem(state);
+  if (problem === undefined) return ok(true);
   if (before === undefined) state.authority.delete(kind);
   else state.authority.set(kind, before);
-  return fail("conflict", missing);
+  return fail("conflict", problem);
 }
 
 function applyKey(state: TrustState, { name, role, publicKey }: EntryBody<"key.put">): Applied {
   const known = knownKey(state, name, publicKey);
   if (known !== undefined) return fail("conflict", known);
+  const problem = keyNameProblem(state.genesis?.trustDomain ?? "", name, role);
+  if (problem !== undefined) return fail("malformed-body", problem);
   if (verifierOf(name, publicKey) === undefined) return fail("malformed-body", "not an Ed25519 key");
   state.authors.set(name, { role, publicKey, sequence: 0, open: [], isRemoved: false });
   return ok(true);
@@ -115,10 +148,10 @@ function applyKeyRemoval(state: TrustState, { name }: EntryBody<"key.remove">): 
   const row = state.authors.get(name);
   if (row === undefined || row.isRemoved) return fail("conflict", `no key named ${name}`);
   state.authors.set(name, { ...row, isRemoved: true });
-  const missing = unreachableGrant(state);
-  if (missing === undefined) return ok(true);
+  const problem = grantProblem(state);
+  if (problem === undefined) return ok(true);
   state.authors.set(name, row);
-  return fail("conflict", missing);
+  return fail("conflict", problem);
 }
 
 function applyCertificateAuthority(state: TrustState, certificate: string, isTrusted: boolean): Applied {
@@ -127,8 +160,27 @@ function applyCertificateAuthority(state: TrustState, certificate: string, isTru
   const known = state.certificateAuthorities.get(id);
   // That an issuer has shown a certificate must not keep an operator from trusting it.
   if (known !== undefined && (known.isTrusted || !isTrusted)) return fail("conflict", "known already");
+  const problem = isTrusted ? trustProblem(state, der) : undefined;
+  if (problem !== undefined) return problem;
   state.certificateAuthorities.set(id, { certificate, isTrusted });
   return ok(true);
+}
+
+/** Followers read all trusted certificates as one bundle; one that it cannot hold would take the others with it. */
+function trustProblem(
+  state: TrustState,
+  der: Uint8Array,
+): Refusal<"malformed-body" | "conflict"> | undefined {
+  const parsed = parseCertificate(der);
+  if (!parsed.ok) return fail("malformed-body", `certificate: ${parsed.reason} ${parsed.detail}`);
+  const { basicConstraints, keyUsage } = parsed.value;
+  if (basicConstraints?.isCa !== true || keyUsage?.has("keyCertSign") !== true)
+    return fail("malformed-body", "not the certificate of an authority");
+  let trusted = 0;
+  for (const [, row] of state.certificateAuthorities.entries()) if (row.isTrusted) trusted += 1;
+  return trusted < trustedAuthoritiesMax
+    ? undefined
+    : fail("conflict", `${trusted} authorities are trusted, and no more can be`);
 }
 
 function applyService(state: TrustState, { name, ...row }: EntryBody<"service.put">): Applied {
@@ -145,7 +197,11 @@ function applyServiceRemoval(state: TrustState, { name }: EntryBody<"service.rem
   return ok(true);
 }
 
-function applyRule(state: TrustState, body: EntryBody<"rule.put">, index: number): Applied {
+function applyRule(
+  state: TrustState,
+  body: EntryBody<"rule.put">,
+  { size: index }: { readonly size: number },
+): Applied {
   state.rules.set(`${body.from} ${body.to}`, { ...body, index });
   return ok(true);
 }
@@ -199,7 +255,17 @@ function applyRegistration(state: TrustState, body: EntryBody<"instance.register
     node: body.node,
     auditKey: body.auditKey,
     registeredAtSeconds: state.genesis?.epochTimeSeconds ?? 0,
+    isDraining: false,
   });
+  return ok(true);
+}
+
+function applyDraining(state: TrustState, instance: string, isDraining: boolean): Applied {
+  const row = state.instances.get(instance);
+  if (row === undefined) return fail("conflict", `no instance ${instance}`);
+  if (row.isDraining === isDraining)
+    return fail("conflict", isDraining ? "draining already" : "not draining");
+  state.instances.set(instance, { ...row, isDraining });
   return ok(true);
 }
 

@@ -3,6 +3,7 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { ed25519PublicKey } from "../crypto/index.ts";
 import type { PresentedEntry } from "./entry.ts";
 import type { EntryRefusal } from "./fold.ts";
+import { holderOf, isPeoples } from "./person.ts";
 import { isSignedBy, type NoteVerifier } from "./signed-note.ts";
 import type { AuthorityRow, AuthorRow, TrustState } from "./trust-state.ts";
 
@@ -10,7 +11,7 @@ import type { AuthorityRow, AuthorRow, TrustState } from "./trust-state.ts";
 const openSequencesMax = 64;
 
 /** Kinds by which one could get past the thresholds of all others. */
-const powerfulKinds: ReadonlySet<string> = new Set(["authority.put", "key.put", "key.remove"]);
+const powerfulKinds: ReadonlySet<string> = new Set(["authority.put", "key.put", "key.remove", "log.recover"]);
 
 /** The sequence numbers that an author has used, as its row keeps them. */
 export type UsedSequences = Pick<AuthorRow, "sequence" | "open">;
@@ -21,8 +22,22 @@ export type UsedSequences = Pick<AuthorRow, "sequence" | "open">;
  */
 export function checkAuthority(
   state: TrustState,
-  { statement, note }: PresentedEntry,
+  entry: PresentedEntry,
 ): Result<UsedSequences, EntryRefusal> {
+  const signed = checkSigners(state, entry);
+  if (!signed.ok) return signed;
+  const { author, sequence } = entry.statement;
+  const used = useSequence(signed.value, sequence);
+  return used === undefined
+    ? fail("replayed", `sequence ${sequence} of ${author}, who is at ${signed.value.sequence}`)
+    : ok(used);
+}
+
+/** As {@link checkAuthority}, whatever the sequence number; the author's row. */
+export function checkSigners(
+  state: TrustState,
+  { statement, note }: PresentedEntry,
+): Result<AuthorRow, EntryRefusal> {
   const { kind, author: authorName, expiresAtSeconds } = statement;
   if (statement.log !== state.genesis?.genesis) return fail("other-log", statement.log);
   const grant = state.authority.get(kind);
@@ -32,28 +47,28 @@ export function checkAuthority(
     return fail("unauthorised", `${author.role} ${authorName} may not write ${kind}`);
 
   const needed = strictestOf(state, kind, grant);
-  const counted = { signatures: 0, approvals: 0 };
+  const signers = new Set<string>();
+  const approvers = new Set<string>();
   for (const { name } of note.signatures) {
     const row = state.authors.get(name);
     const isApprover = needed.approvals > 0 && row?.role === "approver" && grant.role !== "approver";
     const isEntitled = row !== undefined && !row.isRemoved && (row.role === grant.role || isApprover);
     const verifier = isEntitled ? verifierOf(name, row.publicKey) : undefined;
-    if (verifier === undefined) return fail("unauthorised", `a signature by ${name}`);
+    if (row === undefined || verifier === undefined) return fail("unauthorised", `a signature by ${name}`);
     if (!isSignedBy(note, verifier)) return fail("bad-signature", name);
-    counted[isApprover ? "approvals" : "signatures"] += 1;
+    (isApprover ? approvers : signers).add(holderOf(name, row.role));
   }
   if (note.signatures.every(({ name }) => name !== authorName))
     return fail("bad-signature", `${authorName} did not sign`);
-  if (counted.signatures < needed.signatures)
-    return fail("unauthorised", `${counted.signatures} of ${needed.signatures} signatures`);
-  if (counted.approvals < needed.approvals)
-    return fail("unauthorised", `${counted.approvals} of ${needed.approvals} approvals`);
+  if (signers.size < needed.signatures)
+    return fail("unauthorised", `${signers.size} of ${needed.signatures} signatures`);
+  // Nobody approves of what they signed themselves, whichever of their keys they take.
+  const approvals = approvers.difference(signers).size;
+  if (approvals < needed.approvals)
+    return fail("unauthorised", `${approvals} of ${needed.approvals} approvals by other people`);
   if (expiresAtSeconds !== 0 && expiresAtSeconds < state.genesis.epochTimeSeconds)
     return fail("expired", `at ${expiresAtSeconds}`);
-  const used = useSequence(author, statement.sequence);
-  return used === undefined
-    ? fail("replayed", `sequence ${statement.sequence} of ${authorName}, who is at ${author.sequence}`)
-    : ok(used);
+  return ok(author);
 }
 
 /** The numbers used together with this one; undefined where it had been used, or is too old. */
@@ -88,18 +103,28 @@ export function knownKey(state: TrustState, name: string, publicKey: string): st
   return undefined;
 }
 
-/** A grant that asks for more signatures or approvals than there are keys: nobody could ever repair that. */
-export function unreachableGrant(state: TrustState): string | undefined {
-  const keys = new Map<string, number>();
-  for (const [, { role, isRemoved }] of state.authors.entries())
-    if (!isRemoved) keys.set(role, (keys.get(role) ?? 0) + 1);
+/**
+ * What is wrong with the grants, or undefined: one that asks for more people than there are keys of, which nobody could
+ * ever repair, or one that lets a control plane's key past all the others.
+ */
+export function grantProblem(state: TrustState): string | undefined {
+  const holders = new Map<string, Set<string>>();
+  for (const [name, { role, isRemoved }] of state.authors.entries())
+    if (!isRemoved) holders.set(role, (holders.get(role) ?? new Set()).add(holderOf(name, role)));
+  const nobody = new Set<string>();
+  const approvers = holders.get("approver") ?? nobody;
   for (const [kind, { role, signatures, approvals }] of state.authority.entries()) {
-    const held = keys.get(role) ?? 0;
-    const approvers = keys.get("approver") ?? 0;
-    if (held < signatures)
-      return `${kind} takes ${signatures} signatures, and there are ${held} ${role} keys`;
-    if (approvers < approvals)
-      return `${kind} takes ${approvals} approvals, and there are ${approvers} approver keys`;
+    const held = holders.get(role) ?? nobody;
+    if (held.size < signatures)
+      return `${kind} takes ${signatures} signatures, and there are ${held.size} holders of ${role} keys`;
+    if (approvals > 0 && role === "approver")
+      return `${kind} takes approvals of what approvers sign, and nobody else can approve`;
+    if (approvers.size < approvals)
+      return `${kind} takes ${approvals} approvals, and there are ${approvers.size} holders of approver keys`;
+    const both = held.union(approvers).size;
+    if (approvals > 0 && both < signatures + approvals)
+      return `${kind} takes ${signatures + approvals} different people, and there are ${both}`;
+    if (powerfulKinds.has(kind) && !isPeoples(role)) return `${kind} is for people, not for an ${role}`;
   }
   return undefined;
 }

@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { bytesOfBase64 } from "../base/bytes.ts";
+import { isNormalPath } from "./path-form.ts";
 import { isNoteName } from "./signed-note.ts";
 
 const labelsMax = 16;
+const generationMax = 1_000;
 
 const servicePrefix = z
   .string()
@@ -81,6 +83,13 @@ export const entryBodies = {
     stateDigest: bytes(32, 32),
     curatorDigest: z.null(),
   }),
+  /** Takes the log up again after its first `size` entries, whose root is `root`, under another key of the log. */
+  "log.recover": z.strictObject({
+    generation: z.int().min(2).max(generationMax),
+    size: z.int().min(1),
+    root: bytes(32, 32),
+    logKey: z.string().max(400),
+  }),
   "authority.put": z.strictObject({ kind: kindName, grant }),
   "key.put": key,
   "key.remove": z.strictObject({ name: noteName }),
@@ -109,7 +118,10 @@ export const entryBodies = {
         z
           .string()
           .max(1024)
-          .regex(/^\/[\x21-\x7e]*$/),
+          .refine(
+            isNormalPath,
+            "expected a path as requests are decided on: no //, /./, /../, ? or needless %",
+          ),
       )
       .max(64),
   }),
@@ -129,6 +141,8 @@ export const entryBodies = {
     auditKey: z.string().max(400),
   }),
   "instance.remove": z.strictObject({ instance: uuid }),
+  "instance.drain": z.strictObject({ instance: uuid }),
+  "instance.resume": z.strictObject({ instance: uuid }),
   "svid.issue": z.strictObject({
     certificate: sha256Hex,
     spiffeId: z

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  authorityNamed,
   foundedAtSeconds,
   joinBody,
   keyTextOf,
@@ -9,21 +10,36 @@ import {
   signerNamed,
   type Unusual,
 } from "../../test/fakes/small-trust-log.ts";
-import { bytesOf } from "../base/bytes.ts";
+import { base64Of, bytesOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
+import { buildSelfSignedCertificate, distinguishedName, generateEd25519 } from "../crypto/index.ts";
 import { type EntryStatement, parseEntry, signEntry } from "./entry.ts";
 import { entryBodies, isEntryKind } from "./entry-kinds.ts";
 import { foldEntry } from "./fold.ts";
-import { type NoteSigner, signNote } from "./signed-note.ts";
+import { Frontier } from "./merkle-tree.ts";
+import { type NoteSigner, signNote, verifierKeyOf } from "./signed-note.ts";
 import { TrustState } from "./trust-state.ts";
 
 const instance = "00000000-0000-4000-8000-000000000001";
 const otherInstance = "00000000-0000-4000-8000-000000000002";
 const certificate = "ab".repeat(32);
-const trustedRoot = Buffer.alloc(64, 1).toString("base64");
-const shownAuthority = Buffer.alloc(64, 2).toString("base64");
+const trustedRoot = authorityNamed("root");
+const shownAuthority = authorityNamed("shown");
+const leafCertificate = base64Of(
+  buildSelfSignedCertificate(
+    {
+      serial: Uint8Array.of(1),
+      subject: distinguishedName("test"),
+      notBeforeSeconds: foundedAtSeconds,
+      notAfterSeconds: foundedAtSeconds + 60,
+    },
+    generateEd25519().privateKey,
+  ),
+);
 const invite = signerNamed("invite");
 const day = 86_400;
+/** Of identity/trust-bundle.ts, which reads what is trusted. */
+const bundleAuthoritiesMax = 32;
 
 function issuance(changes: JsonObject = {}): JsonObject {
   return {
@@ -39,6 +55,15 @@ function issuance(changes: JsonObject = {}): JsonObject {
 
 function rule(changes: JsonObject = {}): JsonObject {
   return { from: "/shop", to: "/pay", effect: "allow", methods: ["GET"], paths: ["/"], ...changes };
+}
+
+function recovery(log: SmallTrustLog): JsonObject {
+  return {
+    generation: 2,
+    size: log.tree.size,
+    root: base64Of(log.tree.root()),
+    logKey: verifierKeyOf(signerNamed("example.org/trust-log-2")),
+  };
 }
 
 function registration(changes: JsonObject = {}): JsonObject {
@@ -68,9 +93,14 @@ function busyLog(): SmallTrustLog {
 const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject } = {
   epoch: (log) => log.epochBody(),
   "authority.put": () => ({ kind: "rule.put", grant: { role: "issuer", signatures: 1, approvals: 0 } }),
-  "key.put": () => ({ name: "test/new", role: "issuer", publicKey: keyTextOf(signerNamed("test/new")) }),
-  "key.remove": () => ({ name: "test/carol" }),
-  "ca.trust": () => ({ certificate: Buffer.alloc(64, 3).toString("base64") }),
+  "key.put": () => ({
+    name: "example.org/new",
+    role: "issuer",
+    publicKey: keyTextOf(signerNamed("example.org/new")),
+  }),
+  "key.remove": () => ({ name: "example.org/operator/carol" }),
+  "log.recover": recovery,
+  "ca.trust": () => ({ certificate: authorityNamed("another") }),
   "ca.issue": () => ({ certificate: Buffer.alloc(64, 4).toString("base64") }),
   "service.put": () => serviceBody("/new"),
   "service.remove": () => ({ name: "/shop" }),
@@ -85,6 +115,11 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
   "node.remove": () => ({ node: "edge-1" }),
   "instance.register": () => registration(),
   "instance.remove": () => ({ instance }),
+  "instance.drain": () => ({ instance }),
+  "instance.resume": (log) => {
+    if (log.state.instances.get(instance)?.isDraining === false) log.put("instance.drain", { instance });
+    return { instance };
+  },
   "svid.issue": () => issuance({ certificate: "cd".repeat(32) }),
 };
 const kinds = Object.keys(effective);
@@ -149,8 +184,8 @@ describe("authority", () => {
     ["sequencer", log.sequencer],
     ["server", log.server],
     ["the log's key", log.logKey],
-    ["a stranger", signerNamed("test/stranger")],
-    ["a stranger under an operator's name", signerNamed("test/alice")],
+    ["a stranger", signerNamed("example.org/stranger")],
+    ["a stranger under an operator's name", signerNamed("example.org/operator/alice")],
     ["a node", signerNamed("edge-1")],
     ["an invitation", invite],
   ];
@@ -203,7 +238,7 @@ describe("authority", () => {
     [
       "unknown-author",
       "an author that no entry named",
-      (log) => log.entry("rule.put", rule(), { by: [signerNamed("test/mallory")] }),
+      (log) => log.entry("rule.put", rule(), { by: [signerNamed("example.org/operator/mallory")] }),
     ],
     [
       "unknown-author",
@@ -219,22 +254,27 @@ describe("authority", () => {
     [
       "unauthorised",
       "an unknown signer beside the author",
-      (log) => log.entry("rule.put", rule(), { by: [log.operators[0], signerNamed("test/mallory")] }),
+      (log) =>
+        log.entry("rule.put", rule(), {
+          by: [log.operators[0], signerNamed("example.org/operator/mallory")],
+        }),
     ],
     [
       "bad-signature",
       "another key under the author's name",
-      (log) => log.entry("rule.put", rule(), { by: [signerNamed("test/alice")] }),
+      (log) => log.entry("rule.put", rule(), { by: [signerNamed("example.org/operator/alice")] }),
     ],
     [
       "bad-signature",
       "an author who did not sign, though an equal did",
-      (log) => log.entry("rule.put", rule(), { by: [log.operators[1]], author: "test/alice" }),
+      (log) =>
+        log.entry("rule.put", rule(), { by: [log.operators[1]], author: "example.org/operator/alice" }),
     ],
     [
       "bad-signature",
       "a false signature beside a good one",
-      (log) => log.entry("rule.put", rule(), { by: [log.operators[0], signerNamed("test/bob")] }),
+      (log) =>
+        log.entry("rule.put", rule(), { by: [log.operators[0], signerNamed("example.org/operator/bob")] }),
     ],
     [
       "replayed",
@@ -252,7 +292,7 @@ describe("authority", () => {
 
   test("an entry of the wrong role says who may not write what", () => {
     expect(log.order(log.entry("rule.put", rule(), { by: [log.issuer] }))).toMatchObject({
-      value: { detail: "issuer test/issuer may not write rule.put" },
+      value: { detail: "issuer example.org/issuer may not write rule.put" },
     });
   });
 
@@ -281,17 +321,19 @@ describe("authority", () => {
     const [alice] = log.operators;
 
     for (const role of ["operator", "issuer"])
-      expect(refusal(log, "key.put", { name: "test/alias", role, publicKey: keyTextOf(alice) })).toBe(
+      expect(refusal(log, "key.put", { name: "example.org/alias", role, publicKey: keyTextOf(alice) })).toBe(
         "conflict",
       );
-    log.put("key.remove", { name: "test/carol" });
+    log.put("key.remove", { name: "example.org/operator/carol" });
     const publicKey = keyTextOf(log.operators[2]);
-    expect(refusal(log, "key.put", { name: "test/dave", role: "operator", publicKey })).toBe("conflict");
+    expect(refusal(log, "key.put", { name: "example.org/operator/dave", role: "operator", publicKey })).toBe(
+      "conflict",
+    );
   });
 
   test("a new author may write from the next entry on", () => {
     const log = busyLog();
-    const dave = signerNamed("test/dave");
+    const dave = signerNamed("example.org/issuer-2");
     log.put("key.put", { name: dave.name, role: "issuer", publicKey: keyTextOf(dave) });
 
     log.put("instance.register", registration(), { by: [dave] });
@@ -307,7 +349,7 @@ describe("authority", () => {
     log.put("rule.put", rule({ from: "/other" }), { sequence: next });
     log.order(waiting);
 
-    expect(log.state.authors.get("test/alice")).toMatchObject({ sequence: next, open: [] });
+    expect(log.state.authors.get("example.org/operator/alice")).toMatchObject({ sequence: next, open: [] });
     expect(refusalOf(log, waiting)).toBe("replayed");
   });
 
@@ -320,7 +362,7 @@ describe("authority", () => {
     expect(refusal(log, "rule.put", rule(), { sequence: last + 1 })).toBe("replayed");
     expect(refusal(log, "rule.put", rule(), { sequence: 2 ** 52 - 65 })).toBe("replayed");
     log.put("rule.put", rule(), { sequence: 2 ** 52 - 64 });
-    expect(log.state.authors.get("test/alice")?.open).toHaveLength(63);
+    expect(log.state.authors.get("example.org/operator/alice")?.open).toHaveLength(63);
   });
 
   test("an entry that was signed and not ordered in time has no effect: expired", () => {
@@ -340,9 +382,9 @@ describe("authority", () => {
   test("an operator may remove the own key while others remain", () => {
     const log = busyLog();
 
-    log.put("key.remove", { name: "test/alice" });
+    log.put("key.remove", { name: "example.org/operator/alice" });
 
-    expect(log.state.authors.get("test/alice")?.isRemoved).toBe(true);
+    expect(log.state.authors.get("example.org/operator/alice")?.isRemoved).toBe(true);
     expect(refusal(log, "rule.put", rule())).toBe("unknown-author");
   });
 });
@@ -375,7 +417,7 @@ describe("several signatures", () => {
     const log = busyLog();
     log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 0 } });
     const [alice, bob, carol] = log.operators;
-    log.put("key.remove", { name: "test/carol" }, { by: [alice, bob] });
+    log.put("key.remove", { name: "example.org/operator/carol" }, { by: [alice, bob] });
 
     expect(refusal(log, "rule.put", rule(), { by: [alice, carol] })).toBe("unauthorised");
     log.put("rule.put", rule(), { by: [alice, bob] });
@@ -385,7 +427,7 @@ describe("several signatures", () => {
     "where %s takes two operators, one cannot make a second of the own, nor lower what it takes",
     (kind) => {
       const log = twoOfThree(kind);
-      const sock = signerNamed("test/sock-puppet");
+      const sock = signerNamed("example.org/operator/sock-puppet");
       const puppet = { name: sock.name, role: "operator", publicKey: keyTextOf(sock) };
 
       expect(refusal(log, "key.put", puppet)).toBe("unauthorised");
@@ -402,7 +444,7 @@ describe("several signatures", () => {
   test("where a kind takes an approval, it takes another person's, and an approver's only", () => {
     const log = busyLog();
     const [alice, bob] = log.operators;
-    const [dave, erin] = [signerNamed("test/dave"), signerNamed("test/erin")];
+    const [dave, erin] = [signerNamed("example.org/approver/dave"), signerNamed("example.org/approver/erin")];
     for (const signer of [dave, erin])
       log.put("key.put", { name: signer.name, role: "approver", publicKey: keyTextOf(signer) });
     const grant = { role: "operator", signatures: 1, approvals: 1 };
@@ -419,7 +461,7 @@ describe("several signatures", () => {
   test("one person cannot take the approvers out of the way of a kind that needs them", () => {
     const log = busyLog();
     const [alice] = log.operators;
-    const approvers = [signerNamed("test/dave"), signerNamed("test/erin")];
+    const approvers = [signerNamed("example.org/approver/dave"), signerNamed("example.org/approver/erin")];
     for (const { name, publicKey } of approvers)
       log.put("key.put", {
         name,
@@ -429,8 +471,8 @@ describe("several signatures", () => {
     const grant = { role: "operator", signatures: 1, approvals: 1 };
     log.put("authority.put", { kind: "rule.put", grant });
 
-    expect(refusal(log, "key.remove", { name: "test/erin" })).toBe("unauthorised");
-    const puppet = signerNamed("test/puppet");
+    expect(refusal(log, "key.remove", { name: "example.org/approver/erin" })).toBe("unauthorised");
+    const puppet = signerNamed("example.org/approver/puppet");
     expect(
       refusal(log, "key.put", { name: puppet.name, role: "approver", publicKey: keyTextOf(puppet) }),
     ).toBe("unauthorised");
@@ -444,7 +486,7 @@ describe("several signatures", () => {
 
     log.put("rule.put", rule(), { by: log.operators });
 
-    expect(log.state.authors.get("test/bob")?.sequence).toBe(0);
+    expect(log.state.authors.get("example.org/operator/bob")?.sequence).toBe(0);
   });
 });
 
@@ -491,12 +533,12 @@ describe("conflicts", () => {
       "key.put",
       "gives a name again",
       () => ({
-        name: "test/bob",
+        name: "example.org/operator/bob",
         role: "operator",
-        publicKey: keyTextOf(signerNamed("test/bob")),
+        publicKey: keyTextOf(signerNamed("example.org/operator/bob")),
       }),
     ],
-    ["key.remove", "removes an unknown name", () => ({ name: "test/nobody" })],
+    ["key.remove", "removes an unknown name", () => ({ name: "example.org/operator/nobody" })],
     ["ca.trust", "trusts what is trusted", () => ({ certificate: trustedRoot })],
     ["ca.issue", "shows what is known", () => ({ certificate: shownAuthority })],
     ["ca.issue", "shows what is trusted", () => ({ certificate: trustedRoot })],
@@ -540,6 +582,16 @@ describe("conflicts", () => {
     ["instance.register", "has an unknown node", () => registration({ node: "edge-9" })],
     ["instance.register", "takes an id again", () => registration({ instance })],
     ["instance.remove", "removes an unknown instance", () => ({ instance: otherInstance })],
+    ["instance.drain", "drains an unknown instance", () => ({ instance: otherInstance })],
+    ["instance.resume", "resumes an unknown instance", () => ({ instance: otherInstance })],
+    ["instance.resume", "resumes what does not drain", () => ({ instance })],
+    ["log.recover", "skips a generation", (log) => ({ ...recovery(log), generation: 3 })],
+    ["log.recover", "stands elsewhere", (log) => ({ ...recovery(log), size: log.tree.size - 1 })],
+    [
+      "log.recover",
+      "names another tree",
+      (log) => ({ ...recovery(log), root: base64Of(log.tree.root(log.tree.size - 1)) }),
+    ],
     [
       "svid.issue",
       "ends more than a day after the present epoch",
@@ -662,7 +714,29 @@ describe("bodies that are refused", () => {
     ["rule.put", "a blank in a pattern", rule({ from: "/a /b" })],
     ["rule.put", "a method in small letters", rule({ methods: ["get"] })],
     ["rule.put", "an effect that is none", rule({ effect: "maybe" })],
-    ["rule.put", "a path with a blank", rule({ paths: ["/a b"] })],
+    ...["/a b", "a", "", "//", "/a//b", "/./a", "/a/..", "/a/..;x/b", "/a?b", "/a#b", "/%7Ea", "/%c3%a4"]
+      .concat(["/a%2Fb", "/a%5Cb", "/%00", "/%C3", "/%", "/a\\b", "/ä"])
+      .map((path) => ["rule.put", `the path ${path}`, rule({ paths: ["/a", path] })] as const),
+    ["key.put", "no person in its name", { name: "example.org/operator/", role: "operator", publicKey: key }],
+    [
+      "key.put",
+      "a person in capitals",
+      { name: "example.org/operator/Dave", role: "operator", publicKey: key },
+    ],
+    ["key.put", "a person of two parts", { name: "example.org/viewer/a/b", role: "viewer", publicKey: key }],
+    [
+      "key.put",
+      "another role in its name",
+      { name: "example.org/operator/x", role: "approver", publicKey: key },
+    ],
+    ["key.put", "another trust domain", { name: "example.net/operator/x", role: "operator", publicKey: key }],
+    [
+      "key.put",
+      "a person's name for a machine",
+      { name: "example.org/auditor/x", role: "issuer", publicKey: key },
+    ],
+    ["ca.trust", "bytes that are no certificate", { certificate: Buffer.alloc(64, 1).toString("base64") }],
+    ["ca.trust", "the certificate of no authority", { certificate: leafCertificate }],
     ["node.invite", "a name that is no DNS label", { node: "Edge", inviteKey: key, expiresAtSeconds: 1 }],
     [
       "node.invite",
@@ -680,6 +754,16 @@ describe("bodies that are refused", () => {
     ],
   ];
   const log = busyLog();
+  test("a recovery with the key of another generation, or of another log: malformed-body", () => {
+    for (const name of ["example.org/trust-log", "example.org/trust-log-3", "example.net/trust-log-2"])
+      expect(
+        refusal(log, "log.recover", { ...recovery(log), logKey: verifierKeyOf(signerNamed(name)) }),
+      ).toBe("malformed-body");
+    expect(refusal(log, "log.recover", { ...recovery(log), logKey: "example.org/trust-log-2" })).toBe(
+      "malformed-body",
+    );
+  });
+
   test.each(rows)("%s with %s: malformed-body", (kind, _, body) => {
     expect(refusal(log, kind, body)).toBe("malformed-body");
   });
@@ -726,6 +810,16 @@ describe("certificate authorities", () => {
     expect(log.state.certificateAuthorities.size).toBe(2);
     expect([...log.state.certificateAuthorities.entries()].every(([, row]) => row.isTrusted)).toBe(true);
     expect(refusal(log, "ca.issue", { certificate: shownAuthority })).toBe("conflict");
+  });
+
+  test("as many are trusted as a bundle holds; one more would take the others with it: conflict", () => {
+    const log = busyLog();
+
+    for (let count = 2; count <= bundleAuthoritiesMax; count += 1)
+      log.put("ca.trust", { certificate: authorityNamed(`root ${count}`) });
+
+    expect(refusal(log, "ca.trust", { certificate: authorityNamed("one more") })).toBe("conflict");
+    log.put("ca.issue", { certificate: authorityNamed("shown") });
   });
 });
 
@@ -802,6 +896,17 @@ describe("what goes with what is removed", () => {
     expect(log.state.certificates.has("cd".repeat(32))).toBe(kind !== "node.remove");
   });
 
+  test("an instance that drains does so until it is resumed", () => {
+    const log = busyLog();
+
+    log.put("instance.drain", { instance });
+    expect(log.state.instances.get(instance)?.isDraining).toBe(true);
+    expect(refusal(log, "instance.drain", { instance })).toBe("conflict");
+    log.put("instance.resume", { instance });
+
+    expect(log.state.instances.get(instance)?.isDraining).toBe(false);
+  });
+
   test("a service put again with the same nodes keeps its instances", () => {
     const log = busyLog();
 
@@ -864,7 +969,9 @@ describe("what this software does not know", () => {
     });
 
     expect(refusal(log, "future.kind", {}, { by: [log.issuer] })).toBe("unauthorised");
-    expect(refusal(log, "future.kind", {}, { by: [signerNamed("test/alice")] })).toBe("bad-signature");
+    expect(refusal(log, "future.kind", {}, { by: [signerNamed("example.org/operator/alice")] })).toBe(
+      "bad-signature",
+    );
     expect(refusal(log, "future.kind", {})).toBe("stop: unknown-kind");
   });
 
@@ -908,8 +1015,19 @@ describe("genesis", () => {
     [
       "bad-genesis",
       "a key under two names",
-      { body: { ...body, keys: [...keys, { ...keys[0], name: "test/alias" }], authority: {} } },
-      [alice, bob, carol, { ...alice, name: "test/alias" }],
+      { body: { ...body, keys: [...keys, { ...keys[0], name: "example.org/alias" }], authority: {} } },
+      [alice, bob, carol, { ...alice, name: "example.org/alias" }],
+    ],
+    [
+      "bad-genesis",
+      "a person's key not named for its role",
+      { body: { ...body, keys: [{ ...keys[0], name: "example.org/alice" }], authority: {} } },
+      [{ ...alice, name: "example.org/alice" }],
+    ],
+    [
+      "bad-genesis",
+      "a power for a machine",
+      { body: { ...body, authority: { "log.recover": { ...grant, role: "issuer" } } } },
     ],
     ["bad-genesis", "no key", { body: { ...body, keys: [] } }],
     [
@@ -920,17 +1038,17 @@ describe("genesis", () => {
     ["bad-genesis", "a grant to a role without keys", { body: { ...body, keys } }],
     ["bad-genesis", "a log key that is none", { body: { ...body, logKey: "example.org" } }],
     ["bad-genesis", "a short salt", { body: { ...body, salt: "AAAA" } }],
-    ["unknown-kind", "a later version of the fold", { body: { ...body, foldVersion: 2 } }],
+    ["unknown-kind", "a later version of the fold", { body: { ...body, foldVersion: 3 } }],
   ];
   for (const [reason, what, changes, by = log.operators] of rows)
     test(`${reason}: a genesis with ${what} stops the fold`, () => {
       const entry = signEntry({ ...statement, ...changes }, by);
 
-      expect(foldEntry(new TrustState(), 0, entry)).toMatchObject({ ok: false, reason });
+      expect(foldEntry(new TrustState(), new Frontier(), entry)).toMatchObject({ ok: false, reason });
     });
 
   test("stops the fold when it is no entry: bad-genesis", () => {
-    expect(foldEntry(new TrustState(), 0, bytesOf("hello"))).toMatchObject({
+    expect(foldEntry(new TrustState(), new Frontier(), bytesOf("hello"))).toMatchObject({
       ok: false,
       reason: "bad-genesis",
     });
@@ -939,7 +1057,7 @@ describe("genesis", () => {
   test("names authors, grants and the domain", () => {
     const state = new TrustState();
 
-    foldEntry(state, 0, log.entries[0] ?? bytesOf(""));
+    foldEntry(state, new Frontier(), log.entries[0] ?? bytesOf(""));
 
     expect(state.authors.size).toBe(6);
     expect([...state.authority.entries()].map(([kind]) => kind).every(isEntryKind)).toBe(true);
@@ -949,7 +1067,7 @@ describe("genesis", () => {
   test("an entry before genesis has no effect: other-log", () => {
     const entry = log.entry("rule.put", rule());
 
-    expect(foldEntry(new TrustState(), 1, entry)).toMatchObject({
+    expect(foldEntry(new TrustState(), log.tree, entry)).toMatchObject({
       value: { hasEffect: false, reason: "other-log" },
     });
   });
@@ -1007,5 +1125,5 @@ function rarely<Value>(values: fc.Arbitrary<Value>): fc.Arbitrary<Value | undefi
 }
 
 function lastOf(log: SmallTrustLog): number {
-  return log.state.authors.get("test/alice")?.sequence ?? 0;
+  return log.state.authors.get("example.org/operator/alice")?.sequence ?? 0;
 }

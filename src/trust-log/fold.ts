@@ -1,10 +1,11 @@
 import { base64Of } from "../base/bytes.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { applyEntry, problemOf } from "./apply-entry.ts";
-import { checkAuthority, knownKey, unreachableGrant, verifierOf } from "./authority.ts";
+import { checkAuthority, grantProblem, knownKey, verifierOf } from "./authority.ts";
 import { type EntryStatement, parseEntry } from "./entry.ts";
 import { entryBodies, entryVersion, isEntryKind } from "./entry-kinds.ts";
 import { leafHash } from "./merkle-tree.ts";
+import { keyNameProblem } from "./person.ts";
 import { isSignedBy, parseVerifierKey } from "./signed-note.ts";
 import { foldVersion, type TrustState } from "./trust-state.ts";
 
@@ -28,15 +29,22 @@ export type FoldOutcome =
   | { readonly hasEffect: true; readonly statement: EntryStatement }
   | { readonly hasEffect: false; readonly reason: EntryRefusal; readonly detail: string };
 
+/** The tree before an entry: its size is the entry's index. */
+export interface EntryPlace {
+  readonly size: number;
+  readonly root: () => Uint8Array;
+}
+
 /**
- * Folds entry number `index` into the state. The authority of an entry is checked here and nowhere else: what the
+ * Folds the next entry of the tree `before` it into the state. The authority of an entry is checked here and nowhere else: what the
  * log's key ordered has no effect unless the authors that genesis (and later entries of those authors) name signed it.
  */
 export function foldEntry(
   state: TrustState,
-  index: number,
+  before: EntryPlace,
   bytes: Uint8Array,
 ): Result<FoldOutcome, FoldStop> {
+  const index = before.size;
   if (index === 0) return foldGenesis(state, bytes);
   const entry = parseEntry(bytes);
   if (!entry.ok) return ok({ hasEffect: false, reason: "malformed-entry", detail: entry.detail });
@@ -47,7 +55,7 @@ export function foldEntry(
   if (!isEntryKind(statement.kind) || statement.version !== entryVersion)
     return fail("unknown-kind", `${statement.kind} version ${statement.version} in entry ${index}`);
 
-  const applied = applyEntry(state, statement.kind, { index, statement });
+  const applied = applyEntry(state, statement.kind, { before, statement });
   if (!applied.ok) {
     const { reason, detail } = applied;
     return reason === "state-digest-mismatch"
@@ -74,8 +82,8 @@ function foldGenesis(state: TrustState, bytes: Uint8Array): Result<FoldOutcome, 
   if (!parseVerifierKey(body.logKey).ok) return fail("bad-genesis", "the log's key");
 
   for (const { name, role, publicKey } of body.keys) {
-    const known = knownKey(state, name, publicKey);
-    if (known !== undefined) return fail("bad-genesis", known);
+    const problem = keyNameProblem(body.trustDomain, name, role) ?? knownKey(state, name, publicKey);
+    if (problem !== undefined) return fail("bad-genesis", problem);
     const verifier = verifierOf(name, publicKey);
     if (verifier === undefined) return fail("bad-genesis", `the key of ${name}`);
     if (role === "operator" && !isSignedBy(note, verifier))
@@ -83,14 +91,15 @@ function foldGenesis(state: TrustState, bytes: Uint8Array): Result<FoldOutcome, 
     state.authors.set(name, { role, publicKey, sequence: 0, open: [], isRemoved: false });
   }
   for (const [kind, grant] of Object.entries(body.authority)) state.authority.set(kind, grant);
-  const missing = unreachableGrant(state);
-  if (missing !== undefined) return fail("bad-genesis", missing);
+  const wrongGrant = grantProblem(state);
+  if (wrongGrant !== undefined) return fail("bad-genesis", wrongGrant);
   const { trustDomain, isTestDomain, logKey, staleness } = body;
   state.domain.set("", {
     genesis: base64Of(leafHash(bytes)),
     trustDomain,
     isTestDomain,
     logKey,
+    recoveredSizes: [],
     staleness,
     epochNumber: 0,
     epochTimeSeconds: body.createdAtSeconds,

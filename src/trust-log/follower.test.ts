@@ -262,7 +262,7 @@ describe("a follower that meets what it does not know", () => {
     const follower = followerAt(5);
     const stateDigest = Buffer.alloc(32).toString("base64");
     log.order(log.entry("epoch", { ...log.epochBody(), stateDigest }, { by: [log.operators[0]] }));
-    const stranger = signerNamed("test/stranger");
+    const stranger = signerNamed("example.org/stranger");
     log.order(
       log.entry(
         "key.put",

@@ -7,9 +7,11 @@ import {
   type TreeHead,
 } from "./checkpoint.ts";
 import { type EntryRefusal, type FoldStop, foldEntry } from "./fold.ts";
+import { generationOf } from "./generation.ts";
 import { isConsistent } from "./merkle-proof.ts";
 import { Frontier, leafHash } from "./merkle-tree.ts";
-import type { NoteVerifier } from "./signed-note.ts";
+import { judgeRecovery, mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
+import { type NoteVerifier, parseVerifierKey } from "./signed-note.ts";
 import type { ReadSnapshot } from "./snapshot.ts";
 import { TrustState } from "./trust-state.ts";
 
@@ -17,6 +19,7 @@ import { TrustState } from "./trust-state.ts";
 export interface LogAnchor {
   /** The leaf hash of entry 0, in base64. */
   readonly genesis: string;
+  /** Of the newest generation that the follower knows; of no earlier one is anything taken. */
   readonly logKey: NoteVerifier;
 }
 
@@ -46,7 +49,7 @@ export interface IneffectiveEntry {
 
 /**
  * Follows a trust log: takes steps from a relay that it does not trust, and holds the state that they fold to. A step
- * counts only if the log's key signed the tree that it leads to.
+ * counts only if the log's key signed the tree that it leads to: the key of the generation that the tree is of.
  */
 export class LogFollower {
   readonly #anchor: LogAnchor;
@@ -59,10 +62,13 @@ export class LogFollower {
   #awaited: Uint8Array | undefined;
   /** Whether the tree of the snapshot leaves out the remembered one. */
   #isForked = false;
+  /** The key that checkpoints must be signed by from here on. */
+  #logKey: NoteVerifier;
   #stopped: StepRefusal | undefined;
 
   constructor(anchor: LogAnchor, remembered?: TreeHead) {
     this.#anchor = anchor;
+    this.#logKey = anchor.logKey;
     this.#remembered = remembered;
   }
 
@@ -108,6 +114,11 @@ export class LogFollower {
     return this.#frontier.size;
   }
 
+  /** The key that signs this log in the newest generation that is known. */
+  get logKey(): NoteVerifier {
+    return this.#logKey;
+  }
+
   /** The last checkpoint taken. */
   get checkpoint(): CheckedCheckpoint | undefined {
     return this.#checkpoint;
@@ -123,19 +134,28 @@ export class LogFollower {
     return this.#checkpoint !== undefined && this.size >= (this.#remembered?.size ?? 0);
   }
 
+  /** Judges, by the state here, an entry that says the log goes on from before {@link size}. Changes nothing. */
+  judgeRecovery(shown: {
+    readonly index: number;
+    readonly entry: Uint8Array;
+  }): Result<Recovery, RecoveryRefusal> {
+    return judgeRecovery(this, shown);
+  }
+
   /** Takes a step, or refuses it and stays where it is. Entries that it has already are skipped. */
   take(step: LogStep): Result<readonly IneffectiveEntry[], StepRefusal> {
     if (this.#stopped !== undefined) return fail(this.#stopped, "stopped before");
-    const checkpoint = checkCheckpoint(step.checkpoint, this.#anchor.logKey);
-    if (!checkpoint.ok) return checkpoint;
     const fresh = step.entries.slice(Math.max(0, this.size - step.firstIndex));
+    const logKey = this.#keyAfter(fresh);
+    const checkpoint = checkCheckpoint(step.checkpoint, logKey);
+    if (!checkpoint.ok) return checkpoint;
     const fits = this.#fits(step, checkpoint.value, fresh);
     if (!fits.ok) return fits;
 
     const ineffective: IneffectiveEntry[] = [];
     for (const [offset, entry] of fresh.entries()) {
       const index = this.#frontier.size;
-      const folded = foldEntry(this.#state, index, entry);
+      const folded = foldEntry(this.#state, this.#frontier, entry);
       // The state is half-way through a step now, so there is no going on from here.
       if (!folded.ok)
         return this.#stop(folded.reason, `entry ${index} (${offset} of the step): ${folded.detail}`);
@@ -148,7 +168,24 @@ export class LogFollower {
     }
     this.#checkpoint = checkpoint.value;
     this.#awaited = undefined;
+    this.#logKey = logKey;
     return ok(ineffective);
+  }
+
+  /**
+   * The key that must have signed a tree with these entries. A recovery among them gives the log another one, and
+   * whether it does is a question of authority: answered on a copy, before anything here changes.
+   */
+  #keyAfter(fresh: readonly Uint8Array[]): NoteVerifier {
+    if (!fresh.some(mayBeRecovery)) return this.#logKey;
+    const state = this.#state.clone();
+    const frontier = this.#frontier.clone();
+    for (const entry of fresh) {
+      if (!foldEntry(state, frontier, entry).ok) break;
+      frontier.append(leafHash(entry));
+    }
+    const logKey = parseVerifierKey(state.genesis?.logKey ?? "");
+    return logKey.ok && generationOf(logKey.value) > generationOf(this.#logKey) ? logKey.value : this.#logKey;
   }
 
   #fits(

@@ -19,6 +19,7 @@ export interface Founding {
 }
 
 const operatorKinds = [
+  "log.recover",
   "authority.put",
   "key.put",
   "key.remove",
@@ -29,6 +30,8 @@ const operatorKinds = [
   "rule.remove",
   "node.invite",
   "node.remove",
+  "instance.drain",
+  "instance.resume",
 ];
 const issuerKinds = ["ca.issue", "node.join", "instance.register", "instance.remove", "svid.issue"];
 

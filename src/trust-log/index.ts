@@ -16,7 +16,7 @@ export {
   entryVersion,
   type StalenessBound,
 } from "./entry-kinds.ts";
-export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
+export { type EntryPlace, type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
 export {
   type IneffectiveEntry,
   type LogAnchor,
@@ -24,9 +24,12 @@ export {
   type LogStep,
   type StepRefusal,
 } from "./follower.ts";
+export { generationOf, logKeyName } from "./generation.ts";
 export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
+export { isNormalPath } from "./path-form.ts";
+export type { Recovery, RecoveryRefusal } from "./recovery.ts";
 export {
   isNoteName,
   isSignedBy,

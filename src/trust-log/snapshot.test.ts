@@ -11,6 +11,7 @@ import { bytesOf } from "../base/bytes.ts";
 import { parseEntry, signEntry } from "./entry.ts";
 import { foldEntry } from "./fold.ts";
 import { LogFollower } from "./follower.ts";
+import { Frontier } from "./merkle-tree.ts";
 import { formatSnapshot, type PresentedSnapshot, type ReadSnapshot, readSnapshot } from "./snapshot.ts";
 import { TrustState } from "./trust-state.ts";
 
@@ -125,9 +126,9 @@ describe("a snapshot is refused", () => {
     [
       "other-fold-version",
       "is of another version of the fold",
-      (text) => text.replace('"foldVersion":1', '"foldVersion":2'),
+      (text) => text.replace('"foldVersion":2', '"foldVersion":3'),
     ],
-    ["other-fold-version", "has no version", (text) => text.replace('"foldVersion":1,', "")],
+    ["other-fold-version", "has no version", (text) => text.replace('"foldVersion":2,', "")],
     ["not-committed", "has a changed row", (text) => text.replace('"allow"', '"deny"')],
     [
       "not-committed",
@@ -168,16 +169,16 @@ describe("a snapshot is refused", () => {
     ["the log's key", () => ({ by: [log.logKey] })],
     ["the log's key in the sequencer's name", () => ({ by: [{ ...log.logKey, name: log.sequencer.name }] })],
     ["the log's key for the sequencer", () => ({ by: [log.logKey], author: log.sequencer.name })],
-    ["a stranger beside the sequencer", () => ({ by: [log.sequencer, signerNamed("test/stranger")] })],
+    ["a stranger beside the sequencer", () => ({ by: [log.sequencer, signerNamed("example.org/stranger")] })],
     ["the sequencer for another log", () => ({ log: "AAAA" })],
-    ["nobody the log knows", () => ({ by: [signerNamed("test/sequencer-2")] })],
+    ["nobody the log knows", () => ({ by: [signerNamed("example.org/sequencer-2")] })],
   ];
   test.each(committers)("when %s committed to it: not-committed", (_, unusual) => {
     expect(refusal(takeSnapshot(unusual()))).toBe("not-committed");
   });
 
   test("when a sequencer did whom genesis does not name: not-committed", () => {
-    const second = signerNamed("test/sequencer-2");
+    const second = signerNamed("example.org/sequencer-2");
     log.put("key.put", { name: second.name, role: "sequencer", publicKey: keyTextOf(second) });
 
     expect(refusal(takeSnapshot({ by: [second] }))).toBe("not-committed");
@@ -209,7 +210,7 @@ describe("a snapshot is refused", () => {
   test("when fewer sequencers committed than genesis asks for: not-committed", () => {
     const { genesis, genesisEntry, sequencers } = twoSequencers();
     const state = new TrustState();
-    foldEntry(state, 0, genesisEntry);
+    foldEntry(state, new Frontier(), genesisEntry);
     const tree = log.tree.frontier(0);
     tree.append(Buffer.from(genesis, "base64"));
     const text = formatSnapshot(state, tree);
@@ -227,7 +228,7 @@ describe("a snapshot is refused", () => {
   });
 
   function twoSequencers() {
-    const second = signerNamed("test/sequencer-2");
+    const second = signerNamed("example.org/sequencer-2");
     const parsed = parseEntry(log.entries[0] ?? bytesOf(""));
     if (!parsed.ok) throw new Error(parsed.detail);
     const { body } = parsed.value.statement;
@@ -242,7 +243,7 @@ describe("a snapshot is refused", () => {
     const statement = { ...parsed.value.statement, body: { ...body, keys: [...keys, added], authority } };
     const genesisEntry = signEntry(statement, log.operators);
     const state = new TrustState();
-    foldEntry(state, 0, genesisEntry);
+    foldEntry(state, new Frontier(), genesisEntry);
     return { genesis: state.genesis?.genesis ?? "", genesisEntry, sequencers: [log.sequencer, second] };
   }
 });
@@ -290,7 +291,7 @@ describe("a follower that resumes from a snapshot", () => {
 
   test("takes no step under the log key's own order of a snapshot that no sequencer made: not-committed", () => {
     const state = new TrustState();
-    foldEntry(state, 0, log.entries[0] ?? bytesOf(""));
+    foldEntry(state, new Frontier(), log.entries[0] ?? bytesOf(""));
     state.services.set("/evil", {
       nodes: ["*"],
       dataClass: "public",
@@ -318,7 +319,7 @@ describe("a follower that resumes from a snapshot", () => {
     log.order(old.epochEntry);
     // The state of then at the edge of now; the log holds the old epoch entry there, without effect.
     const header = JSON.stringify({
-      foldVersion: 1,
+      foldVersion: 2,
       frontier: edge.hashes.map((hash) => Buffer.from(hash).toString("base64")),
       size: edge.size,
     });
@@ -329,7 +330,7 @@ describe("a follower that resumes from a snapshot", () => {
   });
 
   test("stops where the state itself says that whoever committed to it was not entitled any more", () => {
-    const second = signerNamed("test/sequencer-2");
+    const second = signerNamed("example.org/sequencer-2");
     log.put("key.put", { name: second.name, role: "sequencer", publicKey: keyTextOf(second) });
     log.put("key.remove", { name: log.sequencer.name });
     const snapshot = read(takeSnapshot());

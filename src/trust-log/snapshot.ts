@@ -85,7 +85,7 @@ function commitsTo(
   if (base64Of(leafHash(genesisEntry)) !== genesis) return false;
   const founding = new TrustState();
   const entry = parseEntry(epochEntry);
-  if (!foldEntry(founding, 0, genesisEntry).ok || !entry.ok) return false;
+  if (!foldEntry(founding, new Frontier(), genesisEntry).ok || !entry.ok) return false;
   const { kind, body } = entry.value.statement;
   return (
     kind === "epoch" &&

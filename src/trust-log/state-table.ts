@@ -56,6 +56,11 @@ export class StateTable<Row extends JsonObject> {
     return true;
   }
 
+  /** Takes over all rows of another table. */
+  putAll(other: StateTable<Row>): void {
+    for (const [key, row] of other.entries()) this.set(key, row);
+  }
+
   /** The digest of all rows, in base64. */
   digest(): string {
     return base64Of(

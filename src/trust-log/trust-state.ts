@@ -5,7 +5,7 @@ import type { AuthorRole, DataClass, EntryBody, StalenessBound } from "./entry-k
 import { StateTable } from "./state-table.ts";
 
 /** The version of the rules in fold.ts; a follower that knows only an older one stops. */
-export const foldVersion = 1;
+export const foldVersion = 2;
 
 /**
  * A key that the log knows. `sequence` is the highest number that its owner used and `open` are lower ones still
@@ -41,6 +41,8 @@ export type InstanceRow = {
   readonly node: string;
   readonly auditKey: string;
   readonly registeredAtSeconds: number;
+  /** Whether nothing new is to be sent to it. */
+  readonly isDraining: boolean;
 };
 /** A certificate that the log knows, by the SHA-256 of its DER. */
 export type CertificateRow = {
@@ -54,7 +56,10 @@ export type DomainRow = {
   readonly genesis: string;
   readonly trustDomain: string;
   readonly isTestDomain: boolean;
+  /** The key by which the present generation's checkpoints are signed. */
   readonly logKey: string;
+  /** How many entries of the past the second, third, ... generation took up: the index of its `log.recover`. */
+  readonly recoveredSizes: readonly number[];
   readonly epochNumber: number;
   readonly epochTimeSeconds: number;
   readonly staleness: {
@@ -100,6 +105,22 @@ export class TrustState {
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
+  }
+
+  /** An independent copy; takes as long as hashing every row. */
+  clone(): TrustState {
+    const copy = new TrustState();
+    copy.domain.putAll(this.domain);
+    copy.authors.putAll(this.authors);
+    copy.authority.putAll(this.authority);
+    copy.certificateAuthorities.putAll(this.certificateAuthorities);
+    copy.services.putAll(this.services);
+    copy.rules.putAll(this.rules);
+    copy.invites.putAll(this.invites);
+    copy.nodes.putAll(this.nodes);
+    copy.instances.putAll(this.instances);
+    copy.certificates.putAll(this.certificates);
+    return copy;
   }
 
   /** Whether a raw Ed25519 key is one under which the log has the control plane serve. */

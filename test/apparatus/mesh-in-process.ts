@@ -8,12 +8,15 @@ import { base64Of } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/canonical-json.ts";
 import type { Clock, RandomBytes } from "../../src/base/clock.ts";
 import {
+  beginGeneration,
   type ControlPlane,
   foundDomain,
   type LogKeys,
   loadLogKeys,
+  logKeyFile,
   openControlPlane,
   openLogFiles,
+  readLogAt,
 } from "../../src/control-plane/index.ts";
 import {
   exportPrivateKey,
@@ -43,6 +46,7 @@ import {
   type EntryKind,
   entryVersion,
   leafHash,
+  logKeyName,
   type NoteSigner,
   parseVerifierKey,
   signEntry,
@@ -98,6 +102,8 @@ export class MeshInProcess implements AsyncDisposable {
   #controlPlane: ControlPlane | undefined;
   #agent: NodeAgent | undefined;
   #membership: Membership | undefined;
+  #generation = 1;
+  #logKey: NoteSigner;
 
   private constructor(parts: {
     folder: string;
@@ -112,6 +118,7 @@ export class MeshInProcess implements AsyncDisposable {
     this.folder = parts.folder;
     this.genesis = parts.genesis;
     this.keys = parts.keys;
+    this.#logKey = parts.keys.log;
     this.root = parts.root;
     this.intermediate = parts.intermediate;
     this.#keyStore = parts.keyStore;
@@ -169,6 +176,11 @@ export class MeshInProcess implements AsyncDisposable {
     return this.#controlPlane;
   }
 
+  /** host:port where the control plane is, or was before it was stopped. */
+  get controlPlaneAddress(): string {
+    return `127.0.0.1:${this.#port}`;
+  }
+
   get agentSocketPath(): string {
     return join(this.folder, "agent.sock");
   }
@@ -177,14 +189,61 @@ export class MeshInProcess implements AsyncDisposable {
     return join(this.folder, "agent");
   }
 
+  get logFolder(): string {
+    return join(this.folder, "log");
+  }
+
+  get tilesFolder(): string {
+    return join(this.folder, "tiles");
+  }
+
+  /** What the present log key signs as; the one of genesis until the log was taken up again. */
+  get logKey(): NoteSigner {
+    return this.#logKey;
+  }
+
+  /** The operator signs that the log goes on after its first `size` entries; the control plane must be stopped. */
+  async recover(size: number): Promise<void> {
+    const at = await readLogAt(this.logFolder, size);
+    if (!at.ok) throw new Error(at.detail);
+    const { state, tree } = at.value;
+    const generation = this.#generation + 1;
+    const name = logKeyName(trustDomainText, generation);
+    const logKey = { name, ...generateEd25519() };
+    await this.#keyStore.save(logKeyFile(generation), exportPrivateKey(logKey.privateKey));
+    const body = { generation, size, root: base64Of(tree.root()), logKey: verifierKeyOf(logKey) };
+    const author = this.#operator.name;
+    const sequence = (state.authors.get(author)?.sequence ?? 0) + 1;
+    const statement = {
+      kind: "log.recover",
+      version: entryVersion,
+      log: this.genesis,
+      author,
+      sequence,
+      body,
+    };
+    const entry = signEntry(statement, [this.#operator]);
+    const folders = {
+      log: this.logFolder,
+      tiles: this.tilesFolder,
+      aside: join(this.folder, `log.before-generation-${generation}`),
+    };
+    const begun = await beginGeneration(folders, { size, entry, logKey }, silentLog);
+    if (!begun.ok) throw new Error(`${begun.reason}: ${begun.detail}`);
+    this.#generation = generation;
+    this.#logKey = logKey;
+    this.#sequence = sequence;
+  }
+
   async startControlPlane(): Promise<void> {
     const { svidLifetimeSeconds, clock } = this.#options;
-    this.#storage = await openLogFiles(join(this.folder, "log"));
+    this.#storage = await openLogFiles(this.logFolder);
     this.#controlPlane = await openControlPlane({
       trustDomain: trustDomainText,
       storage: this.#storage,
       keyStore: this.#keyStore,
-      tilesFolder: join(this.folder, "tiles"),
+      tilesFolder: this.tilesFolder,
+      generation: this.#generation,
       listen: { host: "127.0.0.1", port: this.#port },
       svidLifetimeSeconds,
       clock,

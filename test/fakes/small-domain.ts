@@ -43,7 +43,7 @@ export async function foundSmallDomain(folder: string, clock: Clock): Promise<Sm
   if (!trustDomain.ok) throw new Error(trustDomain.reason);
   const keyStore = openMemoryKeyStore();
   const keys = await loadLogKeys(keyStore, trustDomain.value);
-  const operator = signerNamed("alice");
+  const operator = signerNamed("example.org/operator/alice");
   const { entries, genesis } = await foundDomain({
     trustDomain: trustDomain.value,
     isTestDomain: true,

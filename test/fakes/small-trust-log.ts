@@ -1,7 +1,17 @@
 import { base64Of } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/canonical-json.ts";
 import type { Result } from "../../src/base/result.ts";
-import { generateEd25519, publicKeyBytes, signEd25519 } from "../../src/crypto/index.ts";
+import {
+  authorityConstraints,
+  buildCertificate,
+  distinguishedName,
+  exportPublicKey,
+  generateEd25519,
+  generateP256,
+  keyUsageExtension,
+  publicKeyBytes,
+  signEd25519,
+} from "../../src/crypto/index.ts";
 import {
   entryVersion,
   type FoldOutcome,
@@ -17,6 +27,7 @@ import {
   signCheckpoint,
   signEntry,
   TrustState,
+  verifierKeyOf,
 } from "../../src/trust-log/index.ts";
 
 /** When every small trust log is founded. */
@@ -43,6 +54,22 @@ export function keyTextOf(signer: NoteSigner): string {
   return base64Of(publicKeyBytes(signer.publicKey));
 }
 
+/** The certificate of a new authority as an entry writes it. */
+export function authorityNamed(name: string): string {
+  const { privateKey } = generateP256();
+  const subject = distinguishedName("test", name);
+  const content = {
+    serial: Uint8Array.of(1),
+    issuer: subject,
+    subject,
+    notBeforeSeconds: foundedAtSeconds,
+    notAfterSeconds: foundedAtSeconds + 86_400,
+    publicKeyInfo: exportPublicKey(privateKey),
+    extensions: [authorityConstraints(1), keyUsageExtension(["keyCertSign"])],
+  };
+  return base64Of(buildCertificate(content, privateKey));
+}
+
 /** The body of a `service.put`. */
 export function serviceBody(name: string, nodes: readonly string[] = ["*"]): JsonObject {
   return { name, nodes, dataClass: "internal", team: "", environment: "", labels: {} };
@@ -56,22 +83,37 @@ export function joinBody(log: string, invite: NoteSigner, node: string, nodeKey:
 
 /** A trust log with all of its keys in one hand, kept in memory: writes what an author, or an attacker, would. */
 export class SmallTrustLog {
-  readonly operators: readonly [NoteSigner, NoteSigner, NoteSigner] = [
-    signerNamed("test/alice"),
-    signerNamed("test/bob"),
-    signerNamed("test/carol"),
+  operators: readonly [NoteSigner, NoteSigner, NoteSigner] = [
+    signerNamed("example.org/operator/alice"),
+    signerNamed("example.org/operator/bob"),
+    signerNamed("example.org/operator/carol"),
   ];
-  readonly issuer: NoteSigner = signerNamed("test/issuer");
-  readonly sequencer: NoteSigner = signerNamed("test/sequencer");
-  readonly server: NoteSigner = signerNamed("test/server");
-  readonly logKey: NoteSigner = signerNamed("test/trust-log");
+  issuer: NoteSigner = signerNamed("example.org/issuer");
+  sequencer: NoteSigner = signerNamed("example.org/sequencer");
+  server: NoteSigner = signerNamed("example.org/server");
+  /** Of the present generation. */
+  logKey: NoteSigner = signerNamed("example.org/trust-log");
   readonly entries: Uint8Array[];
   readonly tree: MerkleTree = new MerkleTree();
   readonly state: TrustState = new TrustState();
   /** The leaf hash of genesis, in base64. */
   readonly genesis: string;
 
-  constructor() {
+  /** A new log, or another history of one, with the same keys, after its first `size` entries. */
+  constructor(fork?: { readonly of: SmallTrustLog; readonly size: number }) {
+    this.entries = [];
+    if (fork !== undefined) {
+      ({
+        operators: this.operators,
+        issuer: this.issuer,
+        sequencer: this.sequencer,
+        server: this.server,
+        logKey: this.logKey,
+        genesis: this.genesis,
+      } = fork.of);
+      for (const entry of fork.of.entries.slice(0, fork.size)) this.order(entry);
+      return;
+    }
     const entry = foundTrustLog({
       trustDomain: "example.org",
       isTestDomain: true,
@@ -86,7 +128,6 @@ export class SmallTrustLog {
       ],
     });
     this.genesis = base64Of(leafHash(entry));
-    this.entries = [];
     this.order(entry);
   }
 
@@ -106,7 +147,7 @@ export class SmallTrustLog {
 
   /** Puts an entry at the end of the log, whatever it is. */
   order(entry: Uint8Array): Result<FoldOutcome, FoldStop> {
-    const folded = foldEntry(this.state, this.entries.length, entry);
+    const folded = foldEntry(this.state, this.tree, entry);
     this.entries.push(entry);
     this.tree.append(leafHash(entry));
     return folded;
@@ -135,6 +176,25 @@ export class SmallTrustLog {
   /** Ends the current epoch, `afterSeconds` after the last one. */
   putEpoch(afterSeconds = 10): Uint8Array {
     return this.put("epoch", this.epochBody(afterSeconds));
+  }
+
+  /** The body of an entry by which the log goes on from here, under `logKey`. */
+  recoveryBody(logKey: NoteSigner): JsonObject {
+    return {
+      generation: (this.state.genesis?.recoveredSizes.length ?? 0) + 2,
+      size: this.tree.size,
+      root: base64Of(this.tree.root()),
+      logKey: verifierKeyOf(logKey),
+    };
+  }
+
+  /** Begins a new generation under a new key of the log. */
+  putRecovery(unusual: Unusual = {}): Uint8Array {
+    const generation = (this.state.genesis?.recoveredSizes.length ?? 0) + 2;
+    const logKey = signerNamed(`example.org/trust-log-${generation}`);
+    const entry = this.put("log.recover", this.recoveryBody(logKey), unusual);
+    this.logKey = logKey;
+    return entry;
   }
 
   /** Invites a node and lets it join under a key that is returned. */

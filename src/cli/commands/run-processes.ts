@@ -13,10 +13,16 @@ import {
   openWriterLock,
   writeFileAtomically,
 } from "../../storage/index.ts";
-import { parseVerifierKey } from "../../trust-log/index.ts";
+import { generationOf, parseVerifierKey } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
-import { readMembership } from "../membership.ts";
-import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { readMembership, writeMembership } from "../membership.ts";
+import {
+  type MeshDirectory,
+  meshDirectory,
+  readKnownDomain,
+  requireKnownDomain,
+  writeKnownDomain,
+} from "../mesh-directory.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { tellParent, untilStopped } from "../until-stopped.ts";
 
@@ -56,6 +62,9 @@ export async function runControlPlane(options: {
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
   const domain = await requireKnownDomain(directory);
+  const logKey = parseVerifierKey(domain.logKey);
+  if (!logKey.ok)
+    throw new CliError(exitCode.unreadable, `the log key in ${directory.path}/domain.json is damaged`);
   await runProcess(async (stack, broken) => {
     const storage = stack.use(await openLogFiles(directory.controlPlaneLog));
     const controlPlane = stack.use(
@@ -66,6 +75,7 @@ export async function runControlPlane(options: {
         tilesFolder: directory.tiles,
         listen: hostAndPort(options.listen),
         svidLifetimeSeconds: options.svidLifetime,
+        generation: generationOf(logKey.value),
         clock: systemClock,
         randomBytes,
         log: openLog("control-plane", options.logLevel),
@@ -101,6 +111,11 @@ export async function runNodeAgent(options: {
         randomBytes,
         random,
         log: openLog("node-agent", options.logLevel),
+        recovered: async (newLogKey) => {
+          await writeMembership(directory, { ...membership, logKey: newLogKey });
+          const known = await readKnownDomain(directory);
+          if (known !== undefined) await writeKnownDomain(directory, { ...known, logKey: newLogKey });
+        },
       }),
     );
     return { socket: directory.agentSocket };

@@ -111,9 +111,9 @@ async function replay(
       problems.push(`entry ${index}: not what was published (its hash differs from the tile's)`);
     if (await published.differs(index, bytes))
       problems.push(`entry ${index}: not what was published (its entry bundle differs or is missing)`);
+    const folded = canFold ? foldEntry(state, tree, bytes) : undefined;
     if (tree.size === index) tree.append(hash);
-    if (!canFold) continue;
-    const folded = foldEntry(state, index, bytes);
+    if (folded === undefined) continue;
     if (!folded.ok) {
       problems.push(`entry ${index}: ${folded.reason}: ${folded.detail}`);
       canFold = false;

@@ -24,6 +24,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
           `this control plane speaks version ${protocolVersion}; upgrade it first`,
           Code.FailedPrecondition,
         );
+      parts.guard.hear(node, request.checkpoint);
       using _place = takePlace(streams, node, { countMax: followsPerNodeMax, signal: context.signal });
       for await (const update of readLog(parts, request, { context, isLive: true })) {
         yield update;

@@ -2,11 +2,13 @@ import type { Clock } from "../../base/clock.ts";
 import type { LogSource } from "../../transport/index.ts";
 import type { FollowerRegistry } from "../follower-registry.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
+import type { RollbackGuard } from "../rollback-guard.ts";
 
 /** What the calls work on. */
 export interface ControlPlaneParts {
   readonly issuer: Issuer;
   readonly registry: FollowerRegistry;
+  readonly guard: RollbackGuard;
   readonly source: LogSource;
   readonly clock: Clock;
   /** Aborts when the control plane closes, so that no stream outlives it. */

@@ -6,13 +6,17 @@ import type { ControlPlaneParts } from "./parts.ts";
 /** The trust log from a size on, until the caller goes or the control plane closes. */
 export function readLog(
   parts: ControlPlaneParts,
-  { fromSize, acceptsSnapshot = false }: { readonly fromSize: bigint; readonly acceptsSnapshot?: boolean },
+  {
+    fromSize,
+    ...shown
+  }: { readonly fromSize: bigint; readonly acceptsSnapshot?: boolean; readonly checkpoint?: Uint8Array },
   { context, isLive }: { readonly context: HandlerContext; readonly isLive: boolean },
 ): AsyncIterable<Update> {
   if (fromSize > BigInt(Number.MAX_SAFE_INTEGER))
     throw new ConnectError("no log is that long", Code.InvalidArgument);
   const signal = AbortSignal.any([context.signal, parts.closing]);
-  return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot, isLive }, signal);
+  const { acceptsSnapshot = false, checkpoint = new Uint8Array(0) } = shown;
+  return serveLog(parts.source, { fromSize: Number(fromSize), acceptsSnapshot, checkpoint, isLive }, signal);
 }
 
 /**

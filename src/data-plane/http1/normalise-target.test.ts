@@ -1,5 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { isNormalPath } from "../../trust-log/index.ts";
+import { isOf, targetByte } from "./byte-classes.ts";
 import { normaliseTarget } from "./normalise-target.ts";
 
 describe("the normal form of a target", () => {
@@ -73,5 +75,35 @@ describe("the normal form of a target", () => {
       }),
       { numRuns: 5_000 },
     );
+  });
+});
+
+describe("a path that a rule may name", () => {
+  const character = fc.integer({ min: 0x20, max: 0x7f }).map((code) => String.fromCharCode(code));
+  const triplet = fc
+    .integer({ min: 0, max: 255 })
+    .map((octet) => `%${octet.toString(16).toUpperCase().padStart(2, "0")}`);
+  const piece = fc.oneof(
+    fc.constantFrom("/", "/", ".", "..", ";", "a", "%C3%A4", "%e2", "%"),
+    character,
+    triplet,
+  );
+
+  test("is exactly one that is its own normal form, in characters that a target may hold", () => {
+    let normal = 0;
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 6 }), (pieces) => {
+        const path = `/${pieces.join("")}`;
+        const isTarget =
+          [...Buffer.from(path)].every((byte) => isOf(targetByte, byte)) && !path.includes("?");
+        const target = normaliseTarget(path);
+        const isReachable = isTarget && target.ok && target.value === path;
+        normal += isReachable ? 1 : 0;
+
+        expect([path, isNormalPath(path)]).toEqual([path, isReachable]);
+      }),
+      { numRuns: 5_000 },
+    );
+    expect(normal).toBeGreaterThan(100);
   });
 });

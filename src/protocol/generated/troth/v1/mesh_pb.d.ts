@@ -41,6 +41,14 @@ export declare type FollowRequest = Message<"troth.v1.FollowRequest"> & {
    * @generated from field: bool accepts_snapshot = 4;
    */
   acceptsSnapshot: boolean;
+
+  /**
+   * The newest checkpoint that the follower has kept; empty before the first. It proves to a control plane whose disk
+   * went back that there was more, and says of which generation the follower is.
+   *
+   * @generated from field: bytes checkpoint = 5;
+   */
+  checkpoint: Uint8Array;
 };
 
 /**

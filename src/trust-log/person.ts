@@ -1,0 +1,30 @@
+import type { AuthorRole } from "./entry-kinds.ts";
+
+const peoplesRoles: ReadonlySet<AuthorRole> = new Set(["viewer", "operator", "approver", "auditor"]);
+const personName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** Whether keys of a role are held by people, rather than by a control plane. */
+export function isPeoples(role: AuthorRole): boolean {
+  return peoplesRoles.has(role);
+}
+
+/** Who holds a key: the person in `<trust domain>/<role>/<person>`, whatever the role; a control plane's key itself. */
+export function holderOf(name: string, role: AuthorRole): string {
+  // A person's name has no slash in it and a key's has, so that neither is taken for the other.
+  return isPeoples(role) ? name.slice(name.lastIndexOf("/") + 1) : `/${name}`;
+}
+
+/**
+ * What is wrong with a key's name, or undefined. People's keys are named `<trust domain>/<role>/<person>`, so that two
+ * keys of one person are known as such; no other key may look like one.
+ */
+export function keyNameProblem(trustDomain: string, name: string, role: AuthorRole): string | undefined {
+  if (!isPeoples(role)) {
+    const isLikeAPersons = [...peoplesRoles].some((other) => name.startsWith(`${trustDomain}/${other}/`));
+    return isLikeAPersons ? `${name} is the name of a person's key, not of an ${role}'s` : undefined;
+  }
+  const prefix = `${trustDomain}/${role}/`;
+  return name.startsWith(prefix) && personName.test(name.slice(prefix.length))
+    ? undefined
+    : `${name} is not ${prefix}<person>, the person in lower case`;
+}
