@@ -80,6 +80,12 @@ function strictestOf(state: TrustState, kind: string, grant: AuthorityRow): Auth
   return { role: grant.role, signatures, approvals };
 }
 
+/** How many signatures and approvals an entry of a kind takes, and of whom; undefined where nobody may write it. */
+export function neededFor(state: TrustState, kind: string): AuthorityRow | undefined {
+  const grant = state.authority.get(kind);
+  return grant === undefined ? undefined : strictestOf(state, kind, grant);
+}
+
 /** One key under two names would count as two signers; and what a removed key signed must not count again. */
 export function knownKey(state: TrustState, name: string, publicKey: string): string | undefined {
   if (state.authors.has(name)) return `there is or was a key named ${name}`;

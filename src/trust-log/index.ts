@@ -1,4 +1,5 @@
 export { nodeJoinText } from "./apply-entry.ts";
+export { neededFor } from "./authority.ts";
 export {
   type CheckedCheckpoint,
   type CheckpointRefusal,
@@ -13,6 +14,7 @@ export {
   type EntryBody,
   type EntryKind,
   entryVersion,
+  isEntryKind,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
@@ -27,6 +29,7 @@ export { type Founding, foundTrustLog } from "./genesis.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export {
+  formatNote,
   isNoteName,
   isSignedBy,
   type NoteSigner,
@@ -58,6 +61,7 @@ export {
   tileWidth,
 } from "./tile.ts";
 export {
+  type AuthorityRow,
   type AuthorRow,
   type CertificateRow,
   foldVersion,
@@ -66,3 +70,4 @@ export {
   type ServiceRow,
   TrustState,
 } from "./trust-state.ts";
+export { judgeUnfinished, personOf, type UnfinishedEntry } from "./unfinished-entry.ts";

@@ -185,6 +185,7 @@ export class MeshInProcess implements AsyncDisposable {
       storage: this.#storage,
       keyStore: this.#keyStore,
       tilesFolder: join(this.folder, "tiles"),
+      proposalsFolder: join(this.folder, "proposals"),
       listen: { host: "127.0.0.1", port: this.#port },
       svidLifetimeSeconds,
       clock,

@@ -64,6 +64,7 @@ export async function runControlPlane(options: {
         storage,
         keyStore: await openFileKeyStore(directory.controlPlaneKeys),
         tilesFolder: directory.tiles,
+        proposalsFolder: directory.proposals,
         listen: hostAndPort(options.listen),
         svidLifetimeSeconds: options.svidLifetime,
         clock: systemClock,
@@ -72,7 +73,7 @@ export async function runControlPlane(options: {
         broken,
       }),
     );
-    return { admin: controlPlane.address };
+    return { admin: controlPlane.address, console: controlPlane.consoleAddress };
   });
 }
 
