@@ -136,7 +136,7 @@ describe("limits", () => {
     const ending = new AbortController();
     const watch = (admin: typeof mine.admin): Promise<unknown> =>
       admin.watchProgress({}, { signal: ending.signal })[Symbol.asyncIterator]().next();
-    for (let count = 0; count < 16; count += 1) await watch(mine.admin);
+    for (let count = 0; count < 64; count += 1) await watch(mine.admin);
 
     expect(await outcomeOf(watch(mine.admin))).toBe("ResourceExhausted too many streams");
     expect(await outcomeOf(watch(others.admin))).toBe("ok");

@@ -8,7 +8,7 @@ import type { ControlPlaneParts } from "./parts.ts";
 import { readLog, takePlace } from "./read-log.ts";
 
 const readsPerPerson = { perSecond: 50, burst: 500, callersMax: 10_000 };
-const streamsPerPersonMax = 16;
+const streamsPerPersonMax = 64;
 
 /** The calls of people that change nothing; for every role. */
 export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<typeof Admin>> {

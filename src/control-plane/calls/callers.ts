@@ -48,10 +48,7 @@ export function callingPerson(
     const who = key === undefined ? "a caller without a key" : `key ${fingerprintOf(key)}`;
     const why = key === undefined ? "no-certificate" : "unknown-key";
     registry.raise(strangers, "call-refused", `${call} by ${who}: ${why}`);
-    throw new ConnectError(
-      `${why}: the trust log has no such key of a person, or it was removed`,
-      Code.Unauthenticated,
-    );
+    throw new ConnectError(why, Code.Unauthenticated);
   }
   if (roles === undefined || roles.has(person.role)) return person;
   const may = [...roles].join(" or ");
