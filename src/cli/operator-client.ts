@@ -36,6 +36,8 @@ import { randomBytes, systemClock } from "./system.ts";
 const entryLifetimeSeconds = 600;
 /** One that waits for other people. */
 export const proposalLifetimeSeconds = 86_400;
+/** What the control plane takes at once. */
+const entriesPerAppendMax = 256;
 /** After one of these, the thresholds of the next entry may be others. */
 const authorityKinds: ReadonlySet<string> = new Set(["authority.put", "key.put", "key.remove"]);
 
@@ -167,7 +169,10 @@ export class OperatorClient implements Disposable {
     let { size } = this.view.follower;
     const order = async (): Promise<void> => {
       if (batch.length === 0) return;
-      size = Number((await answered(() => this.admin.append({ entries: batch }))).size);
+      for (let from = 0; from < batch.length; from += entriesPerAppendMax) {
+        const some = batch.slice(from, from + entriesPerAppendMax);
+        size = Number((await answered(() => this.admin.append({ entries: some }))).size);
+      }
       batch = [];
       await this.refresh();
     };
