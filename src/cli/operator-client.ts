@@ -215,6 +215,18 @@ export class OperatorClient implements Disposable {
     return answered(() => this.admin.openSession({}));
   }
 
+  /** The browser sessions of this person. */
+  async sessions(): Promise<
+    readonly { readonly id: string; readonly endsAtSeconds: bigint; readonly idleSeconds: number }[]
+  > {
+    return (await answered(() => this.admin.listSessions({}))).sessions;
+  }
+
+  /** Ends a browser session of this person. */
+  async endSession(id: string): Promise<void> {
+    await answered(() => this.admin.endSession({ id }));
+  }
+
   /** Waits until every known proxy has the log up to a size, or the time is up. */
   async waitForProxies(size: number, timeoutMillis: number): Promise<ProxyProgress> {
     const started = performance.now();

@@ -46,6 +46,8 @@ async function outcomesAs(who: string): Promise<Record<string, string>> {
     watchProgress: await outcomeOf(firstOf(admin.watchProgress({}))),
     listProposals: await outcomeOf(admin.listProposals({})),
     openSession: await outcomeOf(admin.openSession({})),
+    listSessions: await outcomeOf(admin.listSessions({})),
+    endSession: await outcomeOf(admin.endSession({ id: "x" })),
     append: await outcomeOf(admin.append({})),
     propose: await outcomeOf(admin.propose({ entry })),
     approve: await outcomeOf(admin.approve({ entry })),
@@ -53,13 +55,14 @@ async function outcomesAs(who: string): Promise<Record<string, string>> {
   };
 }
 
-const reads = ["getStatus", "readLog", "watchProgress", "listProposals", "openSession"];
+const reads = ["getStatus", "readLog", "watchProgress", "listProposals", "openSession", "listSessions"];
 const writes = ["append", "propose", "approve", "withdraw"];
 
 function all(calls: readonly string[], outcome: string): Record<string, string> {
   return Object.fromEntries(calls.map((call) => [call, outcome]));
 }
 
+const readable = { ...all(reads, "ok"), endSession: "NotFound unknown-session" };
 const judged = {
   append: "ok",
   propose: "PermissionDenied malformed-entry",
@@ -69,15 +72,15 @@ const judged = {
 
 describe("who may call what", () => {
   test.each([
-    ["nobody", all([...reads, ...writes], "Unauthenticated no-certificate")],
-    ["a stranger", all([...reads, ...writes], "Unauthenticated unknown-key")],
-    ["the issuer", all([...reads, ...writes], "Unauthenticated unknown-key")],
-    ["a node", all([...reads, ...writes], "Unauthenticated unknown-key")],
-    ["a removed operator", all([...reads, ...writes], "Unauthenticated unknown-key")],
-    ["viewer", { ...all(reads, "ok"), ...all(writes, "PermissionDenied wrong-role") }],
-    ["auditor", { ...all(reads, "ok"), ...all(writes, "PermissionDenied wrong-role") }],
-    ["approver", { ...all(reads, "ok"), ...judged }],
-    ["operator", { ...all(reads, "ok"), ...judged }],
+    ["nobody", all([...reads, "endSession", ...writes], "Unauthenticated no-certificate")],
+    ["a stranger", all([...reads, "endSession", ...writes], "Unauthenticated unknown-key")],
+    ["the issuer", all([...reads, "endSession", ...writes], "Unauthenticated unknown-key")],
+    ["a node", all([...reads, "endSession", ...writes], "Unauthenticated unknown-key")],
+    ["a removed operator", all([...reads, "endSession", ...writes], "Unauthenticated unknown-key")],
+    ["viewer", { ...readable, ...all(writes, "PermissionDenied wrong-role") }],
+    ["auditor", { ...readable, ...all(writes, "PermissionDenied wrong-role") }],
+    ["approver", { ...readable, ...judged }],
+    ["operator", { ...readable, ...judged }],
   ])("%s", async (who, expected) => {
     const size = running.writer.tree.size;
 

@@ -82,6 +82,22 @@ it("ends as soon as the log does not have the key, and tells those who read", ()
   expect(reasonOf(sessions.check(cookie))).toBe("key-removed");
 });
 
+it("is listed for its holder alone, under a name that opens nothing, and ended by nobody else", () => {
+  const cookie = signIn();
+  const other = put("other");
+  const [listed, ...more] = sessions.list(victor.name);
+  const id = listed?.id ?? "";
+
+  expect(more).toEqual([]);
+  expect(sessions.list(other.name)).toEqual([]);
+  expect(reasonOf(sessions.check(id))).toBe("no-session");
+  expect(sessions.end(other.name, id)).toBe(false);
+  expect(reasonOf(sessions.check(cookie))).toBe("ok");
+  expect(sessions.end(victor.name, id)).toBe(true);
+  expect(reasonOf(sessions.check(cookie))).toBe("ended");
+  expect([sessions.list(victor.name), sessions.end(victor.name, id)]).toEqual([[], false]);
+});
+
 it("keeps so many sessions and codes a person, the newest, and lets nobody push out another", () => {
   const first = signIn(put("other"));
   const cookies = Array.from({ length: 100 }, () => signIn());

@@ -13,12 +13,13 @@ const sessionsPerPersonMax = 4;
 const codesMax = 64;
 const codesPerPersonMax = 4;
 const secretBytes = 32;
+const idCharacters = 12;
 
 /** Why a code opens no session. */
 export type CodeRefusal = "unknown-code" | "used-code" | "expired-code" | "key-removed";
 
 /** Why a cookie is no session (any more). */
-export type SessionRefusal = "no-session" | "idle" | "too-old" | "key-removed";
+export type SessionRefusal = "no-session" | "idle" | "too-old" | "key-removed" | "ended";
 
 /** Whose session it is. */
 export interface SessionHolder {
@@ -132,6 +133,32 @@ export class Sessions {
     return ok({ name, role, key, endsAtSeconds, ended: ending.signal });
   }
 
+  /** The sessions of a person that go on. */
+  list(
+    name: string,
+  ): { readonly id: string; readonly endsAtSeconds: number; readonly idleSeconds: number }[] {
+    this.endOver();
+    const now = this.#clock.monotonicMillis();
+    return [...this.#sessions]
+      .filter(([, session]) => session.name === name && session.over === undefined)
+      .map(([digest, { endsAtSeconds, usedMillis }]) => ({
+        id: idOf(digest),
+        endsAtSeconds,
+        idleSeconds: (now - usedMillis) / 1000,
+      }));
+  }
+
+  /** Ends a session of this very person; whether there was one. */
+  end(name: string, id: string): boolean {
+    for (const [digest, session] of this.#sessions) {
+      if (session.name !== name || idOf(digest) !== id || session.over !== undefined) continue;
+      session.over = "ended";
+      session.ending.abort();
+      return true;
+    }
+    return false;
+  }
+
   /** Ends the sessions that may not go on; to be called when the log has grown. */
   endOver(): void {
     for (const session of this.#sessions.values()) this.#endIfOver(session);
@@ -163,6 +190,11 @@ export class Sessions {
 /** Found by its digest, so that no comparison of secrets takes time that depends on them. */
 function digestOf(secret: string): string {
   return hexOf(sha256(Buffer.from(secret)));
+}
+
+/** Names a session and opens nothing: the cookie cannot be had from its digest. */
+function idOf(digest: string): string {
+  return digest.slice(0, idCharacters);
 }
 
 /** Drops the oldest, of this person first, until there is room for one more; what was dropped. */

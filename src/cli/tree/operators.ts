@@ -8,14 +8,7 @@ export function addOperatorCommands(program: Command): void {
     program.command("operator").description("the people who run the mesh, and their keys"),
   );
   addProposalCommands(program);
-  const session = program.command("session").description("reading in a web browser on this machine");
-  session
-    .command("open")
-    .description("print an address that signs a browser in: once, within a minute, to read only")
-    .addOption(output())
-    .action(async (options) =>
-      (await import("../commands/session.ts")).openSession({ ...options, dir: directoryOf(program) }),
-    );
+  addSessionCommands(program);
 }
 
 function addKeyCommands(program: Command, operator: Command): void {
@@ -95,5 +88,28 @@ function addProposalCommands(program: Command): void {
     .addOption(output())
     .action(async (id: string, options) =>
       (await load()).withdraw(id, { ...options, dir: directoryOf(program) }),
+    );
+}
+
+function addSessionCommands(program: Command): void {
+  const load = () => import("../commands/session.ts");
+  const session = program.command("session").description("reading in a web browser on this machine");
+  session
+    .command("open")
+    .description("print an address that signs a browser in: once, within a minute, to read only")
+    .addOption(output())
+    .action(async (options) => (await load()).openSession({ ...options, dir: directoryOf(program) }));
+  session
+    .command("list")
+    .description("your sessions")
+    .addOption(output())
+    .action(async (options) => (await load()).listSessions({ ...options, dir: directoryOf(program) }));
+  session
+    .command("end")
+    .description("sign a browser out")
+    .argument("<id>")
+    .addOption(output())
+    .action(async (id: string, options) =>
+      (await load()).endSession(id, { ...options, dir: directoryOf(program) }),
     );
 }

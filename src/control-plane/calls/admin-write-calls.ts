@@ -62,6 +62,17 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const opened = parts.sessions.open(person);
       return { url: opened.url, expiresAtSeconds: BigInt(opened.expiresAtSeconds) };
     },
+    listSessions: (_request, context) => {
+      const person = within(callingPerson(parts, context), opening);
+      const listed = parts.sessions.list(person.name);
+      return { sessions: listed.map((one) => ({ ...one, endsAtSeconds: BigInt(one.endsAtSeconds) })) };
+    },
+    endSession: ({ id }, context) => {
+      const person = within(callingPerson(parts, context), opening);
+      if (!parts.sessions.end(person.name, id))
+        throw new ConnectError(`unknown-session: ${person.name} has no session ${id}`, Code.NotFound);
+      return {};
+    },
   };
 }
 

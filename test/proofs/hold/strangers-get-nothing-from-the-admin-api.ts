@@ -61,6 +61,8 @@ const callNames = [
   "watchProgress",
   "listProposals",
   "openSession",
+  "listSessions",
+  "endSession",
   "append",
   "propose",
   "approve",
@@ -196,7 +198,7 @@ async function browsersTry(founder: Person, leaverSession: SignedIn): Promise<At
     ["a guessed cookie", post({ cookie: `troth-session=${"A".repeat(43)}` }), /^401 /],
     ["a replayed link", { path: link, headers: { host: address } }, /^403 .*used-code/s],
     ["a session after its key was removed", post({ cookie: leaverSession.cookie }), /^401 .*key-removed/s],
-    ...["Append", "Propose", "Approve", "WithdrawProposal", "OpenSession"].map(
+    ...["Append", "Propose", "Approve", "WithdrawProposal", "OpenSession", "ListSessions", "EndSession"].map(
       (call) => [`${call} under a session`, post({}, `/troth.v1.Admin/${call}`), /^404 /] as const,
     ),
   ];
