@@ -17,6 +17,7 @@ export interface MeshDirectory {
   readonly controlPlaneKeys: string;
   readonly controlPlaneLog: string;
   readonly tiles: string;
+  readonly proposals: string;
   readonly agent: string;
   readonly agentKeys: string;
   readonly agentSocket: string;
@@ -50,6 +51,7 @@ export function meshDirectory(path: string): MeshDirectory {
     controlPlaneKeys: join(root, "control-plane", "keys"),
     controlPlaneLog: join(root, "control-plane", "log"),
     tiles: join(root, "control-plane", "tiles"),
+    proposals: join(root, "control-plane", "proposals"),
     agent: join(root, "agent"),
     agentKeys: join(root, "agent", "keys"),
     agentSocket: socketPath(root),

@@ -1,25 +1,57 @@
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { bytesOf, hexOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
-import { exportPrivateKey, generateEd25519 } from "../crypto/index.ts";
+import { exportPrivateKey, generateEd25519, sha256 } from "../crypto/index.ts";
 import { hostAndPort } from "../node-agent/index.ts";
 import { Admin } from "../protocol/index.ts";
 import { openFileKeyStore } from "../storage/index.ts";
-import { LogView, openRpcConnection, type RpcConnection, tlsIdentityOf } from "../transport/index.ts";
 import {
+  type FollowerEvents,
+  LogView,
+  openRpcConnection,
+  type RpcConnection,
+  tlsIdentityOf,
+} from "../transport/index.ts";
+import {
+  type AuthorRole,
   type EntryKind,
   entryVersion,
+  judgeUnfinished,
   type NoteSigner,
+  neededFor,
   parseVerifierKey,
   signEntry,
+  signNote,
   type TrustState,
+  type UnfinishedEntry,
 } from "../trust-log/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import { type KnownDomain, type MeshDirectory, requireKnownDomain } from "./mesh-directory.ts";
+import { type Appended, type ProposedEntry, proposedEntryOf, waitsFor } from "./proposed-entry.ts";
+import type { ProxyProgress } from "./proxy-progress.ts";
 import { randomBytes, systemClock } from "./system.ts";
 
 /** An entry that was signed and not ordered within this time is worth nothing. */
 const entryLifetimeSeconds = 600;
+/** One that waits for other people. */
+export const proposalLifetimeSeconds = 86_400;
+/** What the control plane takes at once. */
+const entriesPerAppendMax = 256;
+/** After one of these, the thresholds of the next entry may be others. */
+const authorityKinds: ReadonlySet<string> = new Set(["authority.put", "key.put", "key.remove"]);
+
+/** What an entry is to say. */
+export interface NewEntry {
+  readonly kind: EntryKind;
+  readonly body: JsonObject;
+}
+
+/** A proposal that waits, judged by this client. */
+export interface JudgedProposal extends UnfinishedEntry {
+  /** The SHA-256 of the text, hex. */
+  readonly id: string;
+}
 
 /** The operator's key of this directory, made at first use, readable by its owner alone. */
 export async function loadOperator(directory: MeshDirectory, name: string): Promise<NoteSigner> {
@@ -52,7 +84,7 @@ export class OperatorClient implements Disposable {
   }
 
   /** Connects, reads the log, and makes sure that the server holds a key which that log names. */
-  static async open(directory: MeshDirectory): Promise<OperatorClient> {
+  static async open(directory: MeshDirectory, events: FollowerEvents = {}): Promise<OperatorClient> {
     const domain = await requireKnownDomain(directory);
     const operator = await loadOperator(directory, domain.operator);
     const logKey = parseVerifierKey(domain.logKey);
@@ -74,6 +106,7 @@ export class OperatorClient implements Disposable {
       const view = new LogView({
         anchor: { genesis: domain.genesis, logKey: logKey.value },
         clock: systemClock,
+        events,
       });
       const client = new OperatorClient({ connection, admin, view, domain, operator });
       await client.refresh();
@@ -87,6 +120,11 @@ export class OperatorClient implements Disposable {
       connection[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** The name of this directory's key. */
+  get name(): string {
+    return this.#operator.name;
   }
 
   /** The state of the trust domain as of the last refresh. */
@@ -107,37 +145,164 @@ export class OperatorClient implements Disposable {
     }
   }
 
-  /** Signs entries as the operator and has them ordered; the size of the log with them. */
-  async append(entries: readonly { readonly kind: EntryKind; readonly body: JsonObject }[]): Promise<number> {
-    const { name } = this.#operator;
-    const last = this.state.authors.get(name)?.sequence ?? 0;
-    const log = this.state.genesis?.genesis ?? "";
-    const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + entryLifetimeSeconds;
-    const signed = entries.map(({ kind, body }, place) =>
-      signEntry(
-        {
-          kind,
-          version: entryVersion,
-          log,
-          author: name,
-          sequence: last + 1 + place,
-          expiresAtSeconds,
-          body,
-        },
-        [this.#operator],
-      ),
-    );
-    try {
-      const { size } = await this.admin.append({ entries: signed });
+  /** The role of this directory's key in the log; undefined where the log does not have it, or not any more. */
+  get role(): AuthorRole | undefined {
+    const row = this.state.authors.get(this.#operator.name);
+    return row === undefined || row.isRemoved ? undefined : row.role;
+  }
+
+  /** Whether an entry of a kind takes the signatures of other people too. */
+  needsOthers(kind: EntryKind): boolean {
+    const needed = neededFor(this.state, kind);
+    return needed !== undefined && (needed.signatures > 1 || needed.approvals > 0);
+  }
+
+  /**
+   * Signs entries and has them ordered. An entry that takes the signatures of more people than this one is proposed
+   * instead, each on its own, and that is said on standard error: so it is for every command that writes.
+   */
+  async append(entries: readonly NewEntry[]): Promise<Appended> {
+    for (const { kind } of entries) this.#requireRole(kind);
+    let sequence = await this.#lastSequence();
+    const proposals: ProposedEntry[] = [];
+    let batch: Uint8Array[] = [];
+    let { size } = this.view.follower;
+    const order = async (): Promise<void> => {
+      if (batch.length === 0) return;
+      for (let from = 0; from < batch.length; from += entriesPerAppendMax) {
+        const some = batch.slice(from, from + entriesPerAppendMax);
+        size = Number((await answered(() => this.admin.append({ entries: some }))).size);
+      }
+      batch = [];
       await this.refresh();
-      return Number(size);
-    } catch (error) {
-      throw refusalOf(error);
+    };
+    for (const entry of entries) {
+      const changesAuthority = authorityKinds.has(entry.kind);
+      if (changesAuthority) await order();
+      sequence += 1;
+      if (this.needsOthers(entry.kind)) proposals.push(await this.#propose(entry, sequence));
+      else batch.push(this.#sign(entry, sequence, entryLifetimeSeconds));
+      if (changesAuthority) await order();
     }
+    await order();
+    return { size, proposals };
+  }
+
+  /** The proposals that wait, as this client judges them by the log that it has checked itself. */
+  async proposals(): Promise<readonly JudgedProposal[]> {
+    const listed = await answered(() => this.admin.listProposals({}));
+    return listed.proposals.flatMap(({ entry }) => {
+      const judged = judgeUnfinished(this.state, entry);
+      return judged.ok ? [{ ...judged.value, id: hexOf(sha256(bytesOf(judged.value.text))) }] : [];
+    });
+  }
+
+  /** Signs a proposal; the log's size once that was enough, undefined while signatures are missing. */
+  async approve({ text }: JudgedProposal): Promise<number | undefined> {
+    const { size } = await answered(() => this.admin.approve({ entry: signNote(text, [this.#operator]) }));
+    if (size === 0n) return undefined;
+    await this.refresh();
+    return Number(size);
+  }
+
+  /** Has a proposal forgotten. */
+  async withdraw(id: string): Promise<void> {
+    await answered(() => this.admin.withdrawProposal({ id }));
+  }
+
+  /** An address that signs a browser of the control plane's machine in. */
+  async openSession(): Promise<{ readonly url: string; readonly expiresAtSeconds: bigint }> {
+    return answered(() => this.admin.openSession({}));
+  }
+
+  /** The browser sessions of this person. */
+  async sessions(): Promise<
+    readonly { readonly id: string; readonly endsAtSeconds: bigint; readonly idleSeconds: number }[]
+  > {
+    return (await answered(() => this.admin.listSessions({}))).sessions;
+  }
+
+  /** Ends a browser session of this person. */
+  async endSession(id: string): Promise<void> {
+    await answered(() => this.admin.endSession({ id }));
+  }
+
+  /** Waits until every known proxy has the log up to a size, or the time is up. */
+  async waitForProxies(size: number, timeoutMillis: number): Promise<ProxyProgress> {
+    const started = performance.now();
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(), timeoutMillis);
+    const byFollower: { service: string; instance: string; millis: number }[] = [];
+    const counts = { known: 0, reached: 0 };
+    try {
+      const watched = this.admin.watchProgress({ size: BigInt(size) }, { signal: ending.signal });
+      for await (const { known, reached, followers } of watched) {
+        Object.assign(counts, { known, reached });
+        for (const { service, instance, millis } of followers)
+          byFollower.push({ service, instance, millis: Math.round(millis) });
+        if (reached >= known) break;
+      }
+    } catch (error) {
+      if (!ending.signal.aborted) throw refusalOf(error);
+    } finally {
+      clearTimeout(timer);
+      ending.abort();
+    }
+    return { ...counts, millis: Math.round(performance.now() - started), byFollower };
+  }
+
+  #requireRole(kind: EntryKind): void {
+    const { role } = this;
+    const needed = neededFor(this.state, kind)?.role;
+    if (role === undefined)
+      throw new CliError(
+        exitCode.no,
+        `the trust log has no key named ${this.#operator.name}, or it was removed`,
+      );
+    if (needed !== undefined && needed !== role)
+      throw new CliError(
+        exitCode.no,
+        `${this.#operator.name} is ${role}, and ${kind} is written by role ${needed}: ask one of them (troth operator list), or use the directory of such a key (--dir)`,
+      );
+  }
+
+  /** The last sequence number used, in the log or by a proposal of ours that waits. */
+  async #lastSequence(): Promise<number> {
+    const { name } = this.#operator;
+    const waiting = (await this.proposals()).filter(({ statement }) => statement.author === name);
+    const ordered = this.state.authors.get(name)?.sequence ?? 0;
+    return Math.max(ordered, ...waiting.map(({ statement }) => statement.sequence));
+  }
+
+  async #propose(entry: NewEntry, sequence: number): Promise<ProposedEntry> {
+    const signed = this.#sign(entry, sequence, proposalLifetimeSeconds);
+    const { id } = await answered(() => this.admin.propose({ entry: signed }));
+    const judged = judgeUnfinished(this.state, signed);
+    if (!judged.ok) throw new CliError(exitCode.no, `refused: ${judged.reason}: ${judged.detail}`);
+    const proposed = proposedEntryOf(id, judged.value);
+    process.stderr.write(`troth: ${proposed.what}: ${waitsFor(proposed)}\n`);
+    return proposed;
+  }
+
+  #sign({ kind, body }: NewEntry, sequence: number, lifetimeSeconds: number): Uint8Array {
+    const log = this.state.genesis?.genesis ?? "";
+    const author = this.#operator.name;
+    const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + lifetimeSeconds;
+    return signEntry({ kind, version: entryVersion, log, author, sequence, expiresAtSeconds, body }, [
+      this.#operator,
+    ]);
   }
 
   [Symbol.dispose](): void {
     this.#connection[Symbol.dispose]();
+  }
+}
+
+async function answered<Message>(call: () => Promise<Message>): Promise<Message> {
+  try {
+    return await call();
+  } catch (error) {
+    throw refusalOf(error);
   }
 }
 
@@ -154,8 +319,12 @@ function refusalOf(error: unknown): unknown {
   if (error.code === Code.Unavailable || error.code === Code.Aborted)
     return new CliError(exitCode.unreachable, "the control plane went away", { cause: error });
   if (error.code === Code.Unauthenticated)
-    return new CliError(exitCode.no, "this directory's operator key is not one that the trust log knows", {
-      cause: error,
-    });
+    return new CliError(
+      exitCode.no,
+      "this directory's key is not one that the trust log has for a person, or it was removed",
+      {
+        cause: error,
+      },
+    );
   return new CliError(exitCode.no, `refused: ${error.rawMessage}`);
 }

@@ -4,6 +4,7 @@ import { addIdentityCommands } from "./tree/identity.ts";
 import { addLogCommands } from "./tree/log.ts";
 import { addMeshCommands } from "./tree/mesh.ts";
 import { addNodeCommands } from "./tree/nodes.ts";
+import { addOperatorCommands } from "./tree/operators.ts";
 import { addProcessCommands } from "./tree/processes.ts";
 import { addRuleCommands } from "./tree/rules.ts";
 
@@ -27,6 +28,7 @@ export function buildProgram(defaultDirectory: string): Command {
     addIdentityCommands,
     addLogCommands,
     addNodeCommands,
+    addOperatorCommands,
     addAttackCommands,
     addProcessCommands,
   ])

@@ -10,6 +10,7 @@ import {
   type ReportRequest,
 } from "../protocol/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
+import { FollowerProgress } from "./follower-progress.ts";
 
 /** After a start, endpoints are withheld this long unless every node has reported: half a list would cut routes. */
 const endpointGraceMillis = 5_000;
@@ -33,6 +34,13 @@ interface RaisedAlarm {
   readonly atMillis: number;
 }
 
+/** A follower that has reached a size, and after how many milliseconds. */
+export interface FollowerReport {
+  readonly instance: string;
+  readonly service: string;
+  readonly millis: number;
+}
+
 /** What followers have reported: how far they are, where they serve. Hearsay, kept in memory only. */
 export class FollowerRegistry {
   readonly #clock: Clock;
@@ -41,10 +49,13 @@ export class FollowerRegistry {
   readonly #nodes = new Map<string, NodeReport>();
   readonly #alarms = new Map<string, RaisedAlarm[]>();
   readonly #listeners = new Set<() => void>();
+  readonly #reportListeners = new Set<() => void>();
+  readonly #progress: FollowerProgress;
   #endpoints: readonly Endpoint[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#progress = new FollowerProgress(clock);
     this.#startedMillis = clock.monotonicMillis();
   }
 
@@ -63,15 +74,36 @@ export class FollowerRegistry {
       clockAheadSeconds: report.clockSeconds === 0 ? 0 : report.clockSeconds - this.#clock.nowSeconds(),
     });
     for (const instance of report.ended)
-      if (this.#followers.get(instance)?.node === node) this.#followers.delete(instance);
+      if (this.#followers.get(instance)?.node === node) this.#forget(instance);
     for (const status of report.followers) {
       const row = state.instances.get(status.instance);
-      if (row?.node === node)
-        this.#followers.set(status.instance, { node, status: believed(status, row.service) });
+      if (row?.node !== node) continue;
+      this.#followers.set(status.instance, { node, status: believed(status, row.service) });
+      this.#progress.noteFollower(status.instance, Number(status.size));
     }
-    for (const instance of this.#followers.keys())
-      if (!state.instances.has(instance)) this.#followers.delete(instance);
+    for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#forget(instance);
     this.#refreshEndpoints();
+    for (const callback of this.#reportListeners) callback();
+  }
+
+  /** The log has this size from now on. */
+  noteLogSize(size: number): void {
+    this.#progress.noteLog(size);
+  }
+
+  /** Those known followers that have reached a size, and how many there are in all. */
+  progress(size: number): { readonly known: number; readonly reached: readonly FollowerReport[] } {
+    const reached = this.#progress.reached(size).map(({ instance, millis }) => {
+      const service = this.#followers.get(instance)?.status.service ?? "";
+      return { instance, service, millis };
+    });
+    return { known: this.#followers.size, reached };
+  }
+
+  /** Calls back after every report until the returned function is called. */
+  onReport(callback: () => void): () => void {
+    this.#reportListeners.add(callback);
+    return () => this.#reportListeners.delete(callback);
   }
 
   /** Notes something that should not have happened; `source` is the node that says so, or empty. */
@@ -138,6 +170,11 @@ export class FollowerRegistry {
   onEndpoints(callback: () => void): () => void {
     this.#listeners.add(callback);
     return () => this.#listeners.delete(callback);
+  }
+
+  #forget(instance: string): void {
+    this.#followers.delete(instance);
+    this.#progress.forget(instance);
   }
 
   #refreshEndpoints(): void {

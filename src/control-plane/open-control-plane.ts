@@ -6,13 +6,18 @@ import { parseTrustDomain, svidLifetimeSecondsMax } from "../identity/index.ts";
 import { type KeyStore, readFileIfPresent } from "../storage/index.ts";
 import { type LogSource, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
-import { routesOf } from "./calls/routes.ts";
+import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
+import { nextChange } from "./changes.ts";
+import { openConsoleListener } from "./console-listener.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { loadLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
+import { openProposalFiles } from "./proposal-files.ts";
+import { Proposals } from "./proposals.ts";
 import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
 import { RollbackGuard } from "./rollback-guard.ts";
+import { Sessions } from "./sessions.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions {
@@ -21,7 +26,11 @@ export interface ControlPlaneOptions {
   readonly keyStore: KeyStore;
   /** Where the log is published as tiles. */
   readonly tilesFolder: string;
+  /** Where entries wait for more signatures; locked with the log. */
+  readonly proposalsFolder: string;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Port of 127.0.0.1 on which web browsers of this machine are served; any free one unless given. */
+  readonly consolePort?: number;
   readonly svidLifetimeSeconds: number;
   /** Of the log: 1 unless it was taken up again. */
   readonly generation?: number;
@@ -36,6 +45,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane extends AsyncDisposable {
   /** host:port of its one listener, for agents and operators. */
   readonly address: string;
+  /** host:port of the listener for web browsers of this machine. */
+  readonly consoleAddress: string;
   readonly writer: LogWriter;
 }
 
@@ -70,12 +81,19 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
   opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));
+  const noteSize = (): void => registry.noteLogSize(writer.newest?.size ?? 0);
+  noteSize();
+  opened.defer(writer.onCheckpoint(noteSize));
+  const sessions = new Sessions({ clock, randomBytes, state: () => writer.state });
+  opened.defer(writer.onCheckpoint(() => sessions.endOver()));
   const closing = new AbortController();
   const parts = {
     issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },
     registry,
     guard,
     source: sourceOf(writer, registry),
+    proposals: await Proposals.open(await openProposalFiles(options.proposalsFolder), writer, log),
+    sessions,
     clock,
     closing: closing.signal,
   };
@@ -86,9 +104,17 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       routesOf(parts),
     ),
   );
+  const console = opened.use(
+    await openConsoleListener(parts, sessionRoutesOf(parts), options.consolePort ?? 0),
+  );
   opened.defer(() => closing.abort());
   const running = opened.move();
-  return { address: server.address, writer, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    address: server.address,
+    consoleAddress: console.address,
+    writer,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 /** The log as it may be published; what is out already must not go back. */
@@ -118,17 +144,9 @@ function sourceOf(writer: LogWriter, registry: FollowerRegistry): LogSource {
     read: (from, to) => writer.read(from, to),
     snapshot: () => Promise.resolve(writer.snapshot()),
     changed: (signal) =>
-      new Promise((resolve) => {
-        const finish = (): void => {
-          stopLog();
-          stopEndpoints();
-          signal.removeEventListener("abort", finish);
-          resolve();
-        };
-        const stopLog = writer.onCheckpoint(finish);
-        const stopEndpoints = registry.onEndpoints(finish);
-        signal.addEventListener("abort", finish);
-        if (signal.aborted) finish();
-      }),
+      nextChange(
+        [(callback) => writer.onCheckpoint(callback), (callback) => registry.onEndpoints(callback)],
+        signal,
+      ),
   };
 }

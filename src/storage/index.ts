@@ -1,4 +1,4 @@
-export { makeFolder, readFileIfPresent, writeFileAtomically } from "./atomic-file.ts";
+export { makeFolder, readFileIfPresent, syncFolder, writeFileAtomically } from "./atomic-file.ts";
 export { type FileJournalOptions, openFileJournal } from "./file-journal.ts";
 export { openFileKeyStore } from "./file-key-store.ts";
 export { entryBytesMax } from "./frame.ts";

@@ -93,6 +93,8 @@ test.each([
   ["a page of this machine", { ":authority": "127.0.0.1:7443", origin: "https://127.0.0.1:7443" }],
   ["a page elsewhere", { origin: "https://evil.example" }],
   ["a page without an origin", { "sec-fetch-site": "cross-site" }],
+  ["a form of a page", { origin: "https://evil.example", "content-type": "text/plain" }],
+  ["a preflight", { ":method": "OPTIONS", origin: "https://evil.example" }],
   ["a name that was bound again to this machine", { ":authority": "evil.example:7443" }],
   ["an authority that is none", { ":authority": "%%%" }],
   ["a port that is none", { ":authority": "mesh.internal:99999" }],

@@ -3,7 +3,7 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { ed25519PublicKey } from "../crypto/index.ts";
 import type { PresentedEntry } from "./entry.ts";
 import type { EntryRefusal } from "./fold.ts";
-import { holderOf, isPeoples } from "./person.ts";
+import { isPeoples, personOf } from "./person.ts";
 import { isSignedBy, type NoteVerifier } from "./signed-note.ts";
 import type { AuthorityRow, AuthorRow, TrustState } from "./trust-state.ts";
 
@@ -56,7 +56,7 @@ export function checkSigners(
     const verifier = isEntitled ? verifierOf(name, row.publicKey) : undefined;
     if (row === undefined || verifier === undefined) return fail("unauthorised", `a signature by ${name}`);
     if (!isSignedBy(note, verifier)) return fail("bad-signature", name);
-    (isApprover ? approvers : signers).add(holderOf(name, row.role));
+    (isApprover ? approvers : signers).add(personOf(name));
   }
   if (note.signatures.every(({ name }) => name !== authorName))
     return fail("bad-signature", `${authorName} did not sign`);
@@ -95,6 +95,12 @@ function strictestOf(state: TrustState, kind: string, grant: AuthorityRow): Auth
   return { role: grant.role, signatures, approvals };
 }
 
+/** How many signatures and approvals an entry of a kind takes, and of whom; undefined where nobody may write it. */
+export function neededFor(state: TrustState, kind: string): AuthorityRow | undefined {
+  const grant = state.authority.get(kind);
+  return grant === undefined ? undefined : strictestOf(state, kind, grant);
+}
+
 /** One key under two names would count as two signers; and what a removed key signed must not count again. */
 export function knownKey(state: TrustState, name: string, publicKey: string): string | undefined {
   if (state.authors.has(name)) return `there is or was a key named ${name}`;
@@ -110,7 +116,7 @@ export function knownKey(state: TrustState, name: string, publicKey: string): st
 export function grantProblem(state: TrustState): string | undefined {
   const holders = new Map<string, Set<string>>();
   for (const [name, { role, isRemoved }] of state.authors.entries())
-    if (!isRemoved) holders.set(role, (holders.get(role) ?? new Set()).add(holderOf(name, role)));
+    if (!isRemoved) holders.set(role, (holders.get(role) ?? new Set()).add(personOf(name)));
   const nobody = new Set<string>();
   const approvers = holders.get("approver") ?? nobody;
   for (const [kind, { role, signatures, approvals }] of state.authority.entries()) {

@@ -1,4 +1,5 @@
 export { nodeJoinText } from "./apply-entry.ts";
+export { neededFor } from "./authority.ts";
 export {
   type CheckedCheckpoint,
   type CheckpointRefusal,
@@ -14,6 +15,7 @@ export {
   type EntryKind,
   entryBodies,
   entryVersion,
+  isEntryKind,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryPlace, type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
@@ -29,8 +31,10 @@ export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
+export { personOf } from "./person.ts";
 export type { Recovery, RecoveryRefusal } from "./recovery.ts";
 export {
+  formatNote,
   isNoteName,
   isSignedBy,
   type NoteSigner,
@@ -62,6 +66,7 @@ export {
   tileWidth,
 } from "./tile.ts";
 export {
+  type AuthorityRow,
   type AuthorRow,
   type CertificateRow,
   foldVersion,
@@ -70,3 +75,4 @@ export {
   type ServiceRow,
   TrustState,
 } from "./trust-state.ts";
+export { judgeUnfinished, type UnfinishedEntry } from "./unfinished-entry.ts";

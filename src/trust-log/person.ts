@@ -8,10 +8,10 @@ export function isPeoples(role: AuthorRole): boolean {
   return peoplesRoles.has(role);
 }
 
-/** Who holds a key: the person in `<trust domain>/<role>/<person>`, whatever the role; a control plane's key itself. */
-export function holderOf(name: string, role: AuthorRole): string {
-  // A person's name has no slash in it and a key's has, so that neither is taken for the other.
-  return isPeoples(role) ? name.slice(name.lastIndexOf("/") + 1) : `/${name}`;
+/** Who holds the key of a name: the person of `shop.example/operator/alice`; a control plane's key is its own holder. */
+export function personOf(name: string): string {
+  const [, person] = /^[^/]+\/(?:viewer|operator|approver|auditor)\/([^/]+)$/.exec(name) ?? [];
+  return person ?? name;
 }
 
 /**

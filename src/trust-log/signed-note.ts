@@ -47,10 +47,19 @@ export function isNoteName(name: string): boolean {
 
 /** Signs `text`, which must end in a newline, as every signer in turn. */
 export function signNote(text: string, signers: readonly NoteSigner[]): Uint8Array {
-  const lines = signers.map((signer) => {
-    const signature = signEd25519(signer.privateKey, bytesOf(text));
-    return `— ${signer.name} ${base64Of(concatBytes(keyIdOf(signer), signature))}\n`;
-  });
+  const signatures = signers.map((signer) => ({
+    name: signer.name,
+    keyId: keyIdOf(signer),
+    signature: signEd25519(signer.privateKey, bytesOf(text)),
+  }));
+  return formatNote({ text, signatures });
+}
+
+/** The bytes of a note. */
+export function formatNote({ text, signatures }: SignedNote): Uint8Array {
+  const lines = signatures.map(
+    ({ name, keyId, signature }) => `— ${name} ${base64Of(concatBytes(keyId, signature))}\n`,
+  );
   return bytesOf(`${text}\n${lines.join("")}`);
 }
 

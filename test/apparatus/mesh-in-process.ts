@@ -244,6 +244,7 @@ export class MeshInProcess implements AsyncDisposable {
       keyStore: this.#keyStore,
       tilesFolder: this.tilesFolder,
       generation: this.#generation,
+      proposalsFolder: join(this.folder, "proposals"),
       listen: { host: "127.0.0.1", port: this.#port },
       svidLifetimeSeconds,
       clock,

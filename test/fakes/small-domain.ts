@@ -80,6 +80,7 @@ export async function runControlPlane(
       storage,
       keyStore: domain.keyStore,
       tilesFolder: join(domain.folder, "tiles"),
+      proposalsFolder: join(domain.folder, "proposals"),
       listen: { host: "127.0.0.1", port },
       svidLifetimeSeconds: 3600,
       clock,

@@ -4,7 +4,8 @@ import { CliError, exitCode } from "../exit-codes.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import { makeMeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
-import { type OutputFormat, printAnswer } from "../output.ts";
+import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
+import { shortId } from "../proposed-entry.ts";
 import { randomBytes, systemClock } from "../system.ts";
 import { loadNodeKey } from "./run-processes.ts";
 import { invite } from "./up.ts";
@@ -15,9 +16,12 @@ export async function inviteNode(
   options: { dir: string; output: OutputFormat },
 ): Promise<void> {
   using client = await OperatorClient.open(meshDirectory(options.dir));
-  const token = formatJoinToken(await invite(client, node));
-  printAnswer(options.output, "JoinToken", { node, token }, () => `${token}\n`);
-  process.stderr.write(`troth: on ${node}, within ten minutes: troth join TOKEN\n`);
+  const invited = await invite(client, node);
+  const { proposals } = invited;
+  const token = formatJoinToken(invited.token);
+  printAnswer(options.output, "JoinToken", { node, token, proposals }, () => `${token}\n`);
+  const when = proposals.length === 0 ? "within ten minutes" : "once it is approved, within a day";
+  process.stderr.write(`troth: on ${node}, ${when}: troth join TOKEN\n`);
 }
 
 /** `troth join TOKEN`: makes this machine's agent a member of the mesh that the token names. */
@@ -33,5 +37,57 @@ export async function join(text: string, options: { dir: string }): Promise<void
   await writeMembership(directory, await joinMesh(token.value, { nodeKey, clock: systemClock, randomBytes }));
   process.stdout.write(
     `joined as ${token.value.node}; start the agent with: troth node-agent --dir ${directory.path}\n`,
+  );
+}
+
+/** `troth node list`: the machines that have joined and those that are invited. */
+export async function listNodes(options: { dir: string; output: OutputFormat }): Promise<void> {
+  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const { nodes } = await client.admin.getStatus({});
+  const { state } = client;
+  const joined = nodes.map(({ node, size, isConnected, lastReportSecondsAgo }) => ({
+    node,
+    status: isConnected ? "connected" : "silent",
+    size: Number(size),
+    lastReportSecondsAgo,
+    instances: [...state.instances.entries()].filter(([, instance]) => instance.node === node).length,
+  }));
+  const invited = [...state.invites.entries()].map(([, { node, expiresAtSeconds }]) => ({
+    node,
+    expiresAtSeconds,
+  }));
+  printAnswer(options.output, "NodeList", { items: joined, invited }, () =>
+    tableOf(
+      ["NODE", "STATUS", "SIZE", "INSTANCES", "LAST REPORT"],
+      [
+        ...joined.map((one) => [
+          one.node,
+          one.status,
+          String(one.size),
+          String(one.instances),
+          `${durationOf(one.lastReportSecondsAgo)} ago`,
+        ]),
+        ...invited.map((one) => [one.node, "invited", "-", "-", "-"]),
+      ],
+    ),
+  );
+}
+
+/** `troth node remove NODE`: its agent and its instances are shut out, and invitations for it are void. */
+export async function removeNode(
+  node: string,
+  options: { dir: string; output: OutputFormat },
+): Promise<void> {
+  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const { state } = client;
+  const isInvited = [...state.invites.entries()].some(([, invite]) => invite.node === node);
+  if (!state.nodes.has(node) && !isInvited)
+    throw new CliError(exitCode.notFound, `no node ${node} has joined or is invited; see: troth node list`);
+  const { size, proposals } = await client.append([{ kind: "node.remove", body: { node } }]);
+  const [waiting] = proposals;
+  printAnswer(options.output, "NodeRemoval", { node, size, proposals }, () =>
+    waiting === undefined
+      ? `${node} is shut out: entry ${size - 1} of the trust log\n`
+      : `${node} is shut out once proposal ${shortId(waiting.id)} has its signatures\n`,
   );
 }

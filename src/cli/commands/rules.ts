@@ -2,9 +2,10 @@ import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
+import { shortId } from "../proposed-entry.ts";
+import { progressInWords, progressSummary } from "../proxy-progress.ts";
 
 const waitMillisMax = 10_000;
-const pollMillis = 50;
 
 /** What `troth allow` and `troth deny` take. */
 export interface RuleOptions {
@@ -33,18 +34,20 @@ export async function putRule(
   for (const name of [rule.from, rule.to])
     if (!name.endsWith("/*") && !client.state.services.has(name))
       process.stderr.write(`troth: note: ${name} is not registered (yet)\n`);
-  const size = await client.append([{ kind: "rule.put", body: rule }]);
-  const proxies = options.wait ? await waitForProxies(client, size) : undefined;
+  const { size, proposals } = await client.append([{ kind: "rule.put", body: rule }]);
+  const isInForce = proposals.length === 0;
+  const progress = options.wait && isInForce ? await client.waitForProxies(size, waitMillisMax) : undefined;
+  const proxies = progress === undefined ? undefined : progressSummary(progress);
   printAnswer(
     options.output,
     "Rule",
-    { ...rule, size, ...(proxies === undefined ? {} : { proxies }) },
+    { ...rule, size, proposals, ...(proxies === undefined ? {} : { proxies }) },
     () => {
-      const reached =
-        proxies === undefined
-          ? ""
-          : `, in force in ${proxies.reached} of ${proxies.known} proxies after ${proxies.millis} ms`;
-      return `${rule.from} ${effect === "allow" ? "may" : "may not"} call ${rule.to}: entry ${size - 1} of the trust log${reached}\n`;
+      const says = `${rule.from} ${effect === "allow" ? "may" : "may not"} call ${rule.to}`;
+      const [waiting] = proposals;
+      if (waiting !== undefined) return `${says} once proposal ${shortId(waiting.id)} has its signatures\n`;
+      const reached = proxies === undefined ? "" : `, ${progressInWords(proxies)}`;
+      return `${says}: entry ${size - 1} of the trust log${reached}\n`;
     },
   );
   if (proxies !== undefined && proxies.reached < proxies.known)
@@ -52,22 +55,6 @@ export async function putRule(
       exitCode.timedOut,
       `${proxies.known - proxies.reached} proxies have not acknowledged size ${size} within ${waitMillisMax / 1000} s`,
     );
-}
-
-/** Waits until every known proxy has reported the size. Proxies report once a second, so that is how fine this is. */
-async function waitForProxies(
-  client: OperatorClient,
-  size: number,
-): Promise<{ reached: number; known: number; millis: number }> {
-  const started = performance.now();
-  for (;;) {
-    const { followers } = await client.admin.getStatus({});
-    const reached = followers.filter((follower) => Number(follower.size) >= size).length;
-    const millis = Math.round(performance.now() - started);
-    if (reached === followers.length || millis > waitMillisMax)
-      return { reached, known: followers.length, millis };
-    await new Promise((resolve) => setTimeout(resolve, pollMillis));
-  }
 }
 
 function pattern(text: string): string {

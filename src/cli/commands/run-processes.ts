@@ -73,6 +73,7 @@ export async function runControlPlane(options: {
         storage,
         keyStore: await openFileKeyStore(directory.controlPlaneKeys),
         tilesFolder: directory.tiles,
+        proposalsFolder: directory.proposals,
         listen: hostAndPort(options.listen),
         svidLifetimeSeconds: options.svidLifetime,
         generation: generationOf(logKey.value),
@@ -82,7 +83,7 @@ export async function runControlPlane(options: {
         broken,
       }),
     );
-    return { admin: controlPlane.address };
+    return { admin: controlPlane.address, console: controlPlane.consoleAddress };
   });
 }
 

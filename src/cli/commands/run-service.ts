@@ -61,9 +61,11 @@ async function registerIfNew(directory: MeshDirectory, name: ServiceName): Promi
   using client = await OperatorClient.open(directory);
   if (client.state.services.has(name)) return;
   const dataClass: DataClass = "internal";
-  await client.append([
+  const { proposals } = await client.append([
     { kind: "service.put", body: { name, nodes: ["*"], dataClass, team: "", environment: "", labels: {} } },
   ]);
+  if (proposals.length > 0)
+    throw new CliError(exitCode.no, `${name} is not registered yet; run this again once it is`);
   process.stderr.write(`troth: registered ${name}; nobody may call it until: troth allow CALLER ${name}\n`);
 }
 

@@ -17,7 +17,8 @@ import {
   readKnownDomain,
   writeKnownDomain,
 } from "../mesh-directory.ts";
-import { loadOperator, OperatorClient } from "../operator-client.ts";
+import { loadOperator, OperatorClient, proposalLifetimeSeconds } from "../operator-client.ts";
+import type { Appended } from "../proposed-entry.ts";
 import { type Supervised, type Supervisor, supervise } from "../supervise.ts";
 import { randomBytes, systemClock } from "../system.ts";
 import { untilStopped } from "../until-stopped.ts";
@@ -193,18 +194,25 @@ async function genesisOf(journal: Journal, operator: NoteSigner): Promise<string
 async function joinHere(directory: MeshDirectory, node: string): Promise<void> {
   if ((await readMembership(directory)) !== undefined) return;
   using client = await OperatorClient.open(directory);
-  const token = await invite(client, node);
+  const { token, proposals } = await invite(client, node);
+  if (proposals.length > 0)
+    throw new CliError(exitCode.no, `${node} may join once others have signed; start again then`);
   const nodeKey = await loadNodeKey(directory);
   await writeMembership(directory, await joinMesh(token, { nodeKey, clock: systemClock, randomBytes }));
 }
 
-/** Writes an invitation into the log; what is returned holds its secret. */
-export async function invite(client: OperatorClient, node: string): Promise<Parameters<typeof joinMesh>[0]> {
+/** Writes an invitation into the log, or proposes it; the token holds its secret. */
+export async function invite(
+  client: OperatorClient,
+  node: string,
+): Promise<Appended & { readonly token: Parameters<typeof joinMesh>[0] }> {
   const { privateKey, publicKey } = generateEd25519();
-  const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + inviteSecondsMax;
-  await client.append([
+  const waitSeconds = client.needsOthers("node.invite") ? proposalLifetimeSeconds : 0;
+  const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + waitSeconds + inviteSecondsMax;
+  const appended = await client.append([
     { kind: "node.invite", body: { node, inviteKey: base64Of(publicKeyBytes(publicKey)), expiresAtSeconds } },
   ]);
   const { address, genesis, logKey } = client.domain;
-  return { node, address, genesis, logKey, inviteKey: base64Of(exportPrivateKey(privateKey)) };
+  const token = { node, address, genesis, logKey, inviteKey: base64Of(exportPrivateKey(privateKey)) };
+  return { ...appended, token };
 }

@@ -13,6 +13,22 @@ export function addNodeCommands(program: Command): void {
       (await import("../commands/nodes.ts")).inviteNode(name, { ...options, dir: directoryOf(program) }),
     );
 
+  nodes
+    .command("list")
+    .description("which machines have joined, and how they are")
+    .addOption(output())
+    .action(async (options) =>
+      (await import("../commands/nodes.ts")).listNodes({ ...options, dir: directoryOf(program) }),
+    );
+  nodes
+    .command("remove")
+    .description("shut a machine out: its agent, its instances, and invitations for it")
+    .argument("<node>")
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import("../commands/nodes.ts")).removeNode(name, { ...options, dir: directoryOf(program) }),
+    );
+
   program
     .command("join")
     .description("make this machine a member of the mesh that a join token names")

@@ -2,7 +2,9 @@ import type { Clock } from "../../base/clock.ts";
 import type { LogSource } from "../../transport/index.ts";
 import type { FollowerRegistry } from "../follower-registry.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
+import type { Proposals } from "../proposals.ts";
 import type { RollbackGuard } from "../rollback-guard.ts";
+import type { Sessions } from "../sessions.ts";
 
 /** What the calls work on. */
 export interface ControlPlaneParts {
@@ -10,6 +12,8 @@ export interface ControlPlaneParts {
   readonly registry: FollowerRegistry;
   readonly guard: RollbackGuard;
   readonly source: LogSource;
+  readonly proposals: Proposals;
+  readonly sessions: Sessions;
   readonly clock: Clock;
   /** Aborts when the control plane closes, so that no stream outlives it. */
   readonly closing: AbortSignal;

@@ -778,6 +778,92 @@ export declare type OpenSessionResponse = Message<"troth.v1.OpenSessionResponse"
 export declare const OpenSessionResponseSchema: GenMessage<OpenSessionResponse>;
 
 /**
+ * @generated from message troth.v1.ListSessionsRequest
+ */
+export declare type ListSessionsRequest = Message<"troth.v1.ListSessionsRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.ListSessionsRequest.
+ * Use `create(ListSessionsRequestSchema)` to create a new message.
+ */
+export declare const ListSessionsRequestSchema: GenMessage<ListSessionsRequest>;
+
+/**
+ * @generated from message troth.v1.ListSessionsResponse
+ */
+export declare type ListSessionsResponse = Message<"troth.v1.ListSessionsResponse"> & {
+  /**
+   * @generated from field: repeated troth.v1.BrowserSession sessions = 1;
+   */
+  sessions: BrowserSession[];
+};
+
+/**
+ * Describes the message troth.v1.ListSessionsResponse.
+ * Use `create(ListSessionsResponseSchema)` to create a new message.
+ */
+export declare const ListSessionsResponseSchema: GenMessage<ListSessionsResponse>;
+
+/**
+ * @generated from message troth.v1.BrowserSession
+ */
+export declare type BrowserSession = Message<"troth.v1.BrowserSession"> & {
+  /**
+   * Names the session and opens nothing.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: int64 ends_at_seconds = 2;
+   */
+  endsAtSeconds: bigint;
+
+  /**
+   * Since its last request.
+   *
+   * @generated from field: double idle_seconds = 3;
+   */
+  idleSeconds: number;
+};
+
+/**
+ * Describes the message troth.v1.BrowserSession.
+ * Use `create(BrowserSessionSchema)` to create a new message.
+ */
+export declare const BrowserSessionSchema: GenMessage<BrowserSession>;
+
+/**
+ * @generated from message troth.v1.EndSessionRequest
+ */
+export declare type EndSessionRequest = Message<"troth.v1.EndSessionRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message troth.v1.EndSessionRequest.
+ * Use `create(EndSessionRequestSchema)` to create a new message.
+ */
+export declare const EndSessionRequestSchema: GenMessage<EndSessionRequest>;
+
+/**
+ * @generated from message troth.v1.EndSessionResponse
+ */
+export declare type EndSessionResponse = Message<"troth.v1.EndSessionResponse"> & {
+};
+
+/**
+ * Describes the message troth.v1.EndSessionResponse.
+ * Use `create(EndSessionResponseSchema)` to create a new message.
+ */
+export declare const EndSessionResponseSchema: GenMessage<EndSessionResponse>;
+
+/**
  * @generated from message troth.v1.GetStatusRequest
  */
 export declare type GetStatusRequest = Message<"troth.v1.GetStatusRequest"> & {
@@ -1047,6 +1133,24 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof OpenSessionRequestSchema;
     output: typeof OpenSessionResponseSchema;
+  },
+  /**
+   * The caller's own sessions, and the end of one of them.
+   *
+   * @generated from rpc troth.v1.Admin.ListSessions
+   */
+  listSessions: {
+    methodKind: "unary";
+    input: typeof ListSessionsRequestSchema;
+    output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * @generated from rpc troth.v1.Admin.EndSession
+   */
+  endSession: {
+    methodKind: "unary";
+    input: typeof EndSessionRequestSchema;
+    output: typeof EndSessionResponseSchema;
   },
 }>;
 

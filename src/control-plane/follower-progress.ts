@@ -1,0 +1,77 @@
+import type { Clock } from "../base/clock.ts";
+
+/** The times of this many of the log's last checkpoints are kept. */
+const logTimesMax = 4_096;
+/** A follower reports once a second; so its last half minute is kept. */
+const followerTimesMax = 32;
+
+/** When a size was first covered. */
+interface Reached {
+  readonly size: number;
+  readonly atMillis: number;
+}
+
+/** How far a follower is with a size that somebody asks for. */
+export interface FollowerReached {
+  readonly instance: string;
+  /** From the moment the log had the size to the report; 0 where either was before anybody looked. */
+  readonly millis: number;
+}
+
+/** When the log, and each follower by its own report, first had a size; for the latest sizes, in memory only. */
+export class FollowerProgress {
+  readonly #clock: Clock;
+  readonly #log: Reached[] = [];
+  readonly #followers = new Map<string, Reached[]>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The log has this size from now on. */
+  noteLog(size: number): void {
+    note(this.#log, { size, atMillis: this.#clock.monotonicMillis() }, logTimesMax);
+  }
+
+  /** A follower has reported that it has this size. */
+  noteFollower(instance: string, size: number): void {
+    const times = this.#followers.get(instance) ?? [];
+    this.#followers.set(instance, times);
+    note(times, { size, atMillis: this.#clock.monotonicMillis() }, followerTimesMax);
+  }
+
+  /** Forgets a follower that has ended. */
+  forget(instance: string): void {
+    this.#followers.delete(instance);
+  }
+
+  /** The followers that have reached a size. */
+  reached(size: number): FollowerReached[] {
+    const since = firstCovering(this.#log, size);
+    const reached: FollowerReached[] = [];
+    for (const [instance, times] of this.#followers) {
+      if ((times.at(-1)?.size ?? 0) < size) continue;
+      const at = firstCovering(times, size);
+      const millis = since === undefined || at === undefined ? 0 : Math.max(0, at - since);
+      reached.push({ instance, millis });
+    }
+    return reached;
+  }
+}
+
+function note(times: Reached[], next: Reached, countMax: number): void {
+  if (next.size <= (times.at(-1)?.size ?? -1)) return;
+  times.push(next);
+  if (times.length > countMax) times.shift();
+}
+
+/** The time of the first record that covers the size; of the very first record nobody knows since when it was so. */
+function firstCovering(times: readonly Reached[], size: number): number | undefined {
+  let [low, high] = [0, times.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((times[middle]?.size ?? 0) < size) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 ? undefined : times[low]?.atMillis;
+}
