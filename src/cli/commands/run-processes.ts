@@ -143,6 +143,7 @@ export async function runSidecar(options: {
           },
           clock: systemClock,
           random,
+          randomBytes,
           log: openLog("sidecar", options.logLevel),
         }),
       );
