@@ -27,6 +27,13 @@ interface NodeReport {
   readonly clockAheadSeconds: number;
 }
 
+/** What is told of followers as they report. */
+export interface FollowerEvents {
+  /** A follower has more of the log than it had. */
+  readonly progressed?: (before: number, size: number) => void;
+  readonly raised?: (reason: string) => void;
+}
+
 interface RaisedAlarm {
   readonly reason: string;
   readonly detail: string;
@@ -41,10 +48,12 @@ export class FollowerRegistry {
   readonly #nodes = new Map<string, NodeReport>();
   readonly #alarms = new Map<string, RaisedAlarm[]>();
   readonly #listeners = new Set<() => void>();
+  readonly #events: FollowerEvents;
   #endpoints: readonly Endpoint[] = [];
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, events: FollowerEvents = {}) {
     this.#clock = clock;
+    this.#events = events;
     this.#startedMillis = clock.monotonicMillis();
   }
 
@@ -66,8 +75,10 @@ export class FollowerRegistry {
       if (this.#followers.get(instance)?.node === node) this.#followers.delete(instance);
     for (const status of report.followers) {
       const row = state.instances.get(status.instance);
-      if (row?.node === node)
-        this.#followers.set(status.instance, { node, status: believed(status, row.service) });
+      if (row?.node !== node) continue;
+      const before = Number(this.#followers.get(status.instance)?.status.size ?? status.size);
+      if (Number(status.size) > before) this.#events.progressed?.(before, Number(status.size));
+      this.#followers.set(status.instance, { node, status: believed(status, row.service) });
     }
     for (const instance of this.#followers.keys())
       if (!state.instances.has(instance)) this.#followers.delete(instance);
@@ -76,6 +87,7 @@ export class FollowerRegistry {
 
   /** Notes something that should not have happened; `source` is the node that says so, or empty. */
   raise(source: string, reason: string, detail: string): void {
+    this.#events.raised?.(reason);
     const alarms = this.#alarms.get(source) ?? [];
     this.#alarms.delete(source);
     this.#alarms.set(source, alarms);

@@ -21,6 +21,7 @@ import {
   signEntry,
   TrustState,
 } from "../trust-log/index.ts";
+import type { LogObserver } from "./control-plane-metrics.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { LogKeys } from "./log-keys.ts";
 
@@ -76,6 +77,8 @@ export interface LogWriterOptions {
   readonly genesis?: readonly Uint8Array[];
   /** 10 s unless given. */
   readonly epochIntervalMillis?: number;
+  /** Told what is ordered, refused and issued. */
+  readonly observer?: LogObserver;
   /** Called when this writer can order nothing any more: another one has taken its place, or its files are broken. */
   readonly broken?: (error: unknown) => void;
 }
@@ -103,6 +106,8 @@ export class LogWriter implements AsyncDisposable {
   readonly #epochClock: EpochClock;
   readonly #log: Log;
   readonly #broken: (error: unknown) => void;
+  readonly #observer: LogObserver | undefined;
+  readonly #clock: Clock;
   #state = new TrustState();
   #tree = new MerkleTree();
   #newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
@@ -114,12 +119,15 @@ export class LogWriter implements AsyncDisposable {
   #isSound = true;
   #signing: Promise<void> | undefined;
   #closing = false;
+  #isBroken = false;
   readonly #waiting = new Set<() => void>();
   readonly #epochTimer: NodeJS.Timeout;
 
   private constructor(options: LogWriterOptions) {
     const { storage, keys, clock, log, epochIntervalMillis = 10_000 } = options;
     this.#broken = options.broken ?? (() => {});
+    this.#observer = options.observer;
+    this.#clock = clock;
     this.#storage = storage;
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
@@ -152,6 +160,11 @@ export class LogWriter implements AsyncDisposable {
   /** The newest checkpoint. */
   get newest(): { readonly size: number; readonly checkpoint: Uint8Array } | undefined {
     return this.#newest;
+  }
+
+  /** Whether storage has failed for good, so that nothing is ordered any more. */
+  get isBroken(): boolean {
+    return this.#isBroken;
   }
 
   /** The whole tree, for proofs and tiles. */
@@ -207,11 +220,13 @@ export class LogWriter implements AsyncDisposable {
     if (this.#closing) throw new MeshError("ERR_CONTROL_PLANE_CLOSED", "the trust log is closing");
     if (this.#queue.length >= queuedAppendsMax)
       throw new MeshError("ERR_CONTROL_PLANE_BUSY", `${queuedAppendsMax} appends wait already`);
+    const askedMillis = this.#clock.monotonicMillis();
     const { promise, resolve, reject } = Promise.withResolvers<Ordered>();
     this.#queue.push({ entries, resolve, reject });
     this.#ordering ??= this.#orderAll();
     const { size, refusal } = await promise;
     await this.#covered(size);
+    this.#observer?.appended((this.#clock.monotonicMillis() - askedMillis) / 1000);
     return refusal ?? ok(size);
   }
 
@@ -267,12 +282,21 @@ export class LogWriter implements AsyncDisposable {
   #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
     for (const entry of entries) {
       const folded = foldEntry(this.#state, this.#tree.size, entry);
-      if (!folded.ok) return fail(folded.reason, folded.detail);
-      if (!folded.value.hasEffect) return fail(folded.value.reason, folded.value.detail);
+      if (!folded.ok) return this.#refuse(entry, folded);
+      if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);
+      this.#observer?.entry({ kind: folded.value.statement.kind });
       this.#tree.append(leafHash(entry));
       batch.push(entry);
     }
     return undefined;
+  }
+
+  #refuse(
+    entry: Uint8Array,
+    { reason, detail }: { readonly reason: AppendRefusal; readonly detail: string },
+  ): Result<never, AppendRefusal> {
+    this.#observer?.entry({ refused: entry, reason });
+    return fail(reason, detail);
   }
 
   /** Resolves once a checkpoint covers `size`. */
@@ -296,7 +320,9 @@ export class LogWriter implements AsyncDisposable {
   }
 
   #reportIfBroken(error: unknown): void {
-    if (finalCodes.has(codeOf(error) ?? "")) this.#broken(error);
+    if (!finalCodes.has(codeOf(error) ?? "")) return;
+    this.#isBroken = true;
+    this.#broken(error);
   }
 
   /** Only what is durable is signed, and only after the head that says so is durable itself (design section 1). */
@@ -305,6 +331,7 @@ export class LogWriter implements AsyncDisposable {
     const root = this.#tree.root(size);
     await this.#storage.head.advance({ size, root });
     this.#newest = { size, checkpoint: signCheckpoint({ size, root }, this.#keys.log) };
+    this.#observer?.checkpoint(size);
     for (const callback of this.#waiting) callback();
   }
 
@@ -321,7 +348,10 @@ export class LogWriter implements AsyncDisposable {
         return [this.#sign(this.#nextEpoch(size))];
       });
       if (!written.ok) this.#log.error("epoch refused", { reason: written.reason, detail: written.detail });
-      else if (taken !== undefined) await this.#keepSnapshot(taken);
+      else {
+        this.#observer?.epochIssued();
+        if (taken !== undefined) await this.#keepSnapshot(taken);
+      }
     } catch (error) {
       if (!this.#closing) this.#log.error("epoch not issued", { error: messageOf(error) });
     }

@@ -6,10 +6,12 @@ import type { KeyStore } from "../storage/index.ts";
 import { type LogSource, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
 import { routesOf } from "./calls/routes.ts";
+import { controlPlaneMetrics } from "./control-plane-metrics.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { loadLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
+import { openHealthListener } from "./open-health-listener.ts";
 import { publishTiles } from "./publish-tiles.ts";
 
 /** What a control plane needs. */
@@ -20,6 +22,8 @@ export interface ControlPlaneOptions {
   /** Where the log is published as tiles. */
   readonly tilesFolder: string;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Where health and metrics are shown; any port of 127.0.0.1 unless given. */
+  readonly health?: { readonly host: string; readonly port: number };
   readonly svidLifetimeSeconds: number;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
@@ -32,6 +36,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane extends AsyncDisposable {
   /** host:port of its one listener, for agents and operators. */
   readonly address: string;
+  /** host:port of health and metrics, on loopback. */
+  readonly healthAddress: string;
   readonly writer: LogWriter;
 }
 
@@ -52,17 +58,22 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
 
   await using opened = new AsyncDisposableStack();
+  const metrics = controlPlaneMetrics(clock);
   const writer = opened.use(
     await LogWriter.open({
       storage: options.storage,
       keys,
       clock,
       log,
+      observer: metrics.observer,
       ...(options.broken === undefined ? {} : { broken: options.broken }),
     }),
   );
   opened.use(publishTiles(options.tilesFolder, writer, log));
-  const registry = new FollowerRegistry(clock);
+  const registry = new FollowerRegistry(clock, {
+    progressed: (before, size) => metrics.convergence.reached(before, size),
+    raised: metrics.alarm,
+  });
   const closing = new AbortController();
   const parts = {
     issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },
@@ -79,8 +90,16 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     ),
   );
   opened.defer(() => closing.abort());
+  const health = opened.use(
+    await openHealthListener({ listen: options.health, metrics, writer, registry, log }),
+  );
   const running = opened.move();
-  return { address: server.address, writer, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    address: server.address,
+    healthAddress: health.address,
+    writer,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 function sourceOf(writer: LogWriter, registry: FollowerRegistry): LogSource {

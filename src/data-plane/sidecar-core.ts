@@ -10,7 +10,7 @@ import { PeerChecker } from "./check-peer.ts";
 import { CoarseTimer } from "./http1/index.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { ProxyContext } from "./proxy-context.ts";
-import { type ProxyMetrics, proxyMetrics } from "./proxy-metrics.ts";
+import { proxyMetrics } from "./proxy-metrics.ts";
 import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./service-router.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";

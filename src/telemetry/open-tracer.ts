@@ -1,8 +1,7 @@
-import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace";
+import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { hexOf } from "../base/bytes.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { messageOf } from "../base/mesh-error.ts";
 import type { TraceParent } from "./trace-context.ts";
 
 /** Spans that wait to be exported; what comes beyond is dropped and counted. */
@@ -12,8 +11,6 @@ const exportIntervalMillis = 1_000;
 const exportTimeoutMillis = 5_000;
 /** Randomness is drawn for so many bytes at once. */
 const drawnBytes = 4_096;
-/** `ExportResultCode.SUCCESS` of @opentelemetry/core, which is not loaded for one number. */
-const exportSucceeded: number = 0;
 const traceIdBytes = 16;
 const spanIdBytes = 8;
 
@@ -77,12 +74,12 @@ export async function openTracer(
 ): Promise<Tracer> {
   const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto");
   const { resourceFromAttributes } = await import("@opentelemetry/resources");
-  const { readableSpan } = await import("./readable-span.ts");
+  const { exportSpans, readableSpan } = await import("./readable-span.ts");
   const exporter = new OTLPTraceExporter({ url, timeoutMillis: exportTimeoutMillis });
   const { clock, randomBytes, log } = parts;
   const ids = new Ids(randomBytes);
   const resource = resourceFromAttributes({ ...parts.resource });
-  const queue = new ExportQueue(exporter, log);
+  const queue = new ExportQueue((spans) => exportSpans(exporter, spans), log);
   return {
     begin: (parent) => {
       const traceId = parent?.traceId ?? ids.next(traceIdBytes);
@@ -97,7 +94,10 @@ export async function openTracer(
         queue.add(() => readableSpan(span, { resource, endSeconds: clock.nowSeconds() }));
     },
     counts: queue.counts,
-    [Symbol.asyncDispose]: () => queue[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await queue[Symbol.asyncDispose]();
+      await exporter.shutdown();
+    },
   };
 }
 
@@ -130,15 +130,16 @@ class Ids {
 /** Spans on their way to the collector: one export at a time, no second attempt, and never more than the queue holds. */
 class ExportQueue implements AsyncDisposable {
   readonly counts = { exported: 0, dropped: 0 };
-  readonly #exporter: SpanExporter;
+  readonly #export: (spans: ReadableSpan[]) => Promise<string | undefined>;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   #spans: ReadableSpan[] = [];
   #exporting: Promise<void> | undefined;
   #hasFailed = false;
 
-  constructor(exporter: SpanExporter, log: Log) {
-    this.#exporter = exporter;
+  /** `exportSpans` resolves to what went wrong, or undefined. */
+  constructor(exportSpans: (spans: ReadableSpan[]) => Promise<string | undefined>, log: Log) {
+    this.#export = exportSpans;
     this.#log = log;
     this.#timer = setInterval(() => void this.#exportAll(), exportIntervalMillis).unref();
   }
@@ -155,7 +156,6 @@ class ExportQueue implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     await this.#exportAll();
-    await this.#exporter.shutdown();
   }
 
   #exportAll(): Promise<void> {
@@ -179,14 +179,5 @@ class ExportQueue implements AsyncDisposable {
       // The rest waits for the next interval: the collector is not there, or does not keep up.
       if (error !== undefined) return;
     }
-  }
-
-  /** What went wrong, or undefined. */
-  #export(batch: ReadableSpan[]): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      this.#exporter.export(batch, ({ code, error }) =>
-        resolve(code === exportSucceeded ? undefined : messageOf(error ?? "refused")),
-      );
-    });
   }
 }

@@ -1,6 +1,8 @@
 import { type HrTime, SpanKind, SpanStatusCode } from "@opentelemetry/api";
+import { ExportResultCode } from "@opentelemetry/core";
 import type { Resource } from "@opentelemetry/resources";
-import type { ReadableSpan } from "@opentelemetry/sdk-trace";
+import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace";
+import { messageOf } from "../base/mesh-error.ts";
 import type { FinishedSpan } from "./open-tracer.ts";
 
 /** A finished span in the form that OpenTelemetry's exporters take; it ended at `endSeconds` since 1970. */
@@ -39,4 +41,13 @@ function contextOf(traceId: string, spanId: string): ReturnType<ReadableSpan["sp
 function hrTime(seconds: number): HrTime {
   const whole = Math.floor(seconds);
   return [whole, Math.round((seconds - whole) * 1e9)];
+}
+
+/** Exports spans once; resolves to what went wrong, or undefined. */
+export function exportSpans(exporter: SpanExporter, spans: ReadableSpan[]): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    exporter.export(spans, ({ code, error }) =>
+      resolve(code === ExportResultCode.SUCCESS ? undefined : messageOf(error ?? "refused")),
+    );
+  });
 }

@@ -13,6 +13,7 @@ export {
   type EntryBody,
   type EntryKind,
   entryVersion,
+  isEntryKind,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";

@@ -17,7 +17,9 @@ import { parseVerifierKey } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { readMembership } from "../membership.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
+import { tracingFromEnvironment } from "../tracing-settings.ts";
 import { tellParent, untilStopped } from "../until-stopped.ts";
 
 /** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
@@ -51,6 +53,7 @@ async function runProcess(
 export async function runControlPlane(options: {
   dir: string;
   listen: string;
+  adminListen?: string;
   svidLifetime: number;
   logLevel: string;
 }): Promise<void> {
@@ -65,6 +68,7 @@ export async function runControlPlane(options: {
         keyStore: await openFileKeyStore(directory.controlPlaneKeys),
         tilesFolder: directory.tiles,
         listen: hostAndPort(options.listen),
+        ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
         svidLifetimeSeconds: options.svidLifetime,
         clock: systemClock,
         randomBytes,
@@ -72,7 +76,9 @@ export async function runControlPlane(options: {
         broken,
       }),
     );
-    return { admin: controlPlane.address };
+    const health = controlPlane.healthAddress;
+    stack.use(await announceTarget(directory, { process: "control-plane", address: health }));
+    return { admin: controlPlane.address, health };
   });
 }
 
@@ -80,6 +86,7 @@ export async function runControlPlane(options: {
 export async function runNodeAgent(options: {
   dir: string;
   controlPlane?: string;
+  adminListen?: string;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -91,19 +98,23 @@ export async function runNodeAgent(options: {
     );
   await runProcess(async (stack) => {
     const nodeKey = await loadNodeKey(directory);
-    stack.use(
+    const agent = stack.use(
       await openNodeAgent({
         membership: { ...membership, address: options.controlPlane ?? membership.address },
         nodeKey,
         folder: directory.agent,
         socketPath: directory.agentSocket,
+        ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
         clock: systemClock,
         randomBytes,
         random,
         log: openLog("node-agent", options.logLevel),
       }),
     );
-    return { socket: directory.agentSocket };
+    const health = agent.healthAddress;
+    const { node } = membership;
+    stack.use(await announceTarget(directory, { process: "node-agent", address: health, node }));
+    return { socket: directory.agentSocket, health };
   });
 }
 
@@ -113,6 +124,7 @@ export async function runSidecar(options: {
   service: string;
   appPort: number;
   outboundPort: number;
+  adminListen?: string;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -128,6 +140,8 @@ export async function runSidecar(options: {
       await makeFolder(folder);
       const lock = stack.use(await openWriterLock(folder));
       const journal = stack.use(await openFileJournal(join(folder, "audit"), lock));
+      const log = openLog("sidecar", options.logLevel);
+      const tracing = tracingFromEnvironment(process.env, log);
       const sidecar = stack.use(
         await openSidecar({
           service: service.value,
@@ -144,14 +158,20 @@ export async function runSidecar(options: {
           clock: systemClock,
           random,
           randomBytes,
-          log: openLog("sidecar", options.logLevel),
+          log,
+          ...(tracing === undefined ? {} : { tracing }),
+          ...(options.adminListen === undefined ? {} : { admin: hostAndPort(options.adminListen) }),
         }),
       );
       drain = () => sidecar.drain();
+      const address = sidecar.adminAddress;
+      const target = { process: "sidecar", address, service: service.value, instance } as const;
+      stack.use(await announceTarget(directory, target));
       return {
         inbound: sidecar.inboundAddress,
         outbound: sidecar.outboundAddress,
-        admin: sidecar.adminAddress,
+        admin: address,
+        health: address,
         instance,
       };
     },
