@@ -92,7 +92,7 @@ export class HttpDurations {
   *#all(): Generator<Series> {
     for (const byMethod of this.#byService.values())
       for (const byKey of byMethod.values()) yield* byKey.values();
-    if (this.#overflow.usedMillis > 0) yield this.#overflow;
+    if (this.#overflow.buckets.some((count) => count > 0)) yield this.#overflow;
   }
 
   #newSeries(

@@ -5,6 +5,9 @@ import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace";
 import { messageOf } from "../base/mesh-error.ts";
 import type { FinishedSpan } from "./open-tracer.ts";
 
+// One object, since exporters group spans by it.
+const instrumentationScope = { name: "troth" };
+
 /** A finished span in the form that OpenTelemetry's exporters take; it ended at `endSeconds` since 1970. */
 export function readableSpan(
   { step, side, name, durationMicros, isError, attributes }: FinishedSpan,
@@ -27,7 +30,7 @@ export function readableSpan(
     events: [],
     ended: true,
     resource,
-    instrumentationScope: { name: "troth" },
+    instrumentationScope,
     droppedAttributesCount: 0,
     droppedEventsCount: 0,
     droppedLinksCount: 0,
