@@ -115,6 +115,8 @@ export class LogWriter implements AsyncDisposable {
   #genesisEntry: Uint8Array | undefined;
   readonly #queue: QueuedAppend[] = [];
   #ordering: Promise<void> | undefined;
+  /** Kinds of the entries that are being ordered, for the observer. */
+  #folded: string[] = [];
   /** Whether state and tree are those of the journal; not so between a failed write and the replay after it. */
   #isSound = true;
   #signing: Promise<void> | undefined;
@@ -256,6 +258,7 @@ export class LogWriter implements AsyncDisposable {
     const taken: { readonly request: QueuedAppend; readonly ordered: Ordered }[] = [];
     const batch: Uint8Array[] = [];
     let request: QueuedAppend | undefined;
+    this.#folded = [];
     try {
       for (let bytes = 0; bytes < batchBytesMax && batch.length < batchEntriesMax; ) {
         request = this.#queue.shift();
@@ -267,6 +270,7 @@ export class LogWriter implements AsyncDisposable {
       }
       request = undefined;
       if (batch.length > 0) await this.#storage.journal.appendAll(batch);
+      for (const kind of this.#folded) this.#observer?.entry({ kind });
       for (const { request: done, ordered } of taken) done.resolve(ordered);
     } catch (error) {
       this.#log.error("entries could not be written", { error: messageOf(error) });
@@ -284,7 +288,7 @@ export class LogWriter implements AsyncDisposable {
       const folded = foldEntry(this.#state, this.#tree.size, entry);
       if (!folded.ok) return this.#refuse(entry, folded);
       if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);
-      this.#observer?.entry({ kind: folded.value.statement.kind });
+      this.#folded.push(folded.value.statement.kind);
       this.#tree.append(leafHash(entry));
       batch.push(entry);
     }

@@ -166,7 +166,7 @@ function noteCompleted(
   metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
   const method = request?.method ?? "";
   metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
-  if (request === undefined) return;
+  if (request === undefined || !trace.isRecording) return;
   const { attributes } = decider;
   trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
 }

@@ -65,7 +65,7 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
       metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
       const method = request?.method ?? "";
       metrics.outboundDurations.observe({ service: callee, method, status, error, durationMicros });
-      if (request === undefined) return;
+      if (request === undefined || !trace.isRecording) return;
       const attributes = { "troth.caller": context.service, "troth.tree_size": view.follower.size };
       trace.finish({ side: "client", request, service, status, error, durationMicros, attributes });
     },

@@ -1,5 +1,4 @@
 import {
-  formatTraceparent,
   judgeTracestate,
   readTraceparent,
   type TraceParent,
@@ -20,18 +19,24 @@ export interface TracedRequest {
   readonly attributes: Readonly<Record<`troth.${string}`, string | number>>;
 }
 
+const blankTraceparent = `traceparent: 00-${"0".repeat(32)}-${"0".repeat(16)}-00\r\n`;
+const fromEndToTraceId = 54;
+const fromEndToSpanId = 21;
+const fromEndToFlag = 3;
+
 /** The trace of one connection's requests, one after the other. Without a tracer the headers pass as they came. */
 export class RequestTrace {
   readonly #tracer: Tracer | undefined;
-  readonly #fixed: Uint8Array;
   readonly #untraced: HeadEdits;
+  /** The added lines with a place for the ids: written again for each request, and copied into its head at once. */
+  readonly #lines: Buffer;
   #step: TraceStep | undefined;
 
   /** `fixed` are header lines that every request on the connection gets. */
   constructor(tracer: Tracer | undefined, fixed: Uint8Array) {
     this.#tracer = tracer;
-    this.#fixed = fixed;
     this.#untraced = { remove: [], add: fixed };
+    this.#lines = Buffer.concat([fixed, Buffer.from(blankTraceparent, "latin1")]);
   }
 
   /** Gives a request its place in a trace; answers with the edits that tell the next one. */
@@ -40,12 +45,18 @@ export class RequestTrace {
     const { parent, remove, tracestate } = readTrace(request);
     const step = this.#tracer.begin(parent);
     this.#step = step;
-    const { traceId, spanId: parentId, isSampled } = step;
-    const lines: (readonly [string, string])[] = [
-      ["traceparent", formatTraceparent({ traceId, parentId, isSampled })],
-    ];
-    if (tracestate !== undefined) lines.push(["tracestate", tracestate]);
-    return { remove, add: Buffer.concat([this.#fixed, headerLines(lines)]) };
+    const { traceId, spanId, isSampled } = step;
+    const lines = this.#lines;
+    lines.write(traceId, lines.length - fromEndToTraceId, "latin1");
+    lines.write(spanId, lines.length - fromEndToSpanId, "latin1");
+    lines.write(isSampled ? "1" : "0", lines.length - fromEndToFlag, "latin1");
+    if (tracestate === undefined) return { remove, add: lines };
+    return { remove, add: Buffer.concat([lines, headerLines([["tracestate", tracestate]])]) };
+  }
+
+  /** Whether the request that began last will have a span. */
+  get isRecording(): boolean {
+    return this.#step?.isSampled === true;
   }
 
   /** Hands on the span of the request that began last, if its trace is recorded. */

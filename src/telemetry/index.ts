@@ -16,7 +16,6 @@ export {
 } from "./open-tracer.ts";
 export { addGauge, addProcessMetrics } from "./process-metrics.ts";
 export {
-  formatTraceparent,
   judgeTracestate,
   readTraceparent,
   type TraceParent,

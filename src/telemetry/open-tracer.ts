@@ -1,5 +1,4 @@
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
-import { hexOf } from "../base/bytes.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { TraceParent } from "./trace-context.ts";
@@ -13,6 +12,7 @@ const exportTimeoutMillis = 5_000;
 const drawnBytes = 4_096;
 const traceIdBytes = 16;
 const spanIdBytes = 8;
+const zeros = "00000000";
 
 /** How it is decided whether a trace is recorded. */
 export interface Sampling {
@@ -109,21 +109,22 @@ function isWithinRatio(traceId: string, ratio: number): boolean {
 /** Identifiers from randomness that is drawn in stock. */
 class Ids {
   readonly #randomBytes: RandomBytes;
-  #stock: Uint8Array = new Uint8Array(0);
+  #stock = Buffer.alloc(0);
   #at = 0;
 
   constructor(randomBytes: RandomBytes) {
     this.#randomBytes = randomBytes;
   }
 
+  /** Hexadecimal, and not all zero, which is no id. */
   next(length: number): string {
     if (this.#at + length > this.#stock.length) {
-      this.#stock = this.#randomBytes(drawnBytes);
+      this.#stock = Buffer.from(this.#randomBytes(drawnBytes));
       this.#at = 0;
     }
-    const bytes = this.#stock.subarray(this.#at, this.#at + length);
+    const id = this.#stock.toString("hex", this.#at, this.#at + length);
     this.#at += length;
-    return bytes.some((byte) => byte !== 0) ? hexOf(bytes) : this.next(length);
+    return id.startsWith(zeros) && Number.parseInt(id, 16) === 0 ? this.next(length) : id;
   }
 }
 

@@ -42,11 +42,6 @@ export function readTraceparent(window: Uint8Array, start: number, end: number):
   };
 }
 
-/** The value of a `traceparent` header, in version 00. */
-export function formatTraceparent({ traceId, parentId, isSampled }: TraceParent): string {
-  return `00-${traceId}-${parentId}-${isSampled ? "01" : "00"}`;
-}
-
 const membersMax = 32;
 /** What is handed on of a `tracestate` in any case; of a longer one, whole members go (section 3.3.1.5). */
 const tracestateCharactersMax = 512;
