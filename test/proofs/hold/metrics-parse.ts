@@ -1,9 +1,11 @@
 import { spawnSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { z } from "zod";
 import { demoMesh } from "../../apparatus/demo-mesh.ts";
 import { buildGoPeer, isGoHere } from "../../apparatus/go-peer.ts";
 import { httpCall } from "../../apparatus/http-call.ts";
-import { outboundAddressOf, troth } from "../../apparatus/running-mesh.ts";
+import { outboundAddressOf, repository, troth } from "../../apparatus/running-mesh.ts";
 import { temporaryFolder } from "../../contracts/temporary-folder.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
@@ -19,7 +21,7 @@ const pageSchema = z.object({ families: z.record(z.string(), z.number()), proble
 
 /** The parser and the linter are Prometheus' own Go packages. */
 export const claim: Claim = {
-  text: "every process's /metrics is read by Prometheus' own parser, lint-free, and 500 requests for made-up names add no series of their own",
+  text: "every process's /metrics is read by Prometheus' own parser, lint-free and named in the guide, and 500 requests for made-up names add no series of their own",
   limitSeconds: 600,
   uses: [demoMesh],
   run: async () => {
@@ -48,6 +50,12 @@ export const claim: Claim = {
       series += sizeOf(page);
       if (sizeOf(page) > seriesMax) return failed(`${process}: ${sizeOf(page)} series`);
     }
+
+    const guide = await readFile(join(repository, "docs", "guides", "observability.md"), "utf8");
+    const untold = [...families].filter(
+      (name) => /^(troth|http)_/.test(name) && !guide.includes(`\`${name}`),
+    );
+    if (untold.length > 0) return failed(`the guide does not name ${untold.join(", ")}`);
 
     const web = processes.find(({ service }) => service === "/shop/web");
     if (web === undefined) return failed("status does not name the sidecar of /shop/web");
