@@ -12,10 +12,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   audit: ["crypto", "trust-log"],
   protocol: [],
   storage: [],
+  telemetry: [],
   transport: ["crypto", "trust-log", "protocol"],
-  "data-plane": ["crypto", "trust-log", "identity", "policy", "audit", "protocol", "transport"],
-  "node-agent": ["crypto", "trust-log", "identity", "protocol", "transport", "storage"],
-  "control-plane": ["crypto", "trust-log", "identity", "protocol", "transport", "storage"],
+  "data-plane": ["crypto", "trust-log", "identity", "policy", "audit", "protocol", "transport", "telemetry"],
+  "node-agent": ["crypto", "trust-log", "identity", "protocol", "transport", "storage", "telemetry"],
+  "control-plane": ["crypto", "trust-log", "identity", "protocol", "transport", "storage", "telemetry"],
   demo: [],
   cli: [
     "crypto",
@@ -26,6 +27,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "protocol",
     "transport",
     "storage",
+    "telemetry",
     "data-plane",
     "node-agent",
     "control-plane",
@@ -35,6 +37,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** Folders that open sockets, files or processes; all others are pure. */
 const touchesTheWorld = new Set([
   "storage",
+  "telemetry",
   "transport",
   "data-plane",
   "node-agent",
@@ -52,7 +55,8 @@ const packageSeams: readonly { readonly name: RegExp; readonly folders: readonly
   },
   { name: /^@peculiar\//, folders: [] },
   { name: /^(commander|pino)$/, folders: ["cli"] },
-  { name: /^prom-client$/, folders: ["data-plane", "control-plane", "node-agent"] },
+  { name: /^prom-client$/, folders: ["telemetry", "data-plane", "control-plane", "node-agent"] },
+  { name: /^@opentelemetry\//, folders: ["telemetry"] },
   { name: /^zod$/, folders: ["trust-log", "cli"] },
 ];
 const importPattern = /(?:from|import)\s*\(?\s*"(?<target>[^"]+)"/g;

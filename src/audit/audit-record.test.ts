@@ -18,6 +18,7 @@ it("fits into a journal whatever a peer sends, and stays well-formed text", () =
   const entry = auditEntry(
     {
       type: "decision",
+      decisionId: "00",
       effect: "deny",
       reason: long,
       rule: long,

@@ -11,6 +11,8 @@ export type AuditRecord =
     }
   | {
       readonly type: "decision";
+      /** Hexadecimal, random; a refusal tells it to the caller. */
+      readonly decisionId: string;
       readonly effect: "allow" | "deny";
       readonly reason: string;
       readonly rule: string;

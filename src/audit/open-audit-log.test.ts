@@ -14,6 +14,7 @@ const signer = signerNamed("example.org/audit/1");
 function decision(path: string, effect: "allow" | "deny" = "deny"): AuditRecord {
   return {
     type: "decision",
+    decisionId: "00",
     effect,
     reason: "no-rule",
     rule: "",

@@ -22,6 +22,8 @@ export interface MeshDirectory {
   readonly agentKeys: string;
   readonly agentSocket: string;
   readonly logs: string;
+  /** Where each process says where its health and metrics are, as a Prometheus file_sd document. */
+  readonly targets: string;
   readonly proxies: string;
 }
 
@@ -56,6 +58,7 @@ export function meshDirectory(path: string): MeshDirectory {
     agentKeys: join(root, "agent", "keys"),
     agentSocket: socketPath(root),
     logs: join(root, "logs"),
+    targets: join(root, "run", "targets"),
     proxies: join(root, "proxies"),
   };
 }

@@ -50,3 +50,19 @@ it("keeps the times of so many sizes only, and none of a follower that ended", (
   progress.forget("one");
   expect(progress.reached(2)).toEqual([]);
 });
+
+it("tells how long a follower had waited for the oldest change that it reports to have, once", () => {
+  const clock = fakeClock();
+  const seen: number[] = [];
+  const progress = new FollowerProgress(clock, (seconds) => seen.push(seconds));
+  progress.noteLog(9);
+  progress.noteFollower("one", 9);
+  progress.noteLog(10);
+  clock.advanceSeconds(5);
+  progress.noteLog(12);
+  clock.advanceSeconds(1);
+  progress.noteFollower("one", 12);
+  progress.noteFollower("one", 12);
+
+  expect(seen).toEqual([6]);
+});

@@ -23,9 +23,12 @@ export class FollowerProgress {
   readonly #clock: Clock;
   readonly #log: Reached[] = [];
   readonly #followers = new Map<string, Reached[]>();
+  readonly #converged: (seconds: number) => void;
 
-  constructor(clock: Clock) {
+  /** `converged` gets, for every follower that has got further, how long it had waited for the oldest change. */
+  constructor(clock: Clock, converged: (seconds: number) => void = () => {}) {
     this.#clock = clock;
+    this.#converged = converged;
   }
 
   /** The log has this size from now on. */
@@ -37,6 +40,9 @@ export class FollowerProgress {
   noteFollower(instance: string, size: number): void {
     const times = this.#followers.get(instance) ?? [];
     this.#followers.set(instance, times);
+    const before = times.at(-1)?.size ?? size;
+    const since = size > before ? firstCovering(this.#log, before + 1) : undefined;
+    if (since !== undefined) this.#converged(Math.max(0, this.#clock.monotonicMillis() - since) / 1000);
     note(times, { size, atMillis: this.#clock.monotonicMillis() }, followerTimesMax);
   }
 

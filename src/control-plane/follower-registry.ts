@@ -28,6 +28,13 @@ interface NodeReport {
   readonly clockAheadSeconds: number;
 }
 
+/** What is told of followers as they report. */
+export interface FollowerEvents {
+  /** A follower has got further, after so long behind. */
+  readonly converged?: (seconds: number) => void;
+  readonly raised?: (reason: string) => void;
+}
+
 interface RaisedAlarm {
   readonly reason: string;
   readonly detail: string;
@@ -51,11 +58,13 @@ export class FollowerRegistry {
   readonly #listeners = new Set<() => void>();
   readonly #reportListeners = new Set<() => void>();
   readonly #progress: FollowerProgress;
+  readonly #events: FollowerEvents;
   #endpoints: readonly Endpoint[] = [];
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, events: FollowerEvents = {}) {
     this.#clock = clock;
-    this.#progress = new FollowerProgress(clock);
+    this.#progress = new FollowerProgress(clock, events.converged);
+    this.#events = events;
     this.#startedMillis = clock.monotonicMillis();
   }
 
@@ -78,8 +87,8 @@ export class FollowerRegistry {
     for (const status of report.followers) {
       const row = state.instances.get(status.instance);
       if (row?.node !== node) continue;
-      this.#followers.set(status.instance, { node, status: believed(status, row.service) });
       this.#progress.noteFollower(status.instance, Number(status.size));
+      this.#followers.set(status.instance, { node, status: believed(status, row.service) });
     }
     for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#forget(instance);
     this.#refreshEndpoints();
@@ -116,6 +125,7 @@ export class FollowerRegistry {
     const alarms = (this.#alarms.get(source) ?? []).filter(
       (alarm) => alarm.reason !== shortReason || alarm.detail !== shortDetail,
     );
+    this.#events.raised?.(reason);
     this.#alarms.delete(source);
     this.#alarms.set(source, alarms);
     const tooMany = Math.max(0, this.#alarms.size - alarmSourcesMax);

@@ -22,6 +22,7 @@ import {
   TrustState,
   verifierKeyOf,
 } from "../trust-log/index.ts";
+import type { LogObserver } from "./control-plane-metrics.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { LogKeys } from "./log-keys.ts";
 
@@ -79,6 +80,8 @@ export interface LogWriterOptions {
   readonly epochIntervalMillis?: number;
   /** Whether nothing is ordered before {@link LogWriter.begin}. */
   readonly isHeld?: boolean;
+  /** Told what is ordered, refused and issued. */
+  readonly observer?: LogObserver;
   /** Called when this writer can order nothing any more: another one has taken its place, or its files are broken. */
   readonly broken?: (error: unknown) => void;
 }
@@ -106,6 +109,8 @@ export class LogWriter implements AsyncDisposable {
   readonly #epochClock: EpochClock;
   readonly #log: Log;
   readonly #broken: (error: unknown) => void;
+  readonly #observer: LogObserver | undefined;
+  readonly #clock: Clock;
   #state = new TrustState();
   #tree = new MerkleTree();
   #newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
@@ -113,6 +118,8 @@ export class LogWriter implements AsyncDisposable {
   #genesisEntry: Uint8Array | undefined;
   readonly #queue: QueuedAppend[] = [];
   #ordering: Promise<void> | undefined;
+  /** Kinds of the entries that are being ordered, for the observer. */
+  #folded: string[] = [];
   /** Whether state and tree are those of the journal; not so between a failed write and the replay after it. */
   #isSound = true;
   #signing: Promise<void> | undefined;
@@ -121,12 +128,15 @@ export class LogWriter implements AsyncDisposable {
   readonly #begun = Promise.withResolvers<void>();
   /** Why nothing is ordered or signed any more. */
   #halted: string | undefined;
+  #isBroken = false;
   readonly #waiting = new Set<() => void>();
   readonly #epochTimer: NodeJS.Timeout;
 
   private constructor(options: LogWriterOptions) {
     const { storage, keys, clock, log, epochIntervalMillis = 10_000 } = options;
     this.#broken = options.broken ?? (() => {});
+    this.#observer = options.observer;
+    this.#clock = clock;
     this.#storage = storage;
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
@@ -177,6 +187,11 @@ export class LogWriter implements AsyncDisposable {
   /** The newest checkpoint. */
   get newest(): { readonly size: number; readonly checkpoint: Uint8Array } | undefined {
     return this.#newest;
+  }
+
+  /** Whether storage has failed for good, so that nothing is ordered any more. */
+  get isBroken(): boolean {
+    return this.#isBroken;
   }
 
   /** The whole tree, for proofs and tiles. */
@@ -233,11 +248,13 @@ export class LogWriter implements AsyncDisposable {
     if (this.#closing) throw new MeshError("ERR_CONTROL_PLANE_CLOSED", "the trust log is closing");
     if (this.#queue.length >= queuedAppendsMax)
       throw new MeshError("ERR_CONTROL_PLANE_BUSY", `${queuedAppendsMax} appends wait already`);
+    const askedMillis = this.#clock.monotonicMillis();
     const { promise, resolve, reject } = Promise.withResolvers<Ordered>();
     this.#queue.push({ entries, resolve, reject });
     this.#ordering ??= this.#orderAll();
     const { size, refusal } = await promise;
     await this.#covered(size);
+    this.#observer?.appended((this.#clock.monotonicMillis() - askedMillis) / 1000);
     return refusal ?? ok(size);
   }
 
@@ -272,6 +289,7 @@ export class LogWriter implements AsyncDisposable {
     const taken: { readonly request: QueuedAppend; readonly ordered: Ordered }[] = [];
     const batch: Uint8Array[] = [];
     let request: QueuedAppend | undefined;
+    this.#folded = [];
     try {
       for (let bytes = 0; bytes < batchBytesMax && batch.length < batchEntriesMax; ) {
         request = this.#queue.shift();
@@ -283,6 +301,7 @@ export class LogWriter implements AsyncDisposable {
       }
       request = undefined;
       if (batch.length > 0) await this.#storage.journal.appendAll(batch);
+      for (const kind of this.#folded) this.#observer?.entry({ kind });
       for (const { request: done, ordered } of taken) done.resolve(ordered);
     } catch (error) {
       this.#log.error("entries could not be written", { error: messageOf(error) });
@@ -298,12 +317,21 @@ export class LogWriter implements AsyncDisposable {
   #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
     for (const entry of entries) {
       const folded = foldEntry(this.#state, this.#tree, entry);
-      if (!folded.ok) return fail(folded.reason, folded.detail);
-      if (!folded.value.hasEffect) return fail(folded.value.reason, folded.value.detail);
+      if (!folded.ok) return this.#refuse(entry, folded);
+      if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);
+      this.#folded.push(folded.value.statement.kind);
       this.#tree.append(leafHash(entry));
       batch.push(entry);
     }
     return undefined;
+  }
+
+  #refuse(
+    entry: Uint8Array,
+    { reason, detail }: { readonly reason: AppendRefusal; readonly detail: string },
+  ): Result<never, AppendRefusal> {
+    this.#observer?.entry({ refused: entry, reason });
+    return fail(reason, detail);
   }
 
   /** Resolves once a checkpoint covers `size`. */
@@ -327,7 +355,9 @@ export class LogWriter implements AsyncDisposable {
   }
 
   #reportIfBroken(error: unknown): void {
-    if (finalCodes.has(codeOf(error) ?? "")) this.#broken(error);
+    if (!finalCodes.has(codeOf(error) ?? "")) return;
+    this.#isBroken = true;
+    this.#broken(error);
   }
 
   /** Only what is durable is signed, and only after the head that says so is durable itself (design section 1). */
@@ -359,7 +389,10 @@ export class LogWriter implements AsyncDisposable {
       });
       if (!written.ok && this.isHalted) return;
       if (!written.ok) this.#log.error("epoch refused", { reason: written.reason, detail: written.detail });
-      else if (taken !== undefined) await this.#keepSnapshot(taken);
+      else {
+        this.#observer?.epochIssued();
+        if (taken !== undefined) await this.#keepSnapshot(taken);
+      }
     } catch (error) {
       if (!this.#closing) this.#log.error("epoch not issued", { error: messageOf(error) });
     }

@@ -9,10 +9,12 @@ import { isMemberKey } from "./calls/callers.ts";
 import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
 import { nextChange } from "./changes.ts";
 import { openConsoleListener } from "./console-listener.ts";
+import { controlPlaneMetrics } from "./control-plane-metrics.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { loadLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
+import { openHealthListener } from "./open-health-listener.ts";
 import { openProposalFiles } from "./proposal-files.ts";
 import { Proposals } from "./proposals.ts";
 import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
@@ -31,6 +33,8 @@ export interface ControlPlaneOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** Port of 127.0.0.1 on which web browsers of this machine are served; any free one unless given. */
   readonly consolePort?: number;
+  /** Where health and metrics are shown; any port of 127.0.0.1 unless given. */
+  readonly health?: { readonly host: string; readonly port: number };
   readonly svidLifetimeSeconds: number;
   /** Of the log: 1 unless it was taken up again. */
   readonly generation?: number;
@@ -47,6 +51,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly address: string;
   /** host:port of the listener for web browsers of this machine. */
   readonly consoleAddress: string;
+  /** host:port of health and metrics, on loopback. */
+  readonly healthAddress: string;
   readonly writer: LogWriter;
 }
 
@@ -67,6 +73,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
 
   await using opened = new AsyncDisposableStack();
+  const metrics = controlPlaneMetrics(clock);
   const writer = opened.use(
     await LogWriter.open({
       storage: options.storage,
@@ -74,10 +81,14 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       clock,
       log,
       isHeld: true,
+      observer: metrics.observer,
       ...(options.broken === undefined ? {} : { broken: options.broken }),
     }),
   );
-  const registry = new FollowerRegistry(clock);
+  const registry = new FollowerRegistry(clock, {
+    converged: metrics.converged,
+    raised: metrics.alarm,
+  });
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
   opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));
@@ -108,10 +119,14 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     await openConsoleListener(parts, sessionRoutesOf(parts), options.consolePort ?? 0),
   );
   opened.defer(() => closing.abort());
+  const health = opened.use(
+    await openHealthListener({ listen: options.health, metrics, writer, registry, log }),
+  );
   const running = opened.move();
   return {
     address: server.address,
     consoleAddress: console.address,
+    healthAddress: health.address,
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

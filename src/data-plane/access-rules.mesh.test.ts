@@ -53,6 +53,31 @@ it("denies what no rule allows, says why, and has it on disk before the answer l
   expect(ledger.app.seen.length).toBe(seenBefore);
 });
 
+it("tells a caller of this trust domain the rule, what is missing, and the number of the record on disk", async () => {
+  const documentOf = async (path: string): Promise<Record<string, unknown>> =>
+    JSON.parse((await front.call(ledger.host, { path })).body);
+
+  const unnamed = await documentOf("/why");
+  await mesh.putRule("/shop/front", "/shop/ledger", { effect: "deny" });
+  await mesh.settled();
+  const named = await documentOf("/why-now");
+  await mesh.put("rule.remove", { from: "/shop/front", to: "/shop/ledger" });
+  await mesh.settled();
+
+  expect(unnamed).toEqual({
+    type: "urn:troth:problem:no-rule",
+    title: "Forbidden",
+    status: 403,
+    detail: expect.stringContaining("troth allow /shop/front /shop/ledger"),
+    reason: "no-rule",
+    decisionId: expect.stringMatching(/^[0-9a-f]{24}$/),
+    missing: "a rule that allows /shop/front to call /shop/ledger with GET /why",
+  });
+  expect(named).toMatchObject({ reason: "rule-denies", rule: "/shop/front /shop/ledger" });
+  const records = (await ledger.audit()).filter(({ path }) => path === "/why" || path === "/why-now");
+  expect(records.map(({ decisionId }) => decisionId)).toEqual([unnamed["decisionId"], named["decisionId"]]);
+});
+
 it("gives no answer but 503 to what it cannot record", async () => {
   disk.isFull = true;
   const seenBefore = ledger.app.seen.length;

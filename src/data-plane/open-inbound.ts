@@ -1,4 +1,5 @@
 import type { TLSSocket } from "node:tls";
+import { hexOf } from "../base/bytes.ts";
 import { codeOf } from "../base/mesh-error.ts";
 import { type AccessDecision, decideAccess, evaluatorVersion } from "../policy/index.ts";
 import type { Freshness, RuleRow } from "../trust-log/index.ts";
@@ -7,11 +8,11 @@ import {
   type CompletedRequest,
   ConnectionPool,
   defaultPoolLimits,
-  type HeadEdits,
   type Http1Connection,
   headerLines,
   openTcp,
   type Problem,
+  type ProblemAudience,
   problemAnswer,
   type RequestHead,
   serveHttp1,
@@ -21,6 +22,7 @@ import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
+import { pathOf, RequestTrace } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 const connectionsMax = 10_000;
@@ -31,7 +33,18 @@ const drainMillisMax = 5_000;
 /** Decisions kept for one connection, on paths of at most so many characters; others are made again. */
 const decisionsPerConnectionMax = 256;
 const decidedPathCharactersMax = 512;
+/** Enough that no two records of a mesh share a number. */
+const decisionIdBytes = 12;
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** The limits of this file, for whoever wants to see them. */
+export const inboundLimits: Readonly<Record<string, number>> = {
+  connectionsMax,
+  connectionsPerInstanceMax,
+  drainMillisMax,
+  decisionsPerConnectionMax,
+  decidedPathCharactersMax,
+};
 
 /** The side of a proxy that other proxies call. */
 export interface Inbound extends AsyncDisposable {
@@ -129,45 +142,79 @@ function servePeer(
   socket: TLSSocket,
   { peer, toApp }: { readonly peer: CheckedPeer; readonly toApp: ConnectionPool },
 ): Http1Connection {
-  const decider = new PeerDecider(context, peer);
   const { svid } = peer;
-  const edits: HeadEdits = {
-    remove: [],
-    add: headerLines([["X-Forwarded-Client-Cert", `Hash=${svid.sha256};URI=${svid.spiffeId}`]]),
-  };
-  const forward: Verdict = { kind: "forward", upstream: toApp, edits };
+  const isMember = svid.trustDomain === context.view.follower.state.genesis?.trustDomain;
+  const audience = isMember ? "member" : "stranger";
+  const decider = new PeerDecider(context, peer, audience);
+  const clientCertificate = `Hash=${svid.sha256};URI=${svid.spiffeId}`;
+  const trace = new RequestTrace(
+    context.tracer,
+    headerLines([["X-Forwarded-Client-Cert", clientCertificate]]),
+  );
   return serveHttp1(socket, {
-    decide: (request) => decider.decide(request, forward),
+    decide: (request) =>
+      decider.decide(request, { kind: "forward", upstream: toApp, edits: trace.begin(request) }),
     timer: context.timer,
-    onComplete: ({ request, error, status }: CompletedRequest) => {
-      const isDenied = request !== undefined && request === decider.lastDenied;
-      if (!isDenied) context.metrics.totals.forwarded += 1;
-      context.metrics.requests.inc({
-        direction: "inbound",
-        outcome: error ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"),
-      });
-    },
+    audience,
+    onComplete: (event) => noteCompleted(context, event, { decider, trace }),
   });
+}
+
+function noteCompleted(
+  { metrics, service }: ProxyContext,
+  { request, error: failure, status, durationMicros }: CompletedRequest,
+  { decider, trace }: { readonly decider: PeerDecider; readonly trace: RequestTrace },
+): void {
+  const isDenied = request !== undefined && request === decider.lastDenied;
+  const error = failure ?? (isDenied ? decider.last?.reason : undefined);
+  if (!isDenied) metrics.totals.forwarded += 1;
+  metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
+  const method = request?.method ?? "";
+  metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+  if (request === undefined || !trace.isRecording) return;
+  const { attributes } = decider;
+  trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
 }
 
 /** A decision on a request: by the rules, or against it because they may be out of date. */
 interface Decision extends Omit<AccessDecision, "reason"> {
   readonly reason: AccessDecision["reason"] | "view-stale" | "view-degraded";
+  /** Of the record in the audit log. */
+  readonly decisionId: string;
 }
 
 /** Decides the requests of one connection. What was decided at the same tree size and freshness is not decided again. */
 class PeerDecider {
   /** The last request that did not get through. */
   lastDenied: RequestHead | undefined;
+  /** The last decision. */
+  last: Decision | undefined;
   readonly #context: ProxyContext;
   readonly #peer: CheckedPeer;
+  readonly #audience: ProblemAudience;
   readonly #decided = new Map<string, Decision>();
   #decidedSize = -1;
   #freshness: Freshness = "stale";
 
-  constructor(context: ProxyContext, peer: CheckedPeer) {
+  constructor(context: ProxyContext, peer: CheckedPeer, audience: ProblemAudience) {
     this.#context = context;
     this.#peer = peer;
+    this.#audience = audience;
+  }
+
+  /** What a span says of the last decision. */
+  get attributes(): Readonly<Record<`troth.${string}`, string | number>> {
+    return {
+      "troth.caller": this.#peer.svid.spiffeId,
+      "troth.tree_size": this.#decidedSize,
+      ...(this.last === undefined
+        ? {}
+        : {
+            "troth.decision": this.last.effect,
+            "troth.reason": this.last.reason,
+            "troth.decision_id": this.last.decisionId,
+          }),
+    };
   }
 
   decide(request: RequestHead, forward: Verdict): Verdict | Promise<Verdict> {
@@ -178,8 +225,9 @@ class PeerDecider {
       this.#decidedSize = view.follower.size;
       this.#freshness = freshness;
     }
-    const path = request.target.split("?", 1)[0] ?? "/";
+    const path = pathOf(request.target);
     const known = this.#decided.get(`${request.method} ${path}`);
+    this.last = known;
     if (known?.effect === "allow") return forward;
     return known === undefined ? this.#decideAnew(request, path, forward) : this.#denial(request, known);
   }
@@ -187,7 +235,9 @@ class PeerDecider {
   #decideAnew(request: RequestHead, path: string, forward: Verdict): Verdict | Promise<Verdict> {
     const { service, audit } = this.#context;
     const { method } = request;
-    const decision = this.#judge(method, path);
+    const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
+    const decision = { ...this.#judge(method, path), decisionId };
+    this.last = decision;
     if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
       this.#decided.set(`${method} ${path}`, decision);
     const record = {
@@ -210,7 +260,7 @@ class PeerDecider {
       .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
   }
 
-  #judge(method: string, path: string): Decision {
+  #judge(method: string, path: string): Omit<Decision, "decisionId"> {
     const freshness = this.#freshness;
     if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
       return { effect: "deny", reason: `view-${freshness}`, rule: "" };
@@ -219,36 +269,42 @@ class PeerDecider {
     return decideAccess(rulesOf(view.follower.state.rules.entries()), asked);
   }
 
-  #denial(request: RequestHead, { reason, rule }: Decision): Verdict {
+  #denial(request: RequestHead, { reason, rule, decisionId }: Decision): Verdict {
     const { service, view } = this.#context;
+    const from = this.#peer.service;
     switch (reason) {
       case "view-stale":
       case "view-degraded": {
         const detail = `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`;
-        return this.#deny(request, { status: 503, reason, detail });
+        const missing = `a new epoch of the trust log at the sidecar of ${service}`;
+        return this.#deny(request, { status: 503, reason, detail, missing, decisionId });
       }
       case "no-rule": {
-        const from = this.#peer.service;
         const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
-        return this.#deny(request, { status: 403, reason, detail });
+        const missing = `a rule that allows ${from} to call ${service} with ${request.method} ${pathOf(request.target)}`;
+        return this.#deny(request, { status: 403, reason, detail, missing, decisionId });
       }
       case "rule-denies":
-      case "rule-allows":
-        return this.#deny(request, { status: 403, reason, detail: `the rule "${rule}" denies it` });
+      case "rule-allows": {
+        const detail = `the rule "${rule}" denies it`;
+        const missing = `the end of the rule "${rule}"`;
+        return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
+      }
     }
   }
 
   #unrecorded(request: RequestHead): Verdict {
     const detail = "the decision could not be recorded";
-    return this.#deny(request, { status: 503, reason: "audit-unavailable", detail, close: true });
+    const missing = `a disk that the sidecar of ${this.#context.service} can write its audit log to`;
+    return this.#deny(request, { status: 503, reason: "audit-unavailable", detail, missing, close: true });
   }
 
   #deny(request: RequestHead, problem: Problem): Verdict {
     const { metrics } = this.#context;
     this.lastDenied = request;
-    metrics.deniedRequests.inc({ reason: problem.reason });
+    metrics.deniedRequests.add(problem.reason);
     metrics.totals.refused += 1;
-    return problemAnswer(problem);
+    return problemAnswer(problem, this.#audience);
   }
 }
 

@@ -1,6 +1,7 @@
 import { generateEd25519 } from "../crypto/index.ts";
+import { openAdminListener } from "../telemetry/index.ts";
 import { verifierKeyOf } from "../trust-log/index.ts";
-import { openAdminListener } from "./admin-listener.ts";
+import { describeSidecar } from "./describe-sidecar.ts";
 import { openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
 import { SidecarCore } from "./sidecar-core.ts";
@@ -23,23 +24,29 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const auditKey = generateEd25519();
   const signer = { name: `${options.anchor.trustDomain}/audit/${options.instance}`, ...auditKey };
   const core = opened.use(await SidecarCore.open(options, signer));
+  const { context } = core;
+  const listeners = { inbound: "", outbound: "" };
+  // Open while the rest comes up, so that somebody can see what it waits for.
+  const admin = opened.use(
+    await openAdminListener({
+      listen: options.admin ?? { host: "127.0.0.1", port: 0 },
+      checks: core.checks(),
+      metrics: context.metrics.page,
+      documents: { "/config": () => describeSidecar(core, options, listeners) },
+      log: options.log,
+    }),
+  );
+  core.adminAddress = admin.address;
   await core.haveCaughtUp();
 
   const keeper = opened.use(await core.obtainSvid(verifierKeyOf(signer)));
-  const { context } = core;
   const inbound = opened.use(
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
   core.onRotation((svid) => inbound.useSvid(svid));
   const outbound = opened.use(await openOutbound({ context, router: core.router, ...options.outbound }));
-  const admin = opened.use(
-    await openAdminListener({
-      registry: context.metrics.registry,
-      missing: () => core.missing(),
-      log: options.log,
-    }),
-  );
-  core.adminAddress = admin.address;
+  listeners.inbound = inbound.address;
+  listeners.outbound = outbound.address;
   core.outboundAddress = outbound.address;
   let isAppUp = false;
   const advertise = (): void => void core.advertise(isAppUp && !core.isDraining ? inbound.address : "");

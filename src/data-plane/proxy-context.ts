@@ -1,6 +1,7 @@
 import type { AuditLog } from "../audit/index.ts";
-import type { Clock } from "../base/clock.ts";
+import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type { Tracer } from "../telemetry/index.ts";
 import type { LogView } from "../transport/index.ts";
 import type { PeerChecker } from "./check-peer.ts";
 import type { CoarseTimer } from "./http1/index.ts";
@@ -18,7 +19,10 @@ export interface ProxyContext {
   readonly refused: RefusedConnections;
   readonly audit: AuditLog;
   readonly metrics: ProxyMetrics;
+  /** Absent where no collector is configured. */
+  readonly tracer: Tracer | undefined;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
+  readonly randomBytes: RandomBytes;
   readonly log: Log;
 }

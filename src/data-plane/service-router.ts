@@ -26,6 +26,24 @@ const endpointsMax = 10_000;
 /** Why a request of the application goes nowhere. */
 export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances" | "view-stale";
 
+/** Where a request goes. */
+export interface Route {
+  readonly service: string;
+  readonly upstream: Upstream;
+}
+
+/** An endpoint with what is going on there. */
+export interface KnownEndpoint {
+  readonly service: string;
+  readonly instance: string;
+  readonly address: string;
+  /** Whether it could not be reached a moment ago, so that others are preferred. */
+  readonly isAvoided: boolean;
+  readonly openConnections: number;
+  readonly idleConnections: number;
+  readonly waitingRequests: number;
+}
+
 interface Instance {
   readonly endpoint: Endpoint;
   readonly pool: ConnectionPool;
@@ -91,7 +109,7 @@ export class ServiceRouter {
   }
 
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
-  route(host: string): Result<Upstream, RouteRefusal> {
+  route(host: string): Result<Route, RouteRefusal> {
     const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
     if (name === undefined)
       return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
@@ -100,11 +118,25 @@ export class ServiceRouter {
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
     const instances = this.#byService.get(name);
     if (instances !== undefined && instances.length > 0)
-      return ok(new BalancedUpstream((tried) => this.#pick(name, tried)));
+      return ok({ service: name, upstream: new BalancedUpstream((tried) => this.#pick(name, tried)) });
     const isRegistered = view.follower.state.services.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
       : fail("unknown-service", name);
+  }
+
+  /** All endpoints that it has been told of. */
+  endpoints(): KnownEndpoint[] {
+    const now = this.#context.clock.monotonicMillis();
+    return [...this.#instances.values()].map(({ endpoint, pool, avoidUntilMillis }) => ({
+      service: endpoint.service,
+      instance: endpoint.instance,
+      address: endpoint.address,
+      isAvoided: avoidUntilMillis > now,
+      openConnections: pool.openCount,
+      idleConnections: pool.idleCount,
+      waitingRequests: pool.waitingCount,
+    }));
   }
 
   /** Replaces connections, within `overMillis`, by new ones under the SVID in use from now on. */

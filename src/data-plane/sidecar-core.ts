@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { AlarmSchema, type FollowerStatus, FollowerStatusSchema } from "../protocol/index.ts";
+import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView } from "../transport/index.ts";
 import type { NoteSigner } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
@@ -9,7 +10,7 @@ import { PeerChecker } from "./check-peer.ts";
 import { CoarseTimer } from "./http1/index.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { ProxyContext } from "./proxy-context.ts";
-import { type ProxyMetrics, proxyMetrics } from "./proxy-metrics.ts";
+import { proxyMetrics } from "./proxy-metrics.ts";
 import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./service-router.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
@@ -43,8 +44,12 @@ export class SidecarCore implements AsyncDisposable {
   #isDraining = false;
   #advertised = "";
 
-  private constructor(options: SidecarOptions, view: LogView, audit: AuditLog, metrics: ProxyMetrics) {
-    const { service, instance, clock, log, random } = options;
+  private constructor(
+    options: SidecarOptions,
+    view: LogView,
+    { audit, metrics, tracer }: Pick<ProxyContext, "audit" | "metrics" | "tracer">,
+  ) {
+    const { service, instance, clock, log, random, randomBytes } = options;
     this.#options = options;
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
@@ -57,7 +62,9 @@ export class SidecarCore implements AsyncDisposable {
       livePeers,
       audit,
       metrics,
+      tracer,
       clock,
+      randomBytes,
       log,
       timer: this.#timer,
       checker: new PeerChecker({ view, clock, ownService: service }),
@@ -98,13 +105,16 @@ export class SidecarCore implements AsyncDisposable {
       log: options.log,
     });
     audit.record({ type: "boot", instance, service, tornBytes: options.audit.journal.tornBytes });
-    const metrics = proxyMetrics({
+    const tracer = await tracerOf(options);
+    const gauges = {
       stalenessSeconds: () => view.stalenessSeconds,
       treeSize,
       certificateNotAfterSeconds: () => parts.core?.certificateNotAfterSeconds ?? 0,
       openPeers: () => parts.core?.context.livePeers.size ?? 0,
-    });
-    parts.core = new SidecarCore(options, view, audit, metrics);
+      spans: () => tracer?.counts ?? { exported: 0, dropped: 0 },
+    };
+    const metrics = proxyMetrics(gauges, clock);
+    parts.core = new SidecarCore(options, view, { audit, metrics, tracer });
     return parts.core;
   }
 
@@ -168,15 +178,34 @@ export class SidecarCore implements AsyncDisposable {
     await this.#link.report();
   }
 
-  /** What is missing before this sidecar can do its work. */
-  missing(): readonly string[] {
+  /** What there must be before this sidecar can do its work. */
+  checks(): readonly ReadinessCheck[] {
     const { view, checker } = this.context;
+    const unless = (isSo: boolean, missing: string): string | undefined => (isSo ? undefined : missing);
+    const age = (): string => `no new epoch for ${Math.floor(view.stalenessSeconds)} s`;
     return [
-      ...(view.follower.hasCaughtUp ? [] : ["the trust log"]),
-      ...(this.#isNamed() ? [] : ["an SVID that the trust log names"]),
-      ...(checker.freshness("newHandshake") === "stale" ? ["news from the trust log"] : []),
-      ...(this.#isDraining ? ["an operator to resume it: draining"] : []),
+      {
+        name: "trust-log",
+        missing: () => unless(view.follower.hasCaughtUp, "nothing yet from the node agent; is it running?"),
+      },
+      {
+        name: "identity",
+        missing: () => unless(this.#isNamed(), "no SVID that the trust log names"),
+      },
+      {
+        name: "freshness",
+        missing: () => unless(checker.freshness("newHandshake") !== "stale", age()),
+      },
+      {
+        name: "draining",
+        missing: () => unless(!this.#isDraining, "draining, until an operator resumes it"),
+      },
     ];
+  }
+
+  /** The SVID in use; undefined before the first. */
+  get svid(): SvidInUse | undefined {
+    return this.#keeper?.current;
   }
 
   /** Every connection whose peer the log no longer names ends now; an SVID of our own that it dropped is replaced. */
@@ -208,6 +237,7 @@ export class SidecarCore implements AsyncDisposable {
     this.router.close();
     await this.#link[Symbol.asyncDispose]();
     this.#timer[Symbol.dispose]();
+    await this.context.tracer?.[Symbol.asyncDispose]();
     await this.#audit[Symbol.asyncDispose]();
   }
 
@@ -245,4 +275,15 @@ export class SidecarCore implements AsyncDisposable {
       outboundAddress: this.outboundAddress,
     });
   }
+}
+
+async function tracerOf(options: SidecarOptions): Promise<Tracer | undefined> {
+  const { tracing, service, instance, anchor, clock, randomBytes, log } = options;
+  if (tracing === undefined) return undefined;
+  const resource = {
+    "service.name": service.slice(1).replaceAll("/", "."),
+    "service.namespace": anchor.trustDomain,
+    "service.instance.id": instance,
+  };
+  return openTracer(tracing, { resource, clock, randomBytes, log });
 }

@@ -1,7 +1,8 @@
 import type { AuditJournal } from "../audit/index.ts";
-import type { Clock } from "../base/clock.ts";
+import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { ServiceName } from "../identity/index.ts";
+import type { TracingOptions } from "../telemetry/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
 
 /** What a sidecar needs. */
@@ -15,11 +16,18 @@ export interface SidecarOptions {
   readonly app: { readonly host: string; readonly port: number };
   readonly inbound: { readonly host: string; readonly port: number };
   readonly outbound: { readonly host: string; readonly port: number };
+  /** Where the admin listener is; any port of 127.0.0.1 unless given. */
+  readonly admin?: { readonly host: string; readonly port: number };
+  /** Where spans go; nowhere unless given, and then trace headers pass as they came. */
+  readonly tracing?: TracingOptions;
   readonly audit: {
     readonly journal: AuditJournal;
     readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;
   };
   readonly clock: Clock;
+  /** For jitter. */
   readonly random: () => number;
+  /** For identifiers. */
+  readonly randomBytes: RandomBytes;
   readonly log: Log;
 }

@@ -143,6 +143,25 @@ it("relays the log, obtains certificates and spreads endpoints", async () => {
   expect(sidecar.view.follower.state.digest()).toBe(running.writer.state.digest());
 });
 
+it("is ready once it has the log, and not when no epoch has come for half a minute", async () => {
+  await using world = await openWorld();
+  await using agent = await world.openAgent();
+  const get = async (path: string): Promise<string> =>
+    (await fetch(`http://${agent.agent.healthAddress}${path}`)).text();
+  const without = await get("/readyz");
+  await using running = await world.runControlPlane();
+  await until(() => agent.agent.view.follower.size === running.writer.newest?.size);
+  await vi.waitFor(async () => expect(await get("/readyz")).toBe("ok\n"), { timeout: 8_000 });
+  const metrics = await get("/metrics");
+  clock.advanceSeconds(31);
+  const later = await get("/readyz?verbose");
+
+  expect(without).toContain(`[-] trust-log: nothing yet from the control plane at 127.0.0.1:${world.port}\n`);
+  expect(later).toContain("[+] trust-log ok\n[-] freshness: no new epoch for ");
+  expect(metrics).toContain(`\ntroth_agent_tree_size ${running.writer.newest?.size}\n`);
+  expect(metrics).toMatch(/\ntroth_agent_control_plane_connections_total [1-9]/);
+});
+
 it("withdraws the endpoint of a sidecar that goes, without waiting for its instance to end", async () => {
   await using world = await openWorld();
   await using running = await world.runControlPlane();

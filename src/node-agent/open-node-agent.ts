@@ -8,6 +8,7 @@ import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { AlarmSchema, type Endpoint, Mesh, protocolVersion } from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
+import { openAdminListener, type ReadinessCheck } from "../telemetry/index.ts";
 import {
   keepFollowing,
   type LogSource,
@@ -18,6 +19,7 @@ import {
   tlsIdentityOf,
 } from "../transport/index.ts";
 import { claimedSnapshotSize, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
+import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { hostAndPort, type Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -26,6 +28,9 @@ const reportIntervalMillis = 1_000;
 const snapshotMillisMax = 5_000;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
 const newsDelayMillis = 100;
+
+/** Three epochs: so long without one, and something is wrong between here and the control plane. */
+const epochAgeSecondsMax = 30;
 
 /** What a node agent needs. */
 export interface NodeAgentOptions {
@@ -36,6 +41,8 @@ export interface NodeAgentOptions {
   readonly folder: string;
   /** Where sidecars find the agent; the folder around it is what keeps other users out. */
   readonly socketPath: string;
+  /** Where health and metrics are shown; any port of 127.0.0.1 unless given. */
+  readonly health?: { readonly host: string; readonly port: number };
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
   readonly random: () => number;
@@ -48,6 +55,8 @@ export interface NodeAgentOptions {
 export interface NodeAgent extends AsyncDisposable {
   /** What the agent knows; another one after its copy of the log had to be read again. */
   readonly view: LogView;
+  /** host:port of health and metrics, on loopback. */
+  readonly healthAddress: string;
 }
 
 /** Opens the agent of a node that has joined: follows the log, relays it, and asks for certificates on behalf of sidecars. */
@@ -67,6 +76,14 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   const relay = new Relay(options, mirror);
   await relay.restore();
 
+  const health = opened.use(
+    await openAdminListener({
+      listen: options.health ?? { host: "127.0.0.1", port: 0 },
+      checks: relay.checks(),
+      metrics: relay.metrics.page,
+      log: options.log,
+    }),
+  );
   const closing = new AbortController();
   const following = keepFollowing((signal) => relay.followOnce(signal), {
     ...options,
@@ -82,11 +99,13 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
   await rm(options.socketPath, { force: true });
   opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  relay.isServing = true;
   const running = opened.move();
   return {
     get view() {
       return relay.view;
     },
+    healthAddress: health.address,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -96,6 +115,9 @@ class Relay {
   readonly #mirror: LogMirror;
   readonly #sidecars: SidecarRegistry;
   readonly #changed = new Set<() => void>();
+  readonly metrics: AgentMetrics;
+  /** Whether sidecars can find the agent. */
+  isServing = false;
   #view: LogView;
   #endpoints: readonly Endpoint[] | undefined;
   /** Of the log as it is in the copy. */
@@ -112,6 +134,35 @@ class Relay {
       (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
     );
     this.#view = this.#newView();
+    this.metrics = agentMetrics({
+      treeSize: () => this.#view.follower.size,
+      stalenessSeconds: () => this.#view.stalenessSeconds,
+      sidecars: () => this.#sidecars.size,
+      isConnected: () => this.#upstream !== undefined,
+    });
+  }
+
+  /** What there must be before this agent can do its work. */
+  checks(): readonly ReadinessCheck[] {
+    const unless = (isSo: boolean, missing: string): string | undefined => (isSo ? undefined : missing);
+    const age = (): number => Math.floor(this.#view.stalenessSeconds);
+    const where = this.#options.membership.address;
+    return [
+      {
+        name: "trust-log",
+        missing: () =>
+          unless(this.#view.follower.hasCaughtUp, `nothing yet from the control plane at ${where}`),
+      },
+      {
+        name: "freshness",
+        missing: () =>
+          unless(
+            age() <= epochAgeSecondsMax,
+            `no new epoch for ${age()} s; is the control plane at ${where} reachable?`,
+          ),
+      },
+      { name: "socket", missing: () => unless(this.isServing, this.#options.socketPath) },
+    ];
   }
 
   get view(): LogView {
@@ -178,6 +229,7 @@ class Relay {
       identity: tlsIdentityOf(nodeKey, randomBytes),
     };
     await this.#matchCopy();
+    this.metrics.connections.inc();
     using connection = await openRpcConnection(target);
     const client = createClient(Mesh, connection.transport);
     try {

@@ -27,6 +27,11 @@ export class SidecarRegistry {
     this.#absenceMillis = absenceMillis;
   }
 
+  /** How many sidecars follow now. */
+  get size(): number {
+    return this.#present.size;
+  }
+
   /** A sidecar follows from here on, until the returned function is called. False when there is no place for it. */
   arrive(instance: string): (() => void) | false {
     if (!instancePattern.test(instance)) return false;

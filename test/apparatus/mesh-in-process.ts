@@ -77,6 +77,8 @@ export interface WorkloadOptions {
   readonly app?: PlainApp;
   /** Another agent than the real one. */
   readonly agentSocketPath?: string;
+  /** Where spans go. */
+  readonly tracing?: Parameters<typeof openSidecar>[0]["tracing"];
 }
 
 /**
@@ -324,8 +326,10 @@ export class MeshInProcess implements AsyncDisposable {
       inbound: { host: "127.0.0.1", port: 0 },
       outbound: { host: "127.0.0.1", port: 0 },
       audit: { journal, saveCheckpoint: () => Promise.resolve() },
+      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
       clock,
       random: Math.random,
+      randomBytes,
       log: silentLog,
     });
     const workload = new Workload({ service, instance, sidecar, app, journal, clock });

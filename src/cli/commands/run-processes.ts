@@ -23,7 +23,9 @@ import {
   requireKnownDomain,
   writeKnownDomain,
 } from "../mesh-directory.ts";
+import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
+import { tracingFromEnvironment } from "../tracing-settings.ts";
 import { tellParent, untilStopped } from "../until-stopped.ts";
 
 /** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
@@ -57,6 +59,7 @@ async function runProcess(
 export async function runControlPlane(options: {
   dir: string;
   listen: string;
+  adminListen?: string;
   svidLifetime: number;
   logLevel: string;
 }): Promise<void> {
@@ -75,6 +78,7 @@ export async function runControlPlane(options: {
         tilesFolder: directory.tiles,
         proposalsFolder: directory.proposals,
         listen: hostAndPort(options.listen),
+        ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
         svidLifetimeSeconds: options.svidLifetime,
         generation: generationOf(logKey.value),
         clock: systemClock,
@@ -83,7 +87,9 @@ export async function runControlPlane(options: {
         broken,
       }),
     );
-    return { admin: controlPlane.address, console: controlPlane.consoleAddress };
+    const health = controlPlane.healthAddress;
+    stack.use(await announceTarget(directory, { process: "control-plane", address: health }));
+    return { admin: controlPlane.address, console: controlPlane.consoleAddress, health };
   });
 }
 
@@ -91,6 +97,7 @@ export async function runControlPlane(options: {
 export async function runNodeAgent(options: {
   dir: string;
   controlPlane?: string;
+  adminListen?: string;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -102,12 +109,13 @@ export async function runNodeAgent(options: {
     );
   await runProcess(async (stack) => {
     const nodeKey = await loadNodeKey(directory);
-    stack.use(
+    const agent = stack.use(
       await openNodeAgent({
         membership: { ...membership, address: options.controlPlane ?? membership.address },
         nodeKey,
         folder: directory.agent,
         socketPath: directory.agentSocket,
+        ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
         clock: systemClock,
         randomBytes,
         random,
@@ -119,7 +127,10 @@ export async function runNodeAgent(options: {
         },
       }),
     );
-    return { socket: directory.agentSocket };
+    const health = agent.healthAddress;
+    const { node } = membership;
+    stack.use(await announceTarget(directory, { process: "node-agent", address: health, node }));
+    return { socket: directory.agentSocket, health };
   });
 }
 
@@ -129,6 +140,7 @@ export async function runSidecar(options: {
   service: string;
   appPort: number;
   outboundPort: number;
+  adminListen?: string;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -144,6 +156,8 @@ export async function runSidecar(options: {
       await makeFolder(folder);
       const lock = stack.use(await openWriterLock(folder));
       const journal = stack.use(await openFileJournal(join(folder, "audit"), lock));
+      const log = openLog("sidecar", options.logLevel);
+      const tracing = tracingFromEnvironment(process.env, log);
       const sidecar = stack.use(
         await openSidecar({
           service: service.value,
@@ -159,14 +173,21 @@ export async function runSidecar(options: {
           },
           clock: systemClock,
           random,
-          log: openLog("sidecar", options.logLevel),
+          randomBytes,
+          log,
+          ...(tracing === undefined ? {} : { tracing }),
+          ...(options.adminListen === undefined ? {} : { admin: hostAndPort(options.adminListen) }),
         }),
       );
       drain = () => sidecar.drain();
+      const address = sidecar.adminAddress;
+      const target = { process: "sidecar", address, service: service.value, instance } as const;
+      stack.use(await announceTarget(directory, target));
       return {
         inbound: sidecar.inboundAddress,
         outbound: sidecar.outboundAddress,
-        admin: sidecar.adminAddress,
+        admin: address,
+        health: address,
         instance,
       };
     },

@@ -2,11 +2,13 @@ import type { FollowerStatus } from "../../protocol/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
+import { readTargets } from "../scrape-targets.ts";
 import { systemClock } from "../system.ts";
 
 /** `troth status`: the control plane, the nodes, the instances, and what should not have happened. */
 export async function status(options: { dir: string; output: OutputFormat }): Promise<void> {
-  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const directory = meshDirectory(options.dir);
+  using client = await OperatorClient.open(directory);
   const answer = await client.admin.getStatus({});
   const { state, domain } = client;
   const now = systemClock.nowSeconds();
@@ -38,6 +40,8 @@ export async function status(options: { dir: string; output: OutputFormat }): Pr
       lastReportSecondsAgo: node.lastReportSecondsAgo,
     })),
     instances,
+    /** Those of this machine, with the addresses of their health and metrics. */
+    processes: await readTargets(directory),
     alarms: answer.alarms.map(({ reason, detail, secondsAgo }) => ({ reason, detail, secondsAgo })),
   };
   printAnswer(options.output, "Status", view, () => {

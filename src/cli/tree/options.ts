@@ -13,6 +13,14 @@ export function logLevel(): Option {
     .default("info");
 }
 
+/** `--admin-listen`, for health and metrics. */
+export function adminListen(): Option {
+  return new Option(
+    "--admin-listen <host:port>",
+    "where health and metrics are shown, on loopback (default: any port of 127.0.0.1)",
+  );
+}
+
 /** `--node`. */
 export function node(): Option {
   return new Option("--node <name>", "name of this machine in the mesh").default("local");

@@ -1,11 +1,12 @@
 import type { Command } from "commander";
-import { directoryOf, logLevel, port, svidLifetime } from "./options.ts";
+import { adminListen, directoryOf, logLevel, port, svidLifetime } from "./options.ts";
 
 /** The processes that other commands start, each of which can be started by hand. */
 export function addProcessCommands(program: Command): void {
   program
     .command("control-plane", { hidden: true })
     .requiredOption("--listen <host:port>")
+    .addOption(adminListen())
     .addOption(svidLifetime())
     .addOption(logLevel())
     .action(async (options) =>
@@ -18,6 +19,7 @@ export function addProcessCommands(program: Command): void {
     .command("node-agent")
     .description("run the agent of a machine that has joined")
     .option("--control-plane <host:port>", "where the control plane is now, if it moved")
+    .addOption(adminListen())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-processes.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
@@ -27,6 +29,7 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--service <name>")
     .requiredOption("--app-port <port>", "", port)
     .requiredOption("--outbound-port <port>", "", port)
+    .addOption(adminListen())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-processes.ts")).runSidecar({ ...options, dir: directoryOf(program) }),

@@ -4,7 +4,7 @@ export type { Http1Failure } from "./http1-failure.ts";
 export { defaultHttp1Limits, defaultPoolLimits, type Http1Limits, type PoolLimits } from "./http1-limits.ts";
 export { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
 export { openTcp, type SocketAddress } from "./open-tcp.ts";
-export { type Answer, type Problem, problemAnswer } from "./problem-answer.ts";
+export { type Answer, type Problem, type ProblemAudience, problemAnswer } from "./problem-answer.ts";
 export { type RequestHead, type RequestRefusal, scanRequestHead } from "./scan-request-head.ts";
 export { type HeadEdits, headerLines, noEdits } from "./serialise-head.ts";
 export {

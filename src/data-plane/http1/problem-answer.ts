@@ -19,27 +19,46 @@ export interface Problem {
   readonly reason: string;
   /** The particulars, for people; never a secret. */
   readonly detail?: string;
+  /** Number of the record in the audit log that says the same. */
+  readonly decisionId?: string;
+  /** The rule that decided; empty where none did. */
+  readonly rule?: string;
+  /** What would change the answer, for people. */
+  readonly missing?: string;
   /** Whether the connection ends with the answer, as it must where the end of the request is in doubt. */
   readonly close?: boolean;
 }
 
-/** An error answer as `application/problem+json` (RFC 9457), with the reason as an extension member. */
-export function problemAnswer(problem: Problem): Answer {
-  const { status, reason, detail = "" } = problem;
-  const document = {
+/** Who is told: `member` is of this trust domain, a `stranger` is not and learns nothing but the number to quote. */
+export type ProblemAudience = "member" | "stranger";
+
+/** An error answer as `application/problem+json` (RFC 9457), with extension members for what the caller may know. */
+export function problemAnswer(problem: Problem, audience: ProblemAudience = "member"): Answer {
+  const document = audience === "member" ? wholeProblem(problem) : bareProblem(problem);
+  return {
+    kind: "answer",
+    status: problem.status,
+    headers: problemHeaders,
+    body: bytesOf(`${JSON.stringify(document)}\n`),
+    close: problem.close ?? false,
+  };
+}
+
+function wholeProblem({ status, reason, detail = "", decisionId, rule, missing }: Problem): object {
+  return {
     type: `urn:troth:problem:${reason}`,
     title: phraseOf(status),
     status,
     detail: detail === "" ? reason.replaceAll("-", " ") : detail,
     reason,
+    ...(decisionId === undefined ? {} : { decisionId }),
+    ...(rule === undefined || rule === "" ? {} : { rule }),
+    ...(missing === undefined ? {} : { missing }),
   };
-  return {
-    kind: "answer",
-    status,
-    headers: problemHeaders,
-    body: bytesOf(`${JSON.stringify(document)}\n`),
-    close: problem.close ?? false,
-  };
+}
+
+function bareProblem({ status, decisionId }: Problem): object {
+  return { status, ...(decisionId === undefined ? {} : { decisionId }) };
 }
 
 const problemHeaders = headerLines([

@@ -5,7 +5,7 @@ import type { CoarseTimer, Deadline } from "./coarse-timer.ts";
 import { Exchange, type ExchangeClient, type ExchangeFailure, type ExchangeParts } from "./exchange.ts";
 import { type Http1Failure, statusOfFailure } from "./http1-failure.ts";
 import { defaultHttp1Limits, type Http1Limits } from "./http1-limits.ts";
-import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
+import { type Answer, type ProblemAudience, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
 import {
   type RefusedHead,
   type RequestHead,
@@ -41,6 +41,8 @@ export interface ServeOptions {
   readonly decide: (request: RequestHead) => Verdict | Promise<Verdict>;
   readonly timer: CoarseTimer;
   readonly limits?: Http1Limits;
+  /** How much the client is told when something fails; all of it unless given. */
+  readonly audience?: ProblemAudience;
   readonly onComplete?: (event: CompletedRequest) => void;
   /** What `decide` threw, or what was wrong with its edits: a fault of ours, of which the client learns nothing. */
   readonly onFault?: (fault: unknown) => void;
@@ -248,7 +250,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
   private refuseHead(refusal: RefusedHead<RequestRefusal | "head-timeout">): void {
     this.startedMillis = this.options.timer.clock.monotonicMillis();
     const { status, reason } = refusal;
-    const answer = problemAnswer({ status, reason, close: true });
+    const answer = problemAnswer({ status, reason, close: true }, this.options.audience);
     this.write(serialiseAnswer(answer, false, true));
     this.report(status, answer.body.length, reason);
     this.endLingering();
@@ -318,7 +320,8 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
   }
 
   private fail(failure: ExchangeFailure, detail: string): void {
-    this.respond(problemAnswer({ status: statusOfFailure(failure), reason: failure, detail }), failure);
+    const problem = { status: statusOfFailure(failure), reason: failure, detail };
+    this.respond(problemAnswer(problem, this.options.audience), failure);
   }
 
   private respond(answer: Answer, failure?: ExchangeFailure): void {

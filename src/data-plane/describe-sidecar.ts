@@ -1,0 +1,61 @@
+import { defaultHttp1Limits, defaultPoolLimits } from "./http1/index.ts";
+import { inboundLimits } from "./open-inbound.ts";
+import type { SidecarCore } from "./sidecar-core.ts";
+import type { SidecarOptions } from "./sidecar-options.ts";
+
+/** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules and limits. No key is in it. */
+export function describeSidecar(
+  core: SidecarCore,
+  options: SidecarOptions,
+  listeners: { readonly inbound: string; readonly outbound: string },
+): object {
+  const { view, checker } = core.context;
+  const { follower, stalenessSeconds } = view;
+  const { genesis } = follower.state;
+  return {
+    apiVersion: "troth/v1",
+    kind: "SidecarConfig",
+    service: options.service,
+    instance: options.instance,
+    trustDomain: options.anchor.trustDomain,
+    trustLog: {
+      genesis: options.anchor.genesis,
+      size: follower.size,
+      stateDigest: follower.hasCaughtUp ? follower.state.digest() : null,
+      epoch: { number: genesis?.epochNumber ?? 0, timeSeconds: genesis?.epochTimeSeconds ?? 0 },
+      stalenessSeconds,
+      freshness: {
+        newHandshake: checker.freshness("newHandshake"),
+        openConnection: checker.freshness("openConnection"),
+      },
+    },
+    svid: svidOf(core, options),
+    listeners: {
+      ...listeners,
+      admin: core.adminAddress,
+      application: `${options.app.host}:${options.app.port}`,
+    },
+    endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
+    rules: rulesOf(core),
+    tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
+    limits: { inbound: inboundLimits, http1: defaultHttp1Limits, pool: defaultPoolLimits },
+  };
+}
+
+function svidOf({ svid }: SidecarCore, { service, anchor }: SidecarOptions): object | null {
+  if (svid === undefined) return null;
+  const { serial, sha256, notBeforeSeconds, notAfterSeconds } = svid;
+  const spiffeId = `spiffe://${anchor.trustDomain}${service}`;
+  return { spiffeId, serial, sha256, notBeforeSeconds, notAfterSeconds };
+}
+
+/** The rules that name this service on either side, by a pattern or by itself. */
+function rulesOf({ context: { view, service } }: SidecarCore): object[] {
+  return [...view.follower.state.rules.entries()]
+    .map(([, { from, to, effect, methods, paths }]) => ({ from, to, effect, methods, paths }))
+    .filter(({ from, to }) => concerns(from, service) || concerns(to, service));
+}
+
+function concerns(pattern: string, service: string): boolean {
+  return pattern.endsWith("/*") ? service.startsWith(pattern.slice(0, -1)) : pattern === service;
+}
