@@ -10,6 +10,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   identity: ["crypto"],
   policy: [],
   audit: ["crypto", "trust-log"],
+  configuration: ["trust-log"],
   protocol: [],
   storage: [],
   transport: ["crypto", "trust-log", "protocol"],
@@ -23,6 +24,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "identity",
     "policy",
     "audit",
+    "configuration",
     "protocol",
     "transport",
     "storage",
@@ -53,7 +55,8 @@ const packageSeams: readonly { readonly name: RegExp; readonly folders: readonly
   { name: /^@peculiar\//, folders: [] },
   { name: /^(commander|pino)$/, folders: ["cli"] },
   { name: /^prom-client$/, folders: ["data-plane", "control-plane", "node-agent"] },
-  { name: /^zod$/, folders: ["trust-log", "cli"] },
+  { name: /^zod$/, folders: ["trust-log", "configuration", "cli"] },
+  { name: /^yaml$/, folders: ["configuration"] },
 ];
 const importPattern = /(?:from|import)\s*\(?\s*"(?<target>[^"]+)"/g;
 

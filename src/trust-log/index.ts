@@ -12,6 +12,7 @@ export {
   type DataClass,
   type EntryBody,
   type EntryKind,
+  entryBodies,
   entryVersion,
   type StalenessBound,
 } from "./entry-kinds.ts";
