@@ -237,7 +237,7 @@ describe("a problem", () => {
       new Uint8Array(Buffer.from(service("\n  team: grüße"), "latin1")),
       "6:11: not UTF-8; save the file in that encoding",
     ],
-    ["a huge file", "#".repeat(300_000), "1:1: 300000 bytes; a file holds at most 262144: split it"],
+    ["a huge file", "#".repeat(300_000), "1:1: larger than 262144 bytes; split it"],
     [
       "a column behind letters of several bytes",
       "apiVersion: troth/v1\nkind: Service\nmetadata: {name: /a}\nspec: {labels: {a: 'é🙂'}, teem: x}\n",

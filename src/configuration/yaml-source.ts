@@ -47,7 +47,7 @@ export function readYaml(
   const at = (line: number, column: number, message: string): void =>
     report({ file, line, column, path: "", message });
   if (bytes.byteLength > fileBytesMax) {
-    at(1, 1, `${bytes.byteLength} bytes; a file holds at most ${fileBytesMax}: split it`);
+    at(1, 1, `larger than ${fileBytesMax} bytes; split it`);
     return [];
   }
   const decoded = textOf(bytes);

@@ -14,6 +14,7 @@ export {
   type EntryKind,
   entryBodies,
   entryVersion,
+  isEntryKind,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
@@ -58,6 +59,14 @@ export {
   tilePath,
   tileWidth,
 } from "./tile.ts";
+export {
+  checkTlogProof,
+  formatTlogProof,
+  type ProvedEntry,
+  parseTlogProof,
+  type TlogProof,
+  type TlogProofRefusal,
+} from "./tlog-proof.ts";
 export {
   type AuthorRow,
   type CertificateRow,
