@@ -34,7 +34,6 @@ interface Walk {
   readonly positions: readonly string[];
   /** The option whose value comes next. */
   readonly awaiting: Option | undefined;
-  readonly isPastOptions: boolean;
 }
 
 /** Follows the words through the tree; undefined after the application's own command of `troth run`. */
@@ -49,7 +48,7 @@ function walkWords(program: Command, words: readonly string[]): Walk | undefined
       continue;
     }
     if (word.startsWith("-")) {
-      const option = optionsOf(command).find(({ short, long }) => word === short || word === long);
+      const option = command.options.find(({ short, long }) => word === short || word === long);
       if (option !== undefined && (option.required || option.optional)) awaiting = option;
       continue;
     }
@@ -60,13 +59,13 @@ function walkWords(program: Command, words: readonly string[]): Walk | undefined
       positions = [];
     }
   }
-  return { command, positions, awaiting, isPastOptions: false };
+  return { command, positions, awaiting };
 }
 
 function nextOf({ command, positions, awaiting }: Walk, last: string): Completion {
   if (awaiting !== undefined) return valuesOf(awaiting.argChoices, optionNames[awaiting.attributeName()]);
   if (last.startsWith("-")) {
-    const options = optionsOf(command).filter(({ hidden }) => !hidden);
+    const options = command.createHelp().visibleOptions(command);
     return {
       candidates: options.map(({ long, short, description }) => ({
         word: long ?? short ?? "",
@@ -76,6 +75,7 @@ function nextOf({ command, positions, awaiting }: Walk, last: string): Completio
     };
   }
   if (command.commands.length > 0) {
+    if (positions.length > 0) return nothing;
     const shown = command.createHelp().visibleCommands(command);
     return {
       candidates: shown.map((one) => ({ word: one.name(), what: one.description() })),
@@ -126,9 +126,3 @@ const optionNames: Readonly<Record<string, LiveNames>> = {
   node: "nodes",
   kind: "entry-kinds",
 };
-
-function optionsOf(command: Command): readonly Option[] {
-  return [...command.options, ...(command.parent === null ? [] : optionsOf(command.parent))].filter(
-    (option, place, all) => all.findIndex(({ long }) => long === option.long) === place,
-  );
-}

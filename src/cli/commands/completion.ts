@@ -22,7 +22,9 @@ export async function complete(
 ): Promise<void> {
   const { candidates, live } = completeWords(program, words);
   const last = words.at(-1) ?? "";
-  const named = live === undefined ? [] : await namesWithin(live, options.dir);
+  const given = words.findIndex((word) => word === "--dir");
+  const dir = given < 0 ? options.dir : (words[given + 1] ?? options.dir);
+  const named = live === undefined ? [] : await namesWithin(live, dir);
   const lines = [...candidates, ...named]
     .filter(({ word }) => word.startsWith(last))
     .slice(0, candidatesMax)

@@ -99,6 +99,9 @@ function plainPairs(one: Resource, { nowSeconds }: MeshFacts): Pairs {
     if (field.endsWith("AtSeconds") && typeof value === "number")
       return `${momentOf(value)}, ${durationOf(nowSeconds - value)} ago`;
     if (field.endsWith("AfterSeconds") && typeof value === "number") return momentOf(value);
+    if (/Seconds(Ago)?$/.test(field) && typeof value === "number")
+      return field.endsWith("Ago") ? `${durationOf(value)} ago` : `${value.toFixed(1)} s`;
+    if (typeof value === "boolean") return value ? "yes" : "no";
     return Array.isArray(value) && value.length > 0 ? value.map(cellText) : cellText(value);
   };
   const fields = [...Object.entries(one.spec), ...Object.entries(one.status)];
@@ -111,7 +114,7 @@ function plainPairs(one: Resource, { nowSeconds }: MeshFacts): Pairs {
 /** `dataClass` is shown as "Data class", `notAfterSeconds` as "Not after". */
 function labelOf(field: string): string {
   const words = field
-    .replace(/(At|After)Seconds$/, "$1")
+    .replace(/Seconds(Ago)?$/, "")
     .replaceAll(/([A-Z])/g, " $1")
     .toLowerCase();
   return `${words.charAt(0).toUpperCase()}${words.slice(1)}`.replace("Spiffe id", "SPIFFE ID");

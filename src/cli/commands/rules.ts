@@ -99,6 +99,7 @@ export async function waitForProxies(
 /** "5 of 6 proxies have it; they acknowledged after 420 ms (p50), 980 ms (p99)". */
 export function reachedSentence({ known, reached, millisP50, millisP99 }: ProxiesReached): string {
   if (known === 0) return "no proxy runs now";
+  if (reached === 0) return `none of ${known} proxies has it`;
   return `${reached} of ${known} proxies have it; they acknowledged after ${millisP50} ms (p50), ${millisP99} ms (p99)`;
 }
 
