@@ -1,5 +1,6 @@
 import { sameBytes } from "../base/bytes.ts";
-import { leafHash, MerkleTree } from "../trust-log/index.ts";
+import type { Update } from "../protocol/index.ts";
+import { type CheckedCheckpoint, leafHash, MerkleTree } from "../trust-log/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import type { OperatorClient } from "./operator-client.ts";
 
@@ -10,20 +11,26 @@ export interface SignedEntries {
   readonly checkpoint: Uint8Array;
 }
 
-/** Reads the entries up to the checkpoint that the client has checked; they count only if they hash to its root. */
+/** Reads the entries up to the checkpoint that the client has checked. */
 export async function readEntries(client: OperatorClient): Promise<SignedEntries> {
   const { checkpoint } = client.view.follower;
   if (checkpoint === undefined) throw new CliError(exitCode.notFound, "the log has no checkpoint yet");
+  return collectEntries(client.admin.readLog({ fromSize: 0n }), checkpoint);
+}
+
+/** The entries that a stream brings; they count only if they hash to the root of the checkpoint, which was checked. */
+export async function collectEntries(
+  updates: AsyncIterable<Update>,
+  checkpoint: CheckedCheckpoint,
+): Promise<SignedEntries> {
   const entries: Uint8Array[] = [];
   const tree = new MerkleTree();
-  for await (const update of client.admin.readLog({ fromSize: 0n })) {
-    if (update.content.case !== "step") continue;
-    for (const entry of update.content.value.entries) {
+  for await (const { content } of updates)
+    for (const entry of content.case === "step" ? content.value.entries : []) {
       if (entries.length === checkpoint.size) break;
       entries.push(entry);
       tree.append(leafHash(entry));
     }
-  }
   if (tree.size !== checkpoint.size || !sameBytes(tree.root(), checkpoint.root))
     throw new CliError(exitCode.no, "the control plane sent other entries than those that it signed before");
   return { entries, tree, checkpoint: checkpoint.note };
