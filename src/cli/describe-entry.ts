@@ -18,6 +18,8 @@ const wordings: Readonly<Record<string, Wording>> = {
   genesis: (field) =>
     `founds ${field("trustDomain")}${field("isTestDomain") === "true" ? ", a test domain" : ""}`,
   epoch: (field, body) => `epoch ${field("number")} begins, ${moment(body["timeSeconds"])}`,
+  "log.recover": (field) =>
+    `generation ${field("generation")} takes the log up again after ${field("size")} entries, under the key ${shortened(field("logKey"))}`,
   "authority.put": (field, body) => `${field("kind")} takes ${grantText(body["grant"])}`,
   "key.put": (field) =>
     `${field("name")} becomes ${field("role")} with the key ${shortened(field("publicKey"))}`,

@@ -63,7 +63,12 @@ const accessRule = z.strictObject({
     .default([])
     .describe("Only these methods; all unless given."),
   paths: z
-    .array(textLike(rule.paths.element, "a path that begins with / and has no spaces"))
+    .array(
+      textLike(
+        rule.paths.element,
+        "a path that begins with /, as requests are decided on: without spaces, ?, // and /../",
+      ),
+    )
     .max(64, "expected at most 64 paths")
     .default([])
     .describe("Only these paths and what is below them; all unless given."),

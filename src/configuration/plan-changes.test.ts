@@ -36,7 +36,7 @@ const rule = fc.record({
   from: pattern,
   effect: fc.constantFrom("allow" as const, "deny" as const),
   methods: fc.array(fc.constantFrom("GET", "POST", "MSEARCH"), { maxLength: 3 }),
-  paths: fc.array(fc.constantFrom("/", "/orders", "/a#b:%20'\"", "/[x]{y}"), { maxLength: 3 }),
+  paths: fc.array(fc.constantFrom("/", "/orders", "/a:b,c", "/x'y~z"), { maxLength: 3 }),
 });
 const policy: fc.Arbitrary<Manifest> = fc.record({
   apiVersion: fc.constant("troth/v1" as const),

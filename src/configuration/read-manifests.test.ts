@@ -145,7 +145,7 @@ describe("a problem", () => {
     [
       "a path without a slash",
       policy("{from: /a, effect: allow, paths: [orders]}"),
-      '7:41: spec.rules[0].paths[0]: expected a path that begins with / and has no spaces, got "orders"',
+      '7:41: spec.rules[0].paths[0]: expected a path that begins with /, as requests are decided on: without spaces, ?, // and /../, got "orders"',
     ],
     ["a missing part", service(" {}").replace("spec: {}", ""), "1:1: spec: missing; expected an object"],
     ["an empty part", service(""), "5:6: spec: expected an object, got nothing"],

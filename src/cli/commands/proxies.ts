@@ -8,7 +8,7 @@ import { durationOf, type OutputFormat, printAnswer, tableOf, talk } from "../ou
 import { proxyStateOf, proxyStateText } from "../proxy-state.ts";
 import { readProxyConfig } from "../read-proxy-config.ts";
 import { followersOf, gatherFacts, isDraining, type MeshFacts, requireResources } from "../resources.ts";
-import { reachedSentence, requireReached, waitForProxies } from "./rules.ts";
+import { reachedSentence, requireReached, writeEntries } from "../write-entries.ts";
 
 /** The parts of a proxy's configuration that can be asked for by themselves. */
 export const configTypes = ["identity", "endpoints", "rules", "limits"] as const;
@@ -110,12 +110,9 @@ export async function drainProxy(
   for (const instance of named)
     if (!changed.includes(instance))
       talk(`note: ${instance.slice(0, 8)} is ${options.resume ? "not draining" : "draining already"}`);
-  const size =
-    changed.length === 0
-      ? client.view.follower.size
-      : await client.append(changed.map((instance) => ({ kind, body: { instance } })));
-  const timeoutMillis = options.timeout * 1000;
-  const proxies = options.wait ? await waitForProxies(client, size, timeoutMillis) : undefined;
+  const waitMillisMax = options.timeout * 1000;
+  const entries = changed.map((instance) => ({ kind, body: { instance } }));
+  const { size, proxies } = await writeEntries(client, entries, options.wait ? waitMillisMax : undefined);
   const view = {
     instances: changed,
     state: word,
@@ -126,7 +123,7 @@ export async function drainProxy(
     const lines = changed.map((instance) => `instance/${instance} ${word}\n`).join("");
     return `${lines}tree size ${size}${proxies === undefined ? "" : `: ${reachedSentence(proxies)}`}\n`;
   });
-  if (proxies !== undefined) requireReached(proxies, size, timeoutMillis);
+  if (proxies !== undefined) requireReached(proxies, size, waitMillisMax);
 }
 
 function proxiesOf(facts: MeshFacts) {

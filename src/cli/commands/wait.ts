@@ -1,7 +1,7 @@
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
-import { reachedSentence, requireReached, waitForProxies } from "./rules.ts";
+import { reachedSentence, requireReached, waitForProxies } from "../write-entries.ts";
 
 /** `troth wait`: until every proxy has reached a size of the log, the present one unless given. Exit code 5 if not in time. */
 export async function wait(options: {

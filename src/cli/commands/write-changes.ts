@@ -2,7 +2,7 @@ import type { PlannedChange } from "../../configuration/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import type { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer, talk } from "../output.ts";
-import { type ProxiesReached, reachedSentence, requireReached, waitForProxies } from "./rules.ts";
+import { type ProxiesReached, reachedSentence, requireReached, writeEntries } from "../write-entries.ts";
 
 /** What the control plane takes in one append, which is what makes a change happen as a whole. */
 const entriesPerChangeMax = 256;
@@ -29,10 +29,11 @@ export async function writeChanges(
       `this takes ${entries.length} entries, and one change may take ${entriesPerChangeMax}: apply the files in parts`,
     );
   for (const note of notesOn(client, changes)) talk(`note: ${note}`);
+  const waitMillisMax = options.timeout * 1000;
   const isWritten = entries.length > 0 && !options.dryRun;
-  const size = isWritten ? await client.append(entries) : client.view.follower.size;
-  const timeoutMillis = options.timeout * 1000;
-  const proxies = isWritten && options.wait ? await waitForProxies(client, size, timeoutMillis) : undefined;
+  const { size, proxies } = isWritten
+    ? await writeEntries(client, entries, options.wait ? waitMillisMax : undefined)
+    : { size: client.view.follower.size, proxies: undefined };
   const shown = changes.map(({ kind, name, outcome, entries: { length } }) => ({
     kind,
     name,
@@ -54,7 +55,7 @@ export async function writeChanges(
       return `${lines.join("")}${lastLine({ entries: entries.length, size, isDry: options.dryRun, proxies })}\n`;
     },
   );
-  if (proxies !== undefined) requireReached(proxies, size, timeoutMillis);
+  if (proxies !== undefined) requireReached(proxies, size, waitMillisMax);
 }
 
 function lastLine(about: {
