@@ -21,7 +21,7 @@ export function help(
   exitCodes: readonly (readonly [number, string])[] = [],
 ): string {
   const width = Math.max(...examples.map(([command]) => command.length));
-  const lines = examples.map(([command, what]) => `  ${command.padEnd(width)}   ${what}\n`);
+  const lines = examples.map(([command, what]) => `${`  ${command.padEnd(width)}   ${what}`.trimEnd()}\n`);
   const codes = exitCodes.map(([code, what]) => `  ${String(code).padEnd(4)}${what}\n`);
   return `\nExamples:\n${lines.join("")}${codes.length === 0 ? "" : `\nExit codes:\n${codes.join("")}`}`;
 }
