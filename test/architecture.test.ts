@@ -10,6 +10,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   identity: ["crypto"],
   policy: [],
   audit: ["crypto", "trust-log"],
+  configuration: ["trust-log"],
   protocol: [],
   storage: [],
   telemetry: [],
@@ -24,6 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "identity",
     "policy",
     "audit",
+    "configuration",
     "protocol",
     "transport",
     "storage",
@@ -57,7 +59,8 @@ const packageSeams: readonly { readonly name: RegExp; readonly folders: readonly
   { name: /^(commander|pino)$/, folders: ["cli"] },
   { name: /^prom-client$/, folders: ["telemetry", "data-plane", "control-plane", "node-agent"] },
   { name: /^@opentelemetry\//, folders: ["telemetry"] },
-  { name: /^zod$/, folders: ["trust-log", "cli"] },
+  { name: /^zod$/, folders: ["trust-log", "configuration", "cli"] },
+  { name: /^yaml$/, folders: ["configuration"] },
 ];
 const importPattern = /(?:from|import)\s*\(?\s*"(?<target>[^"]+)"/g;
 

@@ -1,32 +1,103 @@
-import { CliError, exitCode } from "./exit-codes.ts";
+import { writeYaml } from "../configuration/index.ts";
+
+/** The forms in which answers are printed. */
+export const outputFormats = ["table", "wide", "json", "yaml"] as const;
 
 /** How an answer is printed. */
-export type OutputFormat = "table" | "json";
+export type OutputFormat = (typeof outputFormats)[number];
 
-/** Reads `-o`. */
-export function parseOutputFormat(text: string): OutputFormat {
-  if (text === "table" || text === "json") return text;
-  throw new CliError(exitCode.usage, `-o takes table or json, not "${text}"`);
+let isQuiet = false;
+
+/** Silences {@link talk}; for `--quiet`. */
+export function setQuiet(quiet: boolean): void {
+  isQuiet = quiet;
 }
 
-/** Prints an answer: stable JSON with its kind, or a table for people. */
+/** Says something beside the answer, on standard error. */
+export function talk(sentence: string): void {
+  if (!isQuiet) process.stderr.write(`troth: ${sentence}\n`);
+}
+
+/** Prints an answer: stable JSON or YAML with its kind, or a table for people. */
 export function printAnswer(format: OutputFormat, kind: string, answer: object, table: () => string): void {
-  const text =
-    format === "json" ? `${JSON.stringify({ apiVersion: "troth/v1", kind, ...answer }, null, 2)}\n` : table();
-  process.stdout.write(text);
+  process.stdout.write(
+    isData(format) ? dataOf(format, [{ apiVersion: "troth/v1", kind, ...answer }], undefined) : table(),
+  );
 }
 
-/** Aligned columns under capital headings. */
-export function tableOf(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),
+/** Prints objects of the dialect: a table, YAML documents, or JSON; a list is a JSON object whose kind ends in List. */
+export function printObjects(
+  format: OutputFormat,
+  {
+    kind,
+    objects,
+    isList,
+  }: { readonly kind: string; readonly objects: readonly object[]; readonly isList: boolean },
+  table: () => string,
+): void {
+  process.stdout.write(
+    isData(format) ? dataOf(format, objects, isList ? `${kind}List` : undefined) : table(),
   );
-  const line = (cells: readonly string[]): string =>
-    `${cells
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+}
+
+/** Whether a format is for programs. */
+export function isData(format: OutputFormat): format is "json" | "yaml" {
+  return format === "json" || format === "yaml";
+}
+
+function dataOf(format: "json" | "yaml", objects: readonly object[], list: string | undefined): string {
+  if (format === "yaml") return objects.length === 0 ? "" : writeYaml(objects);
+  const [first] = objects;
+  const whole = list === undefined ? first : { apiVersion: "troth/v1", kind: list, items: objects };
+  return `${JSON.stringify(whole, null, 2)}\n`;
+}
+
+/** Aligned columns under capital headings. A cell is one line, whatever is in it. */
+export function tableOf(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = [headings, ...rows.map((row) => row.map(printable))];
+  const widths = headings.map((_, column) => Math.max(...cells.map((row) => widthOf(row[column] ?? ""))));
+  const line = (row: readonly string[]): string =>
+    `${row
+      .map((cell, column) => cell + " ".repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))))
       .join("   ")
       .trimEnd()}\n`;
-  return [headings, ...rows].map(line).join("");
+  return cells.map(line).join("");
+}
+
+/** `Key : value` lines with the colons in one column; a value of several lines goes on under itself. */
+export function blockOf(pairs: readonly (readonly [string, string | readonly string[]])[]): string {
+  const width = Math.max(0, ...pairs.map(([key]) => key.length));
+  return pairs
+    .map(([key, value]) => {
+      const lines = typeof value === "string" ? [value] : value;
+      const [first = "-", ...more] = lines.map(printable);
+      const under = more.map((line) => `${" ".repeat(width)}   ${line}\n`);
+      return `${key.padEnd(width)} : ${first === "" ? "-" : first}\n${under.join("")}`;
+    })
+    .join("");
+}
+
+/** A text without anything that would move the cursor or colour the terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) =>
+    character === "\n" || character === "\t" ? " " : `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
+}
+
+/** How many columns a text takes in a terminal. */
+function widthOf(text: string): number {
+  let width = 0;
+  for (const character of text) {
+    if (/^[\p{Mn}\p{Me}\p{Cf}]$/u.test(character)) continue;
+    width += isWide(character) ? 2 : 1;
+  }
+  return width;
+}
+
+function isWide(character: string): boolean {
+  return /^[\p{Emoji_Presentation}\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303F\uFF01-\uFF60\uFFE0-\uFFE6]$/u.test(
+    character,
+  );
 }
 
 /** "34 s", "12 min", "3 h", "2 d". */
@@ -35,4 +106,9 @@ export function durationOf(seconds: number): string {
   if (whole < 120) return `${whole} s`;
   if (whole < 7_200) return `${Math.round(whole / 60)} min`;
   return whole < 172_800 ? `${Math.round(whole / 3_600)} h` : `${Math.round(whole / 86_400)} d`;
+}
+
+/** A moment as ISO 8601 in UTC, to the second. */
+export function momentOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(/\.[0-9]+Z$/, "Z");
 }

@@ -1,7 +1,7 @@
 import { expect, it, test } from "vitest";
 import type { JsonObject } from "../base/canonical-json.ts";
 import { entryInWords, waitsFor } from "./proposed-entry.ts";
-import { progressInWords, progressSummary } from "./proxy-progress.ts";
+import { reachedInWords, reachedOf } from "./proxy-progress.ts";
 
 test.each<[string, JsonObject, string]>([
   [
@@ -51,11 +51,11 @@ it("tells the median and the 99th percentile of the acknowledgements whose time 
     millis,
   }));
 
-  const summary = progressSummary({ known: 6, reached: 5, millis: 410, byFollower });
+  const summary = reachedOf({ known: 6, reached: 5, millis: 410, byFollower }, []);
 
-  expect(summary).toEqual({ known: 6, reached: 5, millis: 410, millisP50: 200, millisP99: 400 });
-  expect(progressInWords(summary)).toBe("in force in 5 of 6 proxies (p50 200 ms, p99 400 ms)");
-  expect(progressInWords(progressSummary({ known: 0, reached: 0, millis: 1, byFollower: [] }))).toBe(
-    "in force in 0 of 0 proxies",
+  expect(summary).toEqual({ known: 6, reached: 5, millis: 410, millisP50: 200, millisP99: 400, behind: [] });
+  expect(reachedInWords(summary)).toBe("in force in 5 of 6 proxies (p50 200 ms, p99 400 ms)");
+  expect(reachedInWords(reachedOf({ known: 0, reached: 0, millis: 1, byFollower: [] }, []))).toBe(
+    "no proxy runs now",
   );
 });

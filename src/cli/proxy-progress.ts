@@ -12,30 +12,49 @@ export interface ProxyProgress {
   }[];
 }
 
-/** The progress as JSON answers carry it: with the median and the 99th percentile of the acknowledgements. */
-export function progressSummary({ known, reached, millis, byFollower }: ProxyProgress): ProxyProgressSummary {
-  const times = byFollower.map((one) => one.millis).filter((one) => one > 0);
-  return { known, reached, millis, millisP50: percentile(times, 0.5), millisP99: percentile(times, 0.99) };
-}
-
-/** {@link progressSummary}. */
-export interface ProxyProgressSummary {
+/** The progress as JSON answers carry it. */
+export interface ProxiesReached {
   readonly known: number;
   readonly reached: number;
   readonly millis: number;
+  /** From the moment the log had the size to a proxy's acknowledgement. */
   readonly millisP50: number;
   readonly millisP99: number;
+  readonly behind: readonly ProxyBehind[];
 }
 
-/** `in force in 5 of 5 proxies (p50 412 ms, p99 980 ms)`. */
-export function progressInWords(summary: ProxyProgressSummary): string {
-  const { reached, known, millisP50, millisP99 } = summary;
+/** A proxy that does not have a size yet. */
+export interface ProxyBehind {
+  readonly service: string;
+  readonly instance: string;
+  readonly size: number;
+}
+
+/** Sums up the progress, with the proxies that are behind. */
+export function reachedOf(
+  { known, reached, millis, byFollower }: ProxyProgress,
+  behind: readonly ProxyBehind[],
+): ProxiesReached {
+  const times = byFollower.map((one) => one.millis).filter((one) => one > 0);
+  return {
+    known,
+    reached,
+    millis,
+    millisP50: percentile(times, 0.5),
+    millisP99: percentile(times, 0.99),
+    behind,
+  };
+}
+
+/** `in force in 5 of 6 proxies (p50 412 ms, p99 980 ms)`. */
+export function reachedInWords({ known, reached, millisP50, millisP99 }: ProxiesReached): string {
+  if (known === 0) return "no proxy runs now";
   const times = millisP99 === 0 ? "" : ` (p50 ${millisP50} ms, p99 ${millisP99} ms)`;
   return `in force in ${reached} of ${known} proxies${times}`;
 }
 
 /** The nearest-rank percentile, in whole milliseconds; 0 of nothing. */
 function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((left, right) => left - right);
+  const sorted = values.toSorted((left, right) => left - right);
   return Math.round(sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0);
 }

@@ -58,7 +58,8 @@ function matches(rule: AccessRule, request: AccessRequest): boolean {
   );
 }
 
-function covers(pattern: string, name: string): boolean {
+/** Whether a rule's pattern is this name, or stands for it: a prefix and `/*`, or `/*`. */
+export function covers(pattern: string, name: string): boolean {
   return pattern.endsWith("/*") ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
 }
 

@@ -3,6 +3,7 @@ export {
   type AccessReason,
   type AccessRequest,
   type AccessRule,
+  covers,
   decideAccess,
   evaluatorVersion,
 } from "./decide-access.ts";

@@ -66,6 +66,14 @@ export {
   tileWidth,
 } from "./tile.ts";
 export {
+  checkTlogProof,
+  formatTlogProof,
+  type ProvedEntry,
+  parseTlogProof,
+  type TlogProof,
+  type TlogProofRefusal,
+} from "./tlog-proof.ts";
+export {
   type AuthorityRow,
   type AuthorRow,
   type CertificateRow,

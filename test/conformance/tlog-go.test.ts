@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { base64Of, bytesOf } from "../../src/base/bytes.ts";
 import {
   entryBundle,
+  formatTlogProof,
   leafHash,
   MerkleTree,
   newEntryBundles,
@@ -100,6 +101,41 @@ describe.skipIf(!isGoHere)("golang.org/x/mod/sumdb", () => {
     const { at } = publish("real-entries", log.entries, [log.entries.length]);
 
     expect(ask(at, key)).toMatchObject({ status: 0 });
+  });
+
+  test("accepts the proof of an entry as a file, and only for that entry under that key", () => {
+    const log = new SmallTrustLog();
+    log.putNode("edge-1");
+    for (let epoch = 0; epoch < 300; epoch += 1) log.putEpoch();
+    const logKey = verifierKeyOf(log.logKey);
+    const write = (name: string, bytes: Uint8Array): string => {
+      writeFileSync(join(folder, name), bytes);
+      return join(folder, name);
+    };
+    for (const [index, size] of [
+      [0, 1],
+      [2, 3],
+      [0, 256],
+      [255, 257],
+      [256, 257],
+      [300, log.entries.length],
+    ] as const) {
+      const hashes = log.tree.inclusionProof(index, size);
+      const proof = write("proof", formatTlogProof({ index, hashes, checkpoint: log.checkpoint(size) }));
+      const entry = write("entry", log.entries[index] ?? new Uint8Array(0));
+      const other = write("other", log.entries[index + 1] ?? new Uint8Array(0));
+
+      const { status, output } = ask("--proof", proof, entry, logKey);
+
+      expect([index, status]).toEqual([index, 0]);
+      expect(JSON.parse(output)).toMatchObject({
+        origin: log.logKey.name,
+        size,
+        root: base64Of(log.tree.root(size)),
+      });
+      expect(ask("--proof", proof, other, logKey).status).toBe(1);
+      expect(ask("--proof", proof, entry, key).status).toBe(1);
+    }
   });
 
   test("refuses another key, a changed checkpoint, a changed tile and a changed entry, as it should", () => {

@@ -1,9 +1,9 @@
-import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
 import { shortId } from "../proposed-entry.ts";
-import { progressInWords, progressSummary } from "../proxy-progress.ts";
+import { reachedInWords } from "../proxy-progress.ts";
+import { requireReached, writeEntries } from "../write-entries.ts";
 
 const waitMillisMax = 10_000;
 
@@ -34,10 +34,12 @@ export async function putRule(
   for (const name of [rule.from, rule.to])
     if (!name.endsWith("/*") && !client.state.services.has(name))
       process.stderr.write(`troth: note: ${name} is not registered (yet)\n`);
-  const { size, proposals } = await client.append([{ kind: "rule.put", body: rule }]);
-  const isInForce = proposals.length === 0;
-  const progress = options.wait && isInForce ? await client.waitForProxies(size, waitMillisMax) : undefined;
-  const proxies = progress === undefined ? undefined : progressSummary(progress);
+  const entries = [{ kind: "rule.put" as const, body: rule }];
+  const { size, proposals, proxies } = await writeEntries(
+    client,
+    entries,
+    options.wait ? waitMillisMax : undefined,
+  );
   printAnswer(
     options.output,
     "Rule",
@@ -46,15 +48,11 @@ export async function putRule(
       const says = `${rule.from} ${effect === "allow" ? "may" : "may not"} call ${rule.to}`;
       const [waiting] = proposals;
       if (waiting !== undefined) return `${says} once proposal ${shortId(waiting.id)} has its signatures\n`;
-      const reached = proxies === undefined ? "" : `, ${progressInWords(proxies)}`;
+      const reached = proxies === undefined ? "" : `, ${reachedInWords(proxies)}`;
       return `${says}: entry ${size - 1} of the trust log${reached}\n`;
     },
   );
-  if (proxies !== undefined && proxies.reached < proxies.known)
-    throw new CliError(
-      exitCode.timedOut,
-      `${proxies.known - proxies.reached} proxies have not acknowledged size ${size} within ${waitMillisMax / 1000} s`,
-    );
+  if (proxies !== undefined) requireReached(proxies, size, waitMillisMax);
 }
 
 function pattern(text: string): string {

@@ -5,6 +5,8 @@ import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.t
 import { readTargets } from "../scrape-targets.ts";
 import { systemClock } from "../system.ts";
 
+const alarmsShownMax = 10;
+
 /** `troth status`: the control plane, the nodes, the instances, and what should not have happened. */
 export async function status(options: { dir: string; output: OutputFormat }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -57,6 +59,8 @@ export async function status(options: { dir: string; output: OutputFormat }): Pr
         `${durationOf(node.lastReportSecondsAgo)} ago`,
       ]),
     );
+    if (instances.length === 0)
+      return `${head}${nodes}\nNo instance runs. troth run --service NAME -- COMMAND starts one.\n${alarmsOf(view.alarms)}`;
     const rows = instances.map((one) => [
       one.service,
       one.instance.slice(0, 8),
@@ -71,11 +75,15 @@ export async function status(options: { dir: string; output: OutputFormat }): Pr
       ["SERVICE", "INSTANCE", "NODE", "STATUS", "SIZE", "FORWARDED", "REFUSED", "CERTIFICATE ENDS IN"],
       rows.sort(byFirst),
     );
-    const alarms = view.alarms
-      .slice(-10)
-      .map((alarm) => [durationOf(alarm.secondsAgo), alarm.reason, alarm.detail]);
-    return `${head}${nodes}\n${table}${alarms.length === 0 ? "" : `\n${tableOf(["AGO", "ALARM", "DETAIL"], alarms)}`}`;
+    return `${head}${nodes}\n${table}${alarmsOf(view.alarms)}`;
   });
+}
+
+function alarmsOf(alarms: readonly { reason: string; detail: string; secondsAgo: number }[]): string {
+  const rows = alarms
+    .slice(-alarmsShownMax)
+    .map(({ secondsAgo, reason, detail }) => [durationOf(secondsAgo), reason, detail]);
+  return rows.length === 0 ? "" : `\n${tableOf(["AGO", "ALARM", "DETAIL"], rows)}`;
 }
 
 /** `troth services`: what is registered, who may call it, what serves it. */
@@ -97,17 +105,19 @@ export async function services(options: { dir: string; output: OutputFormat }): 
   }));
   items.sort((left, right) => (left.name < right.name ? -1 : 1));
   printAnswer(options.output, "ServiceList", { items }, () =>
-    tableOf(
-      ["SERVICE", "SERVING", "DATA CLASS", "TEAM", "CALLED AS", "MAY BE CALLED BY"],
-      items.map((item) => [
-        item.name,
-        `${item.serving}/${item.instances}`,
-        item.dataClass,
-        item.team,
-        `${item.name.slice(1).split("/").toReversed().join(".")}.mesh`,
-        item.callers.join(", ") || "nobody",
-      ]),
-    ),
+    items.length === 0
+      ? "No service is registered. troth run --service NAME -- COMMAND registers one.\n"
+      : tableOf(
+          ["SERVICE", "SERVING", "DATA CLASS", "TEAM", "CALLED AS", "MAY BE CALLED BY"],
+          items.map((item) => [
+            item.name,
+            `${item.serving}/${item.instances}`,
+            item.dataClass,
+            item.team,
+            `${item.name.slice(1).split("/").toReversed().join(".")}.mesh`,
+            item.callers.join(", ") || "nobody",
+          ]),
+        ),
   );
 }
 

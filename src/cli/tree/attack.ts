@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { directoryOf, output } from "./options.ts";
+import { directoryOf, help, output } from "./options.ts";
 
 /** What attackers would do: `attack`. */
 export function addAttackCommands(program: Command): void {
@@ -8,6 +8,16 @@ export function addAttackCommands(program: Command): void {
     .description("attack the running demo and see what comes of it")
     .argument("<name>", "an attack, or all")
     .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [["troth attack all", ""]],
+        [
+          [0, "every attack was stopped"],
+          [1, "one succeeded"],
+        ],
+      ),
+    )
     .action(async (name: string, options) =>
       (await import("../commands/attack.ts")).attack(name, { ...options, dir: directoryOf(program) }),
     );

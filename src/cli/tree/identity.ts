@@ -1,18 +1,50 @@
 import type { Command } from "commander";
-import { directoryOf, output } from "./options.ts";
+import { directoryOf, durationOrShare, help, output } from "./options.ts";
 
 /** Who the workloads are: `identity …`. */
 export function addIdentityCommands(program: Command): void {
   const identity = program.command("identity").description("who the workloads are");
   identity
+    .command("list")
+    .description("every instance with its SPIFFE ID and when its certificate ends")
+    .addOption(output())
+    .addHelpText("after", help([["troth identity list -o wide", "with serial numbers"]]))
+    .action(async (options) =>
+      (await import("../commands/identity.ts")).listIdentities({ ...options, dir: directoryOf(program) }),
+    );
+  identity
     .command("show")
     .description("SPIFFE ID, instances and certificates of a service")
     .argument("<service>")
     .addOption(output())
+    .addHelpText("after", help([["troth identity show /shop/ledger", ""]], [[4, "no such service"]]))
     .action(async (service: string, options) =>
       (await import("../commands/identity.ts")).showIdentity(service, {
         ...options,
         dir: directoryOf(program),
       }),
+    );
+  identity
+    .command("needs-rotation")
+    .description("instances whose certificate ends soon; a question for scripts")
+    .option("--within <time>", "as 10m or 2h, or a share of the certificate's lifetime", durationOrShare, {
+      share: 0.25,
+    })
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [
+          ["troth identity needs-rotation", "less than a quarter of its life left"],
+          ["troth identity needs-rotation --within 10m", "ends within ten minutes"],
+        ],
+        [
+          [0, "some need it; they are listed"],
+          [1, "none does"],
+        ],
+      ),
+    )
+    .action(async (options) =>
+      (await import("../commands/identity.ts")).needsRotation({ ...options, dir: directoryOf(program) }),
     );
 }

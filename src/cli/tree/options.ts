@@ -1,9 +1,29 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { parseOutputFormat } from "../output.ts";
+import { outputFormats } from "../output.ts";
 
 /** `-o`: how an answer is printed. */
 export function output(): Option {
-  return new Option("-o, --output <format>", "table or json").default("table").argParser(parseOutputFormat);
+  return new Option("-o, --output <format>", "how the answer is printed")
+    .choices(outputFormats)
+    .default("table");
+}
+
+/** `--timeout` of commands that wait for the proxies. */
+export function waitTimeout(): Option {
+  return new Option("--timeout <seconds>", "how long to wait for the proxies")
+    .default(10)
+    .argParser(wholeNumber);
+}
+
+/** The EXAMPLES and the EXIT CODES of a command's help. */
+export function help(
+  examples: readonly (readonly [string, string])[],
+  exitCodes: readonly (readonly [number, string])[] = [],
+): string {
+  const width = Math.max(...examples.map(([command]) => command.length));
+  const lines = examples.map(([command, what]) => `${`  ${command.padEnd(width)}   ${what}`.trimEnd()}\n`);
+  const codes = exitCodes.map(([code, what]) => `  ${String(code).padEnd(4)}${what}\n`);
+  return `\nExamples:\n${lines.join("")}${codes.length === 0 ? "" : `\nExit codes:\n${codes.join("")}`}`;
 }
 
 /** `--log-level`. */
@@ -44,6 +64,16 @@ export function port(text: string): number {
 export function wholeNumber(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError("expected a whole number");
   return Number(text);
+}
+
+/** Reads a number of seconds that people write as 90s, 10m, 2h, 1d, or a share of the lifetime such as 25%. */
+export function durationOrShare(text: string): { readonly seconds: number } | { readonly share: number } {
+  const [, digits = "", unit = ""] = /^([0-9]{1,9})([smhd%])$/.exec(text) ?? [];
+  if (unit === "%" && Number(digits) <= 100) return { share: Number(digits) / 100 };
+  const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 }[unit];
+  if (seconds === undefined)
+    throw new InvalidArgumentError("expected a time such as 10m or a share such as 25%");
+  return { seconds: Number(digits) * seconds };
 }
 
 /** The directory of the mesh that a command works on. */

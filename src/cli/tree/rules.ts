@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { directoryOf, output } from "./options.ts";
+import { directoryOf, help, output } from "./options.ts";
 
 /** Who may call whom: `allow`, `deny`. */
 export function addRuleCommands(program: Command): void {
@@ -15,6 +15,19 @@ export function addRuleCommands(program: Command): void {
       .option("--path <prefix...>", "only these paths and what is below them", [])
       .option("--no-wait", "do not wait until the proxies have it")
       .addOption(output())
+      .addHelpText(
+        "after",
+        help(
+          [
+            [`troth ${effect} /shop/web /shop/checkout --method POST --path /orders`, ""],
+            [`troth ${effect} "/shop/*" /shop/ledger`, "every service below /shop"],
+          ],
+          [
+            [1, "refused by the control plane"],
+            [5, "written, and some proxies did not acknowledge in time"],
+          ],
+        ),
+      )
       .action(async (from: string, to: string, options) =>
         (await import("../commands/rules.ts")).putRule(effect, from, to, {
           ...options,

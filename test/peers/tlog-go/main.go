@@ -50,6 +50,9 @@ func main() {
 }
 
 func check(args []string) (*facts, error) {
+	if len(args) > 0 && args[0] == "--proof" {
+		return checkProof(args[1:])
+	}
 	if len(args) < 2 {
 		return nil, errors.New("usage: tlog-go <folder> <verifier key> [<older size>]")
 	}

@@ -1,0 +1,246 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { type Ended, plainEnvironment } from "../../test/apparatus/running-command.ts";
+import { openMesh, type RunningMesh, repository, troth } from "../../test/apparatus/running-mesh.ts";
+import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
+import { completionScripts, completionShells } from "./completion-scripts.ts";
+import { freePort } from "./free-port.ts";
+
+const example = join(repository, "examples", "shop.yaml");
+const report = z.looseObject({
+  treeSize: z.number(),
+  entries: z.number(),
+  changes: z.array(z.looseObject({ kind: z.string(), name: z.string(), outcome: z.string() })),
+});
+
+describe("over the demo's mesh, troth", () => {
+  const open = new AsyncDisposableStack();
+  let mesh: RunningMesh;
+  let folder: string;
+
+  beforeAll(async () => {
+    mesh = open.use(await openMesh({ kind: "demo", env: { LOAD_RATE: "2" } }));
+    folder = open.use(await temporaryFolder()).path;
+  }, 120_000);
+  afterAll(() => open.disposeAsync(), 60_000);
+
+  const run = (...args: string[]): Promise<Ended> => troth(mesh.path, ...args);
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const outcomes = (ended: Ended): string[] =>
+    report
+      .parse(JSON.parse(ended.stdout))
+      .changes.filter(({ outcome }) => outcome !== "unchanged")
+      .map(({ kind, name, outcome }) => `${kind} ${name} ${outcome}`);
+
+  it("finds the example file to be what the demo registers", async () => {
+    expect(await run("diff", "-f", example)).toMatchObject({ code: 0, stdout: "" });
+
+    const { code, stdout } = await run("apply", "-f", example, "-o", "json");
+
+    expect(code).toBe(0);
+    expect(report.parse(JSON.parse(stdout))).toMatchObject({ entries: 0 });
+  }, 60_000);
+
+  it("takes back what get prints, and changes nothing by it", async () => {
+    const services = await run("get", "service", "-o", "yaml");
+    const policies = await run("get", "accesspolicy", "-o", "yaml");
+    const all = file("all.yaml", `${services.stdout}---\n${policies.stdout}`);
+
+    const applied = await run("apply", "-f", all, "-o", "json", "--quiet");
+
+    expect(applied).toMatchObject({ code: 0, stderr: "" });
+    const { changes, entries } = report.parse(JSON.parse(applied.stdout));
+    expect([changes.length, entries]).toEqual([10, 0]);
+  }, 60_000);
+
+  it("applies a change once, waits for the proxies, shows it, and removes it again", async () => {
+    const rules = file(
+      "mallory.yaml",
+      "apiVersion: troth/v1\nkind: AccessPolicy\nmetadata: {name: /shop/mallory}\nspec: {rules: [{from: /shop/*, effect: deny}]}\n",
+    );
+    const dry = await run("apply", "-f", rules, "--dry-run", "-o", "json");
+    const differs = await run("diff", "-f", rules);
+
+    const applied = await run("apply", "-f", rules, "--timeout", "30");
+    const again = await run("apply", "-f", rules, "-o", "json");
+
+    expect(outcomes(dry)).toEqual(["AccessPolicy /shop/mallory created"]);
+    expect([differs.code, differs.stdout]).toEqual([1, expect.stringContaining("+    - from: /shop/*\n")]);
+    expect(applied.code).toBe(0);
+    expect(applied.stdout).toMatch(
+      /^accesspolicy\/shop\/mallory created\n1 entry written; tree size [0-9]+: 6 of 6 proxies have it; .*p50.*p99\)\n$/,
+    );
+    expect(outcomes(again)).toEqual([]);
+    const described = await run("describe", "service", "/shop/mallory");
+    expect(described.stdout).toContain("May be called by : DENIED /shop/*\n");
+    const shown = await run(
+      "log",
+      "show",
+      "--kind",
+      "rule.put",
+      "--author",
+      "operator/founder",
+      "--limit",
+      "1",
+    );
+    expect(shown.stdout).toContain("/shop/* may not call /shop/mallory");
+    const removed = await run("delete", "policy", "/shop/mallory", "-o", "json", "--no-wait");
+    expect(outcomes(removed)).toEqual(["AccessPolicy /shop/mallory removed"]);
+    expect(await run("wait", "--timeout", "30")).toMatchObject({ code: 0 });
+  }, 120_000);
+
+  it("shows all kinds of objects, in every form", async () => {
+    for (const kind of [
+      "service",
+      "policies",
+      "instance",
+      "node",
+      "proxy",
+      "operator",
+      "certificate",
+      "grant",
+    ]) {
+      const [table, wide, json] = await Promise.all([
+        run("get", kind),
+        run("get", kind, "-o", "wide"),
+        run("get", kind, "-o", "json"),
+      ]);
+      const { items } = z
+        .object({ items: z.array(z.object({ kind: z.string() })) })
+        .parse(JSON.parse(json.stdout));
+      expect([kind, table.stdout.split("\n").length, wide.stdout.split("\n").length]).toEqual([
+        kind,
+        items.length + 2,
+        items.length + 2,
+      ]);
+      expect(items.length).toBeGreaterThan(0);
+    }
+  }, 120_000);
+
+  it("shows every proxy as synced, by name of instance and service", async () => {
+    expect(await run("wait", "--timeout", "30")).toMatchObject({ code: 0 });
+
+    const status = await run("proxy", "status", "-o", "json");
+
+    const { items } = z
+      .object({ items: z.array(z.object({ instance: z.string(), service: z.string(), state: z.string() })) })
+      .parse(JSON.parse(status.stdout));
+    expect(items.map(({ service }) => service)).toEqual([
+      "/shop/checkout",
+      "/shop/ledger",
+      "/shop/load",
+      "/shop/mallory",
+      "/shop/payments",
+      "/shop/web",
+    ]);
+    expect(items.filter(({ state }) => !["synced", "behind"].includes(state))).toEqual([]);
+    const byPrefix = await run("describe", "proxy", items[0]?.instance.slice(0, 8) ?? "");
+    expect(byPrefix.stdout).toContain("/shop/checkout");
+  }, 60_000);
+
+  it("proves an entry by two files, which need no mesh, and no other entry by them", async () => {
+    const proof = join(folder, "7.tlog-proof");
+    const entry = join(folder, "7.entry");
+    const proved = await run("log", "prove", "7", "--proof", proof, "--entry", entry, "-o", "json");
+    const { logKey } = z.object({ logKey: z.string() }).parse(JSON.parse(proved.stdout));
+    const verify = (of: string): Promise<Ended> =>
+      troth(join(folder, "nowhere"), "log", "verify", "--proof", proof, "--entry", of, "--log-key", logKey);
+
+    expect(await verify(entry)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^verified: entry 7 of /),
+    });
+    const other = file("other.entry", readFileSync(entry, "utf8").replace("confidential", "public"));
+    expect(await verify(other)).toMatchObject({ code: 1, stdout: expect.stringContaining("not-included") });
+  }, 60_000);
+
+  it("ends with the exit code that says what happened", async () => {
+    const bad = file("bad.yaml", "apiVersion: troth/v1\nkind: Servce\n");
+    const present = file("present", "");
+    const unreachable = join(folder, "unreachable");
+    cpSync(join(mesh.path, "operator"), join(unreachable, "operator"), { recursive: true });
+    const domain = readFileSync(join(mesh.path, "domain.json"), "utf8");
+    writeFileSync(
+      join(unreachable, "domain.json"),
+      domain.replace(mesh.domain.address, `127.0.0.1:${await freePort()}`),
+    );
+    chmodSync(join(unreachable, "operator", "keys"), 0o700);
+    const rows: readonly (readonly [number, RegExp, readonly string[]])[] = [
+      [0, /^$/, ["validate", example]],
+      [0, /^$/, ["identity", "needs-rotation", "--within", "1000d"]],
+      [1, /^$/, ["identity", "needs-rotation", "--within", "1s"]],
+      [2, /did you mean service/, ["get", "servce"]],
+      [2, /choices are table, wide, json, yaml/i, ["get", "service", "-o", "xml"]],
+      [2, /required option/, ["apply"]],
+      [2, /KIND and NAME, or -f/, ["delete"]],
+      [3, /does not answer/, ["get", "service", "--dir", unreachable]],
+      [4, /no mesh in/, ["get", "service", "--dir", folder]],
+      [4, /did you mean \/shop\/web/, ["get", "service", "/shop/webb"]],
+      [4, /no AccessPolicy \/shop\/none; nothing was removed/, ["delete", "policy", "/shop/none"]],
+      [4, /no file/, ["apply", "-f", join(folder, "none.yaml")]],
+      [5, /not at size 99999 within 1 s: \/shop\//, ["wait", "--size", "99999", "--timeout", "1"]],
+      [65, /bad\.yaml:2:7: kind: expected .*did you mean "Service"/, ["apply", "-f", bad]],
+      [65, /^.*bad\.yaml:2:7: .*\ntroth: 1 problem; nothing was changed\n$/, ["validate", bad]],
+      [70, /is there already/, ["log", "prove", "0", "--proof", present]],
+    ];
+
+    const ended = await Promise.all(rows.map(async ([, , args]) => ({ args, ...(await run(...args)) })));
+
+    expect(ended.map(({ args, code }) => [code, ...args])).toEqual(
+      rows.map(([code, , args]) => [code, ...args]),
+    );
+    for (const [place, [, said]] of rows.entries()) expect(ended[place]?.stderr).toMatch(said);
+  }, 120_000);
+
+  describe.each(completionShells)("in %s", (shell) => {
+    const isHere = spawnSync(shell, ["-c", "true"]).status === 0;
+    if (!isHere) console.log(`skipped: completion in ${shell}, which is not installed`);
+
+    it.skipIf(!isHere)(
+      "completes commands, options and names of the mesh",
+      () => {
+        const asked = (...typed: string[]): string[] => completedBy(shell, mesh.path, typed);
+
+        expect(asked("ident")).toEqual(["identity"]);
+        expect(asked("apply", "--dry")).toEqual(["--dry-run"]);
+        expect(asked("get", "service", "/shop/l").sort()).toEqual(["/shop/ledger", "/shop/load"]);
+      },
+      60_000,
+    );
+
+    it.skipIf(!isHere)(
+      "offers nothing where there is no mesh",
+      () => {
+        expect(completedBy(shell, join(folder, "nowhere"), ["get", "service", "/"])).toEqual([]);
+      },
+      60_000,
+    );
+  });
+});
+
+/** Drives a real shell as the key would, with the script that `troth completion` prints. */
+function completedBy(
+  shell: (typeof completionShells)[number],
+  dir: string,
+  typed: readonly string[],
+): string[] {
+  const path = `${join(repository, "bin")}:${process.env["PATH"] ?? ""}`;
+  const script = completionScripts[shell];
+  const words = typed.map((word) => `'${word}'`).join(" ");
+  const drivers = {
+    bash: `${script}\nCOMP_WORDS=(troth ${words}); COMP_CWORD=${typed.length}; _troth; printf '%s\\n' "\${COMPREPLY[@]}"`,
+    zsh: `compdef() { :; }; _files() { :; }; _describe() { print -l -- "\${candidates[@]%%:*}"; }\n${script}\nwords=(troth ${words}); CURRENT=${typed.length + 1}; _troth`,
+    fish: `${script}\ncomplete -C 'troth ${typed.join(" ")}' | string split -f1 \\t`,
+  };
+  const { stdout } = spawnSync(shell, ["-c", drivers[shell]], {
+    encoding: "utf8",
+    env: { ...plainEnvironment(), PATH: path, TROTH_DIR: dir },
+  });
+  return stdout.split("\n").filter((line) => line !== "");
+}

@@ -1,0 +1,68 @@
+import { canonicalJson, type Json, type JsonObject } from "../base/canonical-json.ts";
+import { momentOf } from "./output.ts";
+
+const keyCharactersShown = 12;
+const bodyCharactersMax = 120;
+
+/** What an entry says, in one line for people. Kinds that this version has no words for are shown as they are. */
+export function describeEntry(kind: string, body: JsonObject): string {
+  const words = Object.hasOwn(wordings, kind) ? wordings[kind] : undefined;
+  if (words !== undefined) return words((field) => text(body[field]), body);
+  const json = canonicalJson(body);
+  return json.length > bodyCharactersMax ? `${json.slice(0, bodyCharactersMax)}…` : json;
+}
+
+type Wording = (field: (name: string) => string, body: JsonObject) => string;
+
+const wordings: Readonly<Record<string, Wording>> = {
+  genesis: (field) =>
+    `founds ${field("trustDomain")}${field("isTestDomain") === "true" ? ", a test domain" : ""}`,
+  epoch: (field, body) => `epoch ${field("number")} begins, ${moment(body["timeSeconds"])}`,
+  "log.recover": (field) =>
+    `generation ${field("generation")} takes the log up again after ${field("size")} entries, under the key ${shortened(field("logKey"))}`,
+  "authority.put": (field, body) => `${field("kind")} takes ${grantText(body["grant"])}`,
+  "key.put": (field) =>
+    `${field("name")} becomes ${field("role")} with the key ${shortened(field("publicKey"))}`,
+  "key.remove": (field) => `${field("name")} loses its key`,
+  "ca.trust": () => "the mesh trusts a root certificate",
+  "ca.issue": () => "an intermediate certificate is made",
+  "service.put": (field) =>
+    `${field("name")} is a service: ${field("dataClass")}, on ${field("nodes") === "*" ? "any node" : field("nodes")}`,
+  "service.remove": (field) => `${field("name")} is no service any more`,
+  "rule.put": (field) => {
+    const narrowed = [field("methods"), field("paths")].filter((part) => part !== "").join(" ");
+    return `${field("from")} ${field("effect") === "deny" ? "may not" : "may"} call ${field("to")}${narrowed === "" ? "" : `: ${narrowed}`}`;
+  },
+  "rule.remove": (field) => `no rule any more for ${field("from")} calling ${field("to")}`,
+  "node.invite": (field, body) => `${field("node")} may join until ${moment(body["expiresAtSeconds"])}`,
+  "node.join": (field) => `${field("node")} joins with the key ${shortened(field("nodeKey"))}`,
+  "node.remove": (field) => `${field("node")} is removed, with its instances`,
+  "instance.register": (field) =>
+    `${field("service")} gets the instance ${field("instance")} on ${field("node")}`,
+  "instance.remove": (field) => `the instance ${field("instance")} is gone`,
+  "instance.drain": (field) => `the instance ${field("instance")} takes no new requests`,
+  "instance.resume": (field) => `the instance ${field("instance")} takes requests again`,
+  "svid.issue": (field, body) =>
+    `${field("spiffeId")} gets the certificate ${shortened(field("certificate"))} until ${moment(body["notAfterSeconds"])}`,
+};
+
+function grantText(grant: Json | undefined): string {
+  const members =
+    typeof grant === "object" && grant !== null && !Array.isArray(grant) ? Object.entries(grant) : [];
+  const { role, signatures, approvals } = Object.fromEntries(members);
+  return `${text(signatures)} signatures of the role ${text(role)} and ${text(approvals)} approvals`;
+}
+
+function moment(value: Json | undefined): string {
+  return typeof value === "number" ? momentOf(value) : "";
+}
+
+function shortened(key: string): string {
+  return `${key.slice(0, keyCharactersShown)}…`;
+}
+
+function text(value: Json | undefined): string {
+  if (value === undefined || value === null) return "";
+  if (Array.isArray(value)) return value.map(text).join(", ");
+  return typeof value === "object" ? canonicalJson(value) : String(value);
+}

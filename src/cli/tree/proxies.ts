@@ -1,0 +1,64 @@
+import { type Command, Option } from "commander";
+import { directoryOf, help, output, waitTimeout } from "./options.ts";
+
+/** The proxies: `proxy …`. */
+export function addProxyCommands(program: Command): void {
+  const proxy = program.command("proxy").description("the proxies beside the applications");
+  proxy
+    .command("status")
+    .description("how far each proxy has followed the trust log, and what it has done")
+    .addOption(output())
+    .addHelpText(
+      "after",
+      `${help([["troth proxy status -o wide", "with addresses"]])}
+STATUS is SYNCED; BEHIND by so many entries; STALE, without a new epoch for so long; SILENT, never
+heard of by the control plane; or DRAINING, taken out of service.
+`,
+    )
+    .action(async (options) =>
+      (await import("../commands/proxies.ts")).proxyStatus({ ...options, dir: directoryOf(program) }),
+    );
+  proxy
+    .command("config")
+    .description("what a proxy of this machine has in force")
+    .argument("<proxy>", "instance, the beginning of one, or a service with one instance")
+    .addOption(
+      new Option("--type <part>", "only this part").choices(["identity", "endpoints", "rules", "limits"]),
+    )
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [["troth proxy config /shop/ledger --type rules", ""]],
+        [[4, "no such proxy, or not on this machine"]],
+      ),
+    )
+    .action(async (name: string, options) =>
+      (await import("../commands/proxies.ts")).proxyConfig(name, { ...options, dir: directoryOf(program) }),
+    );
+  proxy
+    .command("drain")
+    .description("send an instance no new requests; those under way end")
+    .argument("<proxy>", "instance, the beginning of one, or a service")
+    .option("--resume", "take it into service again", false)
+    .option("--all", "all instances of the service", false)
+    .option("--wait", "wait until the proxies have it", false)
+    .addOption(waitTimeout())
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [
+          ["troth proxy drain /shop/web --all --wait", "before a restart"],
+          ["troth proxy drain /shop/web --all --resume", "after it"],
+        ],
+        [
+          [4, "no such instance"],
+          [5, "written, and some proxies did not acknowledge in time"],
+        ],
+      ),
+    )
+    .action(async (name: string, options) =>
+      (await import("../commands/proxies.ts")).drainProxy(name, { ...options, dir: directoryOf(program) }),
+    );
+}

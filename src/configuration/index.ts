@@ -1,0 +1,26 @@
+export {
+  type AccessPolicyManifest,
+  dialectVersion,
+  isManifestKind,
+  type Manifest,
+  type ManifestKind,
+  manifestSchemas,
+  readOnlyKinds,
+  type ServiceManifest,
+} from "./dialect.ts";
+export { type ComparedLine, compareLines } from "./line-difference.ts";
+export { nearestWord } from "./nearest-word.ts";
+export {
+  type ChangeOutcome,
+  currentManifest,
+  type DescribedState,
+  manifestsOf,
+  type PlannedChange,
+  type PlannedEntry,
+  planChanges,
+  planRemoval,
+} from "./plan-changes.ts";
+export { formatProblem, type Problem } from "./problem.ts";
+export { type ReadManifests, readManifests } from "./read-manifests.ts";
+export { writeYaml } from "./write-yaml.ts";
+export { fileBytesMax, type SourceText } from "./yaml-source.ts";

@@ -1,0 +1,164 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { SmallTrustLog } from "../../test/fakes/small-trust-log.ts";
+import { bytesOf } from "../base/bytes.ts";
+import type { Manifest } from "./dialect.ts";
+import {
+  type DescribedState,
+  manifestsOf,
+  type PlannedChange,
+  planChanges,
+  planRemoval,
+} from "./plan-changes.ts";
+import { readManifests } from "./read-manifests.ts";
+import { writeYaml } from "./write-yaml.ts";
+
+const name = fc.constantFrom("/shop/web", "/shop/ledger", "/shop/a.b_c-d", "/x", "/1/2/3");
+const pattern = fc.oneof(name, fc.constantFrom("/*", "/shop/*", "/shop/web/*"));
+const word = fc.oneof(
+  fc.constantFrom("", "yes", "null", "42", "1e3", "0x10", "a/b.c-d", "true", "2026-01-01", "x".repeat(63)),
+  fc.stringMatching(/^[a-z0-9]{1,10}$/),
+);
+const label = word.filter((text) => text !== "");
+const service: fc.Arbitrary<Manifest> = fc.record({
+  apiVersion: fc.constant("troth/v1" as const),
+  kind: fc.constant("Service" as const),
+  metadata: fc.record({ name }),
+  spec: fc.record({
+    nodes: fc.array(fc.constantFrom("*", "local", "box-2", "1"), { minLength: 1, maxLength: 4 }),
+    dataClass: fc.constantFrom("public", "internal", "confidential", "restricted"),
+    team: word,
+    environment: word,
+    labels: fc.dictionary(label, label, { maxKeys: 4 }),
+  }),
+});
+const rule = fc.record({
+  from: pattern,
+  effect: fc.constantFrom("allow" as const, "deny" as const),
+  methods: fc.array(fc.constantFrom("GET", "POST", "MSEARCH"), { maxLength: 3 }),
+  paths: fc.array(fc.constantFrom("/", "/orders", "/a:b,c", "/x'y~z"), { maxLength: 3 }),
+});
+const policy: fc.Arbitrary<Manifest> = fc.record({
+  apiVersion: fc.constant("troth/v1" as const),
+  kind: fc.constant("AccessPolicy" as const),
+  metadata: fc.record({ name: pattern }),
+  spec: fc.record({ rules: fc.uniqueArray(rule, { selector: ({ from }) => from, maxLength: 4 }) }),
+});
+const manifests = fc.uniqueArray(fc.oneof(service, policy), {
+  selector: ({ kind, metadata }) => `${kind} ${metadata.name}`,
+  maxLength: 8,
+});
+
+/** Puts what was planned into a real log, in which an entry without effect is an error. */
+function apply(log: SmallTrustLog, changes: readonly PlannedChange[]): number {
+  const entries = changes.flatMap((change) => change.entries);
+  for (const { kind, body } of entries) log.put(kind, body);
+  return entries.length;
+}
+
+function outcomes(changes: readonly PlannedChange[]): string[] {
+  return changes.map(({ kind, name, outcome, entries }) => `${kind} ${name} ${outcome} ${entries.length}`);
+}
+
+function planned(state: DescribedState, text: string): PlannedChange[] {
+  const read = readManifests([{ name: "x", bytes: bytesOf(text) }]);
+  expect(read.problems).toEqual([]);
+  return planChanges(state, read.manifests);
+}
+
+const ledger = "apiVersion: troth/v1\nkind: AccessPolicy\nmetadata: {name: /shop/ledger}\nspec:\n  rules:\n";
+const web = "apiVersion: troth/v1\nkind: Service\nmetadata: {name: /shop/web}\nspec: ";
+
+describe("a plan", () => {
+  it("leads any state to what the manifests say, and a second one is empty", () => {
+    fc.assert(
+      fc.property(manifests, manifests, (before, wanted) => {
+        const log = new SmallTrustLog();
+        apply(log, planChanges(log.state, before));
+        const untouched = manifestsOf(log.state).filter(
+          ({ kind, metadata }) =>
+            !wanted.some((one) => one.kind === kind && one.metadata.name === metadata.name),
+        );
+
+        const changes = planChanges(log.state, wanted);
+        apply(log, changes);
+
+        const after = manifestsOf(log.state);
+        expect(after).toEqual(expect.arrayContaining(untouched));
+        expect(new Set(after)).toEqual(
+          new Set([...untouched, ...changes.flatMap((change) => change.after ?? [])]),
+        );
+        expect(planChanges(log.state, wanted).flatMap((change) => change.entries)).toEqual([]);
+      }),
+      { numRuns: 60 },
+    );
+  }, 60_000);
+
+  it("is empty for what the state itself says, through YAML and back", () => {
+    fc.assert(
+      fc.property(manifests, (before) => {
+        const log = new SmallTrustLog();
+        apply(log, planChanges(log.state, before));
+        const text = writeYaml(manifestsOf(log.state));
+
+        const read = readManifests([{ name: "x", bytes: bytesOf(text) }]);
+
+        expect(read.problems).toEqual([]);
+        expect(read.manifests).toEqual(manifestsOf(log.state));
+        expect(planChanges(log.state, read.manifests).flatMap((change) => change.entries)).toEqual([]);
+      }),
+      { numRuns: 60 },
+    );
+  }, 60_000);
+
+  it("says what is created, changed, unchanged and removed, services first", () => {
+    const log = new SmallTrustLog();
+    const first = `${ledger}    - {from: /a, effect: allow}\n    - {from: /b, effect: allow}\n---\n${web}{}\n`;
+
+    expect(outcomes(planned(log.state, first))).toEqual([
+      "Service /shop/web created 1",
+      "AccessPolicy /shop/ledger created 2",
+    ]);
+    apply(log, planned(log.state, first));
+
+    expect(outcomes(planned(log.state, first))).toEqual([
+      "Service /shop/web unchanged 0",
+      "AccessPolicy /shop/ledger unchanged 0",
+    ]);
+    const second = `${ledger}    - {from: /b, effect: deny}\n---\n${web}{team: shop}\n`;
+    expect(outcomes(planned(log.state, second))).toEqual([
+      "Service /shop/web changed 1",
+      "AccessPolicy /shop/ledger changed 2",
+    ]);
+    expect(outcomes(planned(log.state, ledger.replace("rules:\n", "rules: []\n")))).toEqual([
+      "AccessPolicy /shop/ledger removed 2",
+    ]);
+  });
+
+  it("takes the order and the repetition in sets for no change", () => {
+    const log = new SmallTrustLog();
+    apply(log, planned(log.state, `${ledger}    - {from: /a, effect: allow, methods: [GET, POST]}\n`));
+
+    const again = planned(
+      log.state,
+      `${ledger}    - {from: /a, effect: allow, methods: [POST, GET, POST]}\n`,
+    );
+
+    expect(outcomes(again)).toEqual(["AccessPolicy /shop/ledger unchanged 0"]);
+  });
+
+  it("removes an object with all its rules, and knows when there is none", () => {
+    const log = new SmallTrustLog();
+    apply(
+      log,
+      planned(log.state, `${ledger}    - {from: /a, effect: allow}\n    - {from: /b, effect: allow}\n`),
+    );
+
+    const removal = planRemoval(log.state, "AccessPolicy", "/shop/ledger");
+
+    expect(removal?.entries).toHaveLength(2);
+    apply(log, removal === undefined ? [] : [removal]);
+    expect(planRemoval(log.state, "AccessPolicy", "/shop/ledger")).toBeUndefined();
+    expect(planRemoval(log.state, "Service", "/shop/ledger")).toBeUndefined();
+  });
+});

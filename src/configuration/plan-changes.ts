@@ -1,0 +1,164 @@
+import { canonicalJson, type JsonObject } from "../base/canonical-json.ts";
+import type { RuleRow, ServiceRow, TrustState } from "../trust-log/index.ts";
+import {
+  type AccessPolicyManifest,
+  dialectVersion,
+  type Manifest,
+  type ManifestKind,
+  type ServiceManifest,
+} from "./dialect.ts";
+
+/** The part of the public state that the dialect describes. */
+export type DescribedState = Pick<TrustState, "services" | "rules">;
+
+/** What becomes of an object. */
+export type ChangeOutcome = "created" | "changed" | "unchanged" | "removed";
+
+/** An entry to be signed. */
+export interface PlannedEntry {
+  readonly kind: "service.put" | "service.remove" | "rule.put" | "rule.remove";
+  readonly body: JsonObject;
+}
+
+/** What it takes to give one object the wanted form, with the object before and after; undefined where there is none. */
+export interface PlannedChange {
+  readonly kind: ManifestKind;
+  readonly name: string;
+  readonly outcome: ChangeOutcome;
+  readonly entries: readonly PlannedEntry[];
+  readonly before: Manifest | undefined;
+  readonly after: Manifest | undefined;
+}
+
+/** The fewest entries after which the state is what the manifests say; what they do not name stays as it is. */
+export function planChanges(state: DescribedState, manifests: readonly Manifest[]): PlannedChange[] {
+  const services = manifests.filter(({ kind }) => kind === "Service");
+  const others = manifests.filter(({ kind }) => kind !== "Service");
+  return [...services, ...others].map((manifest) => planChange(state, ordered(manifest)));
+}
+
+/** The entries that remove an object; undefined where there is none of this name. */
+export function planRemoval(
+  state: DescribedState,
+  kind: ManifestKind,
+  name: string,
+): PlannedChange | undefined {
+  const before = currentManifest(state, kind, name);
+  if (before === undefined) return undefined;
+  const entries: PlannedEntry[] =
+    before.kind === "Service" ? [{ kind: "service.remove", body: { name } }] : removals(before, new Set());
+  return { kind, name, outcome: "removed", entries, before, after: undefined };
+}
+
+/** Everything in the state that the dialect can say, services first, each in the order of names. */
+export function manifestsOf(state: DescribedState): Manifest[] {
+  const services = [...state.services.entries()].map(([name, row]) => serviceOf(name, row));
+  const byDestination = Map.groupBy(
+    [...state.rules.entries()].map(([, row]) => row),
+    ({ to }) => to,
+  );
+  const policies = [...byDestination].map(([to, rows]) => policyOf(to, rows));
+  return [...services.sort(byName), ...policies.sort(byName)];
+}
+
+/** The object of this name as the state has it. */
+export function currentManifest(
+  state: DescribedState,
+  kind: ManifestKind,
+  name: string,
+): Manifest | undefined {
+  if (kind === "Service") {
+    const row = state.services.get(name);
+    return row === undefined ? undefined : serviceOf(name, row);
+  }
+  const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
+  return rows.length === 0 ? undefined : policyOf(name, rows);
+}
+
+function planChange(state: DescribedState, after: Manifest): PlannedChange {
+  const { kind, metadata } = after;
+  const before = currentManifest(state, kind, metadata.name);
+  const entries = kind === "Service" ? serviceEntries(before, after) : ruleEntries(before, after);
+  const common = { kind, name: metadata.name, entries, before };
+  if (after.kind === "AccessPolicy" && after.spec.rules.length === 0)
+    return { ...common, outcome: before === undefined ? "unchanged" : "removed", after: undefined };
+  const changed = before === undefined ? "created" : "changed";
+  return { ...common, outcome: entries.length === 0 ? "unchanged" : changed, after };
+}
+
+function serviceEntries(before: Manifest | undefined, { metadata, spec }: ServiceManifest): PlannedEntry[] {
+  if (before !== undefined && canonicalJson(before.spec) === canonicalJson(spec)) return [];
+  return [{ kind: "service.put", body: { name: metadata.name, ...spec } }];
+}
+
+function ruleEntries(before: Manifest | undefined, after: AccessPolicyManifest): PlannedEntry[] {
+  const known = before?.kind === "AccessPolicy" ? before.spec.rules : [];
+  const same = new Set(known.map((rule) => canonicalJson(rule)));
+  const to = after.metadata.name;
+  const puts = after.spec.rules
+    .filter((rule) => !same.has(canonicalJson(rule)))
+    .map((rule) => ({ kind: "rule.put" as const, body: { ...rule, to } }));
+  const kept = new Set(after.spec.rules.map(({ from }) => from));
+  return [...puts, ...(before?.kind === "AccessPolicy" ? removals(before, kept) : [])];
+}
+
+function removals({ metadata, spec }: AccessPolicyManifest, kept: ReadonlySet<string>): PlannedEntry[] {
+  return spec.rules
+    .filter(({ from }) => !kept.has(from))
+    .map(({ from }) => ({ kind: "rule.remove", body: { from, to: metadata.name } }));
+}
+
+function serviceOf(
+  name: string,
+  { nodes, dataClass, team, environment, labels }: ServiceRow,
+): ServiceManifest {
+  const spec = { nodes: [...nodes], dataClass, team, environment, labels: { ...labels } };
+  return orderedService({ apiVersion: dialectVersion, kind: "Service", metadata: { name }, spec });
+}
+
+function policyOf(to: string, rows: readonly RuleRow[]): AccessPolicyManifest {
+  const rules = rows.map(({ from, effect, methods, paths }) => ({
+    from,
+    effect,
+    methods: [...methods],
+    paths: [...paths],
+  }));
+  return orderedPolicy({
+    apiVersion: dialectVersion,
+    kind: "AccessPolicy",
+    metadata: { name: to },
+    spec: { rules },
+  });
+}
+
+/** The one form of all manifests that mean the same: what is a set is in order and holds nothing twice. */
+function ordered(manifest: Manifest): Manifest {
+  return manifest.kind === "Service" ? orderedService(manifest) : orderedPolicy(manifest);
+}
+
+function orderedService(manifest: ServiceManifest): ServiceManifest {
+  const { nodes, dataClass, team, environment, labels } = manifest.spec;
+  const inOrder = Object.entries(labels).sort(([left], [right]) => (left < right ? -1 : 1));
+  const spec = { nodes: asSet(nodes), dataClass, team, environment, labels: Object.fromEntries(inOrder) };
+  return { ...manifest, spec };
+}
+
+function orderedPolicy(manifest: AccessPolicyManifest): AccessPolicyManifest {
+  const rules = manifest.spec.rules
+    .map(({ from, effect, methods, paths }) => ({
+      from,
+      effect,
+      methods: asSet(methods),
+      paths: asSet(paths),
+    }))
+    .sort((left, right) => (left.from < right.from ? -1 : 1));
+  return { ...manifest, spec: { rules } };
+}
+
+function asSet(words: readonly string[]): string[] {
+  return [...new Set(words)].sort();
+}
+
+function byName(left: Manifest, right: Manifest): number {
+  return left.metadata.name < right.metadata.name ? -1 : 1;
+}
