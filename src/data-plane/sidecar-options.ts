@@ -3,6 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { ServiceName } from "../identity/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
+import type { ListenAddress } from "./listen.ts";
 
 /** What a sidecar needs. */
 export interface SidecarOptions {
@@ -14,7 +15,7 @@ export interface SidecarOptions {
   /** Where the application listens; nothing is advertised until it does. */
   readonly app: { readonly host: string; readonly port: number };
   readonly inbound: { readonly host: string; readonly port: number };
-  readonly outbound: { readonly host: string; readonly port: number };
+  readonly outbound: ListenAddress;
   readonly audit: {
     readonly journal: AuditJournal;
     readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;

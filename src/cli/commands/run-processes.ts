@@ -113,6 +113,8 @@ export async function runSidecar(options: {
   service: string;
   appPort: number;
   outboundPort: number;
+  /** The socket bound to the outbound port, where the supervisor holds it. */
+  outboundDescriptor?: number;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -136,7 +138,11 @@ export async function runSidecar(options: {
           agentSocketPath: directory.agentSocket,
           app: { host: "127.0.0.1", port: options.appPort },
           inbound: { host: "127.0.0.1", port: 0 },
-          outbound: { host: "127.0.0.1", port: options.outboundPort },
+          outbound: {
+            host: "127.0.0.1",
+            port: options.outboundPort,
+            ...(options.outboundDescriptor === undefined ? {} : { descriptor: options.outboundDescriptor }),
+          },
           audit: {
             journal,
             saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),

@@ -6,6 +6,7 @@ import type { DataClass } from "../../trust-log/index.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
+import { HeldPort } from "../held-port.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
@@ -84,8 +85,11 @@ export async function openService(
   await using stack = new AsyncDisposableStack();
   const appPort = options.appPort ?? (await freePort());
   const outboundPort = options.outboundPort ?? (await freePort());
+  const heldPort = HeldPort.open(outboundPort);
+  if (heldPort !== undefined) stack.use(heldPort);
   const sidecar = stack.use(
     await supervise({
+      ...(heldPort === undefined ? {} : { heldPort }),
       name: `sidecar of ${options.name}`,
       args: [
         "sidecar",
