@@ -1,5 +1,4 @@
 import net from "node:net";
-import { messageOf } from "../base/mesh-error.ts";
 
 const loopback = "127.0.0.1";
 
@@ -16,17 +15,17 @@ export class HeldPort implements Disposable {
     this.port = port;
   }
 
-  /** Holds a port, or answers undefined where this Node.js or platform cannot; throws where another process has it. */
+  /** Holds a port, or answers undefined where this Node.js or platform cannot; throws `EADDRINUSE` where another process has it. */
   static open(port: number): HeldPort | undefined {
     const held = new HeldPort(port);
     return held.descriptor === undefined ? undefined : held;
   }
 
-  /** What a child inherits; bound anew after a release. Throws where another process has the port by now. */
+  /** What a child inherits; bound anew after a release. Throws `EADDRINUSE` where another process has the port by now. */
   get descriptor(): number | undefined {
     // Node.js 24 does not have it in its first versions, and Windows has no descriptors for sockets.
     if (!("BoundSocket" in net)) return undefined;
-    this.#bound ??= bind(this.port);
+    this.#bound ??= new net.BoundSocket({ host: loopback, port: this.port });
     const descriptor = this.#bound.fd();
     return descriptor < 0 ? undefined : descriptor;
   }
@@ -39,13 +38,5 @@ export class HeldPort implements Disposable {
 
   [Symbol.dispose](): void {
     this.release();
-  }
-}
-
-function bind(port: number): net.BoundSocket {
-  try {
-    return new net.BoundSocket({ host: loopback, port });
-  } catch (cause) {
-    throw new Error(`cannot listen on ${loopback}:${port}: ${messageOf(cause)}`, { cause });
   }
 }

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { addAttackCommands } from "./tree/attack.ts";
+import { addCheckCommand } from "./tree/check.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
 import { addLogCommands } from "./tree/log.ts";
 import { addMeshCommands } from "./tree/mesh.ts";
@@ -23,6 +24,7 @@ export function buildProgram(defaultDirectory: string): Command {
     .exitOverride();
   for (const add of [
     addMeshCommands,
+    addCheckCommand,
     addRuleCommands,
     addIdentityCommands,
     addLogCommands,

@@ -22,7 +22,7 @@ import {
   TrustState,
 } from "../trust-log/index.ts";
 import { EpochClock } from "./epoch-clock.ts";
-import type { LogKeys } from "./log-keys.ts";
+import { assertNamed, type LogKeys } from "./log-keys.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
 const checkpointDelayMillis = 10;
@@ -135,6 +135,7 @@ export class LogWriter implements AsyncDisposable {
       if (storage.journal.size === 0 && options.genesis !== undefined)
         await storage.journal.appendAll(options.genesis);
       await writer.#replay();
+      assertNamed(options.keys, writer.#state);
       if (storage.journal.size > 0) await writer.#signNow();
       await writer.#tick();
       return writer;

@@ -8,7 +8,7 @@ import { isMemberKey } from "./calls/callers.ts";
 import { routesOf } from "./calls/routes.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
-import { loadLogKeys } from "./log-keys.ts";
+import { keyFault, requireLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
 import { publishTiles } from "./publish-tiles.ts";
 
@@ -46,10 +46,11 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     );
   if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
     throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
-  const keys = await loadLogKeys(keyStore, trustDomain.value);
-  const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
-  if (authority === undefined || options.storage.journal.size === 0)
+  if (options.storage.journal.size === 0)
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
+  const keys = await requireLogKeys(keyStore, trustDomain.value);
+  const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
+  if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
 
   await using opened = new AsyncDisposableStack();
   const writer = opened.use(

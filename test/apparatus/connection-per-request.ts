@@ -28,7 +28,7 @@ export async function connectionPerRequest(load: {
     while (asked.length < due) asked.push(loneRequest(load.address, load.host, load.method ?? "GET"));
     await sleep(2);
   }
-  return await Promise.all(asked);
+  return Promise.all(asked);
 }
 
 /** One request on a connection of its own; never throws. */

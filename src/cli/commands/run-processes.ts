@@ -17,6 +17,7 @@ import { parseVerifierKey } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { readMembership } from "../membership.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { explainListening } from "../port-in-use.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { tellParent, untilStopped } from "../until-stopped.ts";
 
@@ -70,6 +71,8 @@ export async function runControlPlane(options: {
         randomBytes,
         log: openLog("control-plane", options.logLevel),
         broken,
+      }).catch(async (error: unknown) => {
+        throw await explainListening(error, options.listen, "--listen");
       }),
     );
     return { admin: controlPlane.address };
@@ -90,7 +93,7 @@ export async function runNodeAgent(options: {
       `no node has joined in ${directory.agent}; join with: troth join TOKEN`,
     );
   await runProcess(async (stack) => {
-    const nodeKey = await loadNodeKey(directory);
+    const nodeKey = await requireNodeKey(directory);
     stack.use(
       await openNodeAgent({
         membership: { ...membership, address: options.controlPlane ?? membership.address },
@@ -161,6 +164,21 @@ export async function runSidecar(options: {
       };
     },
     () => drain(),
+  );
+}
+
+/** The key of a node that has joined: the log knows no other. */
+async function requireNodeKey(directory: MeshDirectory): Promise<KeyObject> {
+  const file = join(directory.agentKeys, "node");
+  const bytes = await (await openFileKeyStore(directory.agentKeys)).load("node");
+  try {
+    if (bytes !== undefined) return importPrivateKey(bytes);
+  } catch {
+    // Said below; the library's message may quote the key.
+  }
+  throw new CliError(
+    exitCode.unreadable,
+    `${file} is ${bytes === undefined ? "missing" : "damaged"}: restore it from a backup, or remove ${join(directory.agent, "membership.json")} and ${file} and join under another name`,
   );
 }
 

@@ -16,7 +16,7 @@ export const claim: Claim = {
     if (!canSeeProcesses()) return skipped("finding the processes takes procfs");
     const kills = isFull ? killsFull : killsShort;
     await using mesh = await openMesh({ kind: "up" });
-    await using callee = await openService(mesh, "/proof/callee");
+    await using _callee = await openService(mesh, "/proof/callee");
     await using caller = await openService(mesh, "/proof/caller");
     const allowed = await troth(mesh.path, "allow", "/proof/caller", "/proof/callee");
     if (allowed.code !== 0) return failed(`troth allow: ${allowed.stderr}`);
