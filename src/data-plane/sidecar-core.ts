@@ -163,6 +163,7 @@ export class SidecarCore implements AsyncDisposable {
       ...(view.follower.hasCaughtUp ? [] : ["the trust log"]),
       ...(this.#isNamed() ? [] : ["an SVID that the trust log names"]),
       ...(checker.freshness("newHandshake") === "stale" ? ["news from the trust log"] : []),
+      ...(this.#audit.isFailing ? ["room for the audit log"] : []),
     ];
   }
 
