@@ -22,6 +22,7 @@ import {
   TrustState,
 } from "../trust-log/index.ts";
 import { EpochClock } from "./epoch-clock.ts";
+import type { EpochGuard } from "./epoch-guard.ts";
 import { assertNamed, type LogKeys } from "./log-keys.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
@@ -76,6 +77,10 @@ export interface LogWriterOptions {
   readonly genesis?: readonly Uint8Array[];
   /** 10 s unless given. */
   readonly epochIntervalMillis?: number;
+  /** Whether the clock may go into an epoch; always, unless given. */
+  readonly epochGuard?: EpochGuard;
+  /** Called when no epoch is issued, with why. */
+  readonly withheld?: (reason: string, detail: string) => void;
   /** Called when this writer can order nothing any more: another one has taken its place, or its files are broken. */
   readonly broken?: (error: unknown) => void;
 }
@@ -101,6 +106,8 @@ export class LogWriter implements AsyncDisposable {
   readonly #storage: LogStorage;
   readonly #keys: LogKeys;
   readonly #epochClock: EpochClock;
+  readonly #epochGuard: EpochGuard | undefined;
+  readonly #withheld: (reason: string, detail: string) => void;
   readonly #log: Log;
   readonly #broken: (error: unknown) => void;
   #state = new TrustState();
@@ -123,6 +130,8 @@ export class LogWriter implements AsyncDisposable {
     this.#storage = storage;
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
+    this.#epochGuard = options.epochGuard;
+    this.#withheld = options.withheld ?? (() => {});
     this.#log = log;
     this.#epochTimer = setInterval(() => void this.#tick(), epochIntervalMillis);
   }
@@ -310,6 +319,12 @@ export class LogWriter implements AsyncDisposable {
   }
 
   async #tick(): Promise<void> {
+    const judged = this.#epochGuard?.judge(this.#state.genesis?.epochTimeSeconds ?? 0);
+    if (judged?.ok === false) {
+      this.#log.error("epoch withheld", { reason: judged.reason, detail: judged.detail });
+      this.#withheld(judged.reason, judged.detail);
+      return;
+    }
     try {
       let taken: KeptSnapshot | undefined;
       // Size and digest must be those at the moment of folding, so they are taken only then.

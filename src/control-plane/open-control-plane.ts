@@ -6,6 +6,7 @@ import type { KeyStore } from "../storage/index.ts";
 import { type LogSource, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
 import { routesOf } from "./calls/routes.ts";
+import { EpochGuard } from "./epoch-guard.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { keyFault, requireLogKeys } from "./log-keys.ts";
@@ -53,8 +54,12 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
 
   await using opened = new AsyncDisposableStack();
+  const registry = new FollowerRegistry(clock);
   const writer = opened.use(
     await LogWriter.open({
+      epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
+      withheld: (reason, detail) =>
+        registry.raise("", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
       storage: options.storage,
       keys,
       clock,
@@ -63,7 +68,6 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     }),
   );
   opened.use(publishTiles(options.tilesFolder, writer, log));
-  const registry = new FollowerRegistry(clock);
   const closing = new AbortController();
   const parts = {
     issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },

@@ -6,6 +6,7 @@ import { LogView } from "../transport/index.ts";
 import type { NoteSigner } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
+import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./http1/index.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { ProxyContext } from "./proxy-context.ts";
@@ -40,6 +41,7 @@ export class SidecarCore implements AsyncDisposable {
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #advertised = "";
+  #isClockWrong = false;
 
   private constructor(options: SidecarOptions, view: LogView, audit: AuditLog, metrics: ProxyMetrics) {
     const { service, instance, clock, log, random } = options;
@@ -164,6 +166,7 @@ export class SidecarCore implements AsyncDisposable {
       ...(this.#isNamed() ? [] : ["an SVID that the trust log names"]),
       ...(checker.freshness("newHandshake") === "stale" ? ["news from the trust log"] : []),
       ...(this.#audit.isFailing ? ["room for the audit log"] : []),
+      ...(this.#clockNote() === "" ? [] : [`a clock that is right: this machine's, ${this.#clockNote()}`]),
     ];
   }
 
@@ -191,7 +194,15 @@ export class SidecarCore implements AsyncDisposable {
     await this.#audit[Symbol.asyncDispose]();
   }
 
+  #clockNote(): string {
+    return clockNote(this.context.view.clockAheadSeconds);
+  }
+
   #sweep(): void {
+    const isClockWrong = this.#clockNote() !== "";
+    if (isClockWrong && !this.#isClockWrong)
+      this.context.log.error("this machine's clock is wrong", { clock: this.#clockNote() });
+    this.#isClockWrong = isClockWrong;
     this.context.livePeers.expire(this.context.clock.nowSeconds());
     this.context.refused.flush();
     this.router.sweep();
