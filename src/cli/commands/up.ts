@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { base64Of } from "../../base/bytes.ts";
 import { foundDomain, loadLogKeys, openLogFiles, requireLogKeys } from "../../control-plane/index.ts";
 import { exportPrivateKey, generateEd25519, publicKeyBytes } from "../../crypto/index.ts";
-import { parseTrustDomain, type TrustDomain } from "../../identity/index.ts";
+import { parseTrustDomain, svidLifetimeSecondsMax, type TrustDomain } from "../../identity/index.ts";
 import { joinMesh } from "../../node-agent/index.ts";
 import { type Journal, type KeyStore, openFileKeyStore } from "../../storage/index.ts";
 import {
@@ -80,7 +80,7 @@ export async function openMesh(
   known?: (directory: MeshDirectory) => void,
 ): Promise<RunningMesh> {
   const directory = meshDirectory(options.dir);
-  if (options.listen !== undefined) requireListenAddress(options.listen);
+  assertOptions(options);
   makeMeshDirectory(directory);
   await using stack = new AsyncDisposableStack();
   const before = await readKnownDomain(directory);
@@ -106,6 +106,21 @@ export async function openMesh(
     agent,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** What would be refused only once half of a mesh is there. */
+function assertOptions({ listen, node, svidLifetime }: UpOptions): void {
+  if (listen !== undefined) requireListenAddress(listen);
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
+    throw new CliError(
+      exitCode.usage,
+      `--node takes a name like a host's, of lower-case letters, digits and hyphens, not "${node}"`,
+    );
+  if (svidLifetime < 1 || svidLifetime > svidLifetimeSecondsMax)
+    throw new CliError(
+      exitCode.usage,
+      `--svid-lifetime takes 1 to ${svidLifetimeSecondsMax} seconds, not ${svidLifetime}`,
+    );
 }
 
 function requireListenAddress(text: string): void {
