@@ -2,6 +2,7 @@ import { createPublicKey } from "node:crypto";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { JsonObject } from "../base/canonical-json.ts";
+import { codeOf } from "../base/mesh-error.ts";
 import { exportPrivateKey, generateEd25519, importPrivateKey } from "../crypto/index.ts";
 import { hostAndPort } from "../node-agent/index.ts";
 import { Admin } from "../protocol/index.ts";
@@ -31,7 +32,11 @@ export async function loadOperator(directory: MeshDirectory, name: string): Prom
 
 /** The operator's key of a mesh that is there: a new one would be worth nothing. */
 async function requireOperator(directory: MeshDirectory, name: string): Promise<NoteSigner> {
-  const bytes = await (await openFileKeyStore(directory.operatorKeys)).load("operator");
+  const keyStore = await openFileKeyStore(directory.operatorKeys);
+  const bytes = await keyStore.load("operator").catch((error: unknown) => {
+    if (codeOf(error) === "ERR_STORAGE_KEY_SIZE") return new Uint8Array(0);
+    throw error;
+  });
   if (bytes !== undefined) return signerOf(directory, name, bytes);
   throw new CliError(
     exitCode.unreadable,

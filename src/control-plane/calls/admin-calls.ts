@@ -1,4 +1,5 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { messageOf } from "../../base/mesh-error.ts";
 import type { Admin } from "../../protocol/index.ts";
 import { callingOperator } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
@@ -18,7 +19,9 @@ export function adminCalls(parts: ControlPlaneParts): Partial<ServiceImpl<typeof
       const bytes = entries.reduce((sum, entry) => sum + entry.byteLength, 0);
       if (entries.length > entriesPerAppendMax || bytes > appendBytesMax)
         throw new ConnectError("too many entries at once", Code.InvalidArgument);
-      const written = await writer.submit(entries);
+      const written = await writer.submit(entries).catch((error: unknown) => {
+        throw new ConnectError(messageOf(error), Code.ResourceExhausted);
+      });
       if (!written.ok) {
         parts.registry.raise(operator, "entry-refused", `${operator}: ${written.reason}: ${written.detail}`);
         throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
