@@ -35,6 +35,8 @@ export interface AuditLogOptions {
 
 /** A proxy's own audit log, in the trust log's format, with one writer. */
 export interface AuditLog extends AsyncDisposable {
+  /** Whether the last write failed, as on a full disk; tried again every second until one succeeds. */
+  readonly isFailing: boolean;
   /** Records what may be lost in a power cut of the last {@link batchMillisMax} ms. */
   readonly record: (record: AuditRecord) => void;
   /** Records what must be on disk before its effect is seen; false when it could not be written. */
@@ -65,12 +67,17 @@ class BatchedAuditLog implements AuditLog {
   #signing: Promise<void> = Promise.resolve();
   #signedSize = 0;
   #isClosed = false;
+  isFailing = false;
   readonly #checkpoints: NodeJS.Timeout;
 
   constructor(options: AuditLogOptions, frontier: Frontier) {
     this.#options = options;
     this.#frontier = frontier;
-    this.#checkpoints = setInterval(() => void this.#checkpoint(), checkpointIntervalMillis);
+    this.#checkpoints = setInterval(() => {
+      // What was lost is said as soon as there is room, even if nobody asks for anything.
+      if (this.isFailing) void this.#flush();
+      void this.#checkpoint();
+    }, checkpointIntervalMillis);
   }
 
   record(record: AuditRecord): void {
@@ -141,9 +148,13 @@ class BatchedAuditLog implements AuditLog {
     try {
       await this.#options.journal.appendAll(entries);
       for (const entry of entries) this.#frontier.append(leafHash(entry));
+      this.isFailing = false;
       written.resolve(true);
     } catch (error) {
-      this.#options.log.error("audit records could not be written", { error: messageOf(error) });
+      // Once for each time that it begins.
+      if (!this.isFailing)
+        this.#options.log.error("audit records could not be written", { error: messageOf(error) });
+      this.isFailing = true;
       this.#lost += lost + count;
       written.resolve(false);
     }

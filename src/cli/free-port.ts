@@ -12,17 +12,18 @@ const givenOut = new Set<number>();
 
 /** `preferred` if nobody listens there on loopback, otherwise a port that is free now and not given out before. */
 export async function freePort(preferred?: number): Promise<number> {
-  if (preferred !== undefined && (await isFree(preferred))) return preferred;
+  if (preferred !== undefined && (await isPortFree(preferred))) return preferred;
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
     const port = randomInt(portMin, portMax);
     if (givenOut.has(port)) continue;
     givenOut.add(port);
-    if (await isFree(port)) return port;
+    if (await isPortFree(port)) return port;
   }
   throw new CliError(exitCode.failed, `no free port between ${portMin} and ${portMax} on loopback`);
 }
 
-function isFree(port: number): Promise<boolean> {
+/** Whether nobody listens on a port of loopback now. */
+export function isPortFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = net.createServer();
     server.once("error", () => resolve(false));

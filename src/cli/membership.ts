@@ -19,7 +19,10 @@ export async function readMembership(directory: MeshDirectory): Promise<Membersh
     typeof genesis !== "string" ||
     typeof logKey !== "string"
   )
-    throw new CliError(exitCode.unreadable, `${path} is damaged; restore it from a backup, or join again`);
+    throw new CliError(
+      exitCode.unreadable,
+      `${path} is damaged: restore it from a backup, or remove it together with agent/keys and join again (on the control plane's machine: start "troth up --node" with another name)`,
+    );
   return { node, address, genesis, logKey };
 }
 

@@ -4,11 +4,15 @@ import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { bytesOf, textOf } from "../base/bytes.ts";
 import { canonicalJson, isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
+import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 
 /** The longest path that every platform takes for a Unix socket. */
 const socketPathBytesMax = 100;
+
+/** The layout that this version reads and writes; a directory without a number has the first. */
+const layoutNewest = 1;
 
 /** Where a mesh lives on this machine. */
 export interface MeshDirectory {
@@ -72,7 +76,32 @@ export function makeMeshDirectory(directory: MeshDirectory): void {
     directory.proxies,
     join(directory.agentSocket, ".."),
   ])
+    makeFolderOrExplain(folder);
+}
+
+function makeFolderOrExplain(folder: string): void {
+  try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new CliError(exitCode.failed, `cannot make the folder ${folder}: ${whyNot(cause)}`);
+  }
+}
+
+function whyNot(cause: unknown): string {
+  switch (codeOf(cause)) {
+    case "EEXIST":
+    case "ENOTDIR":
+      return "a file stands in its place; move it away, or name another directory with --dir or TROTH_DIR";
+    case "EACCES":
+    case "EPERM":
+      return "this user may not write there; name another directory with --dir or TROTH_DIR";
+    case "EROFS":
+      return "the file system is read-only; name another directory with --dir or TROTH_DIR";
+    case "ENOSPC":
+      return "the file system is full; free some room, or name another directory with --dir or TROTH_DIR";
+    default:
+      return messageOf(cause);
+  }
 }
 
 /** What is known of the mesh in this directory; undefined when there is none. */
@@ -82,14 +111,23 @@ export async function readKnownDomain(directory: MeshDirectory): Promise<KnownDo
   if (bytes === undefined) return undefined;
   const parsed = parseCanonicalJson((textOf(bytes) ?? "").trimEnd());
   const value = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
-  const { trustDomain, address, genesis, logKey, operator } = value;
+  const { trustDomain, address, genesis, logKey, operator, layout = 1 } = value;
+  if (typeof layout === "number" && layout > layoutNewest)
+    throw new CliError(
+      exitCode.failed,
+      `${directory.path} was made by a newer Troth (layout ${layout}; this one knows ${layoutNewest}): use that version, or another directory with --dir`,
+    );
   const isComplete =
     typeof trustDomain === "string" &&
     typeof address === "string" &&
     typeof genesis === "string" &&
     typeof logKey === "string" &&
     typeof operator === "string";
-  if (!isComplete) throw new CliError(exitCode.unreadable, `${path} is damaged; restore it from a backup`);
+  if (!isComplete)
+    throw new CliError(
+      exitCode.unreadable,
+      `${path} is damaged: restore it from a backup, or stop the mesh, remove the file and start again (troth up): it is written anew from the log and the keys`,
+    );
   return { trustDomain, address, genesis, logKey, operator };
 }
 

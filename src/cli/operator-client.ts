@@ -1,8 +1,10 @@
-import { createPrivateKey, createPublicKey } from "node:crypto";
+import { createPublicKey } from "node:crypto";
+import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { bytesOf, hexOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
-import { exportPrivateKey, generateEd25519, sha256 } from "../crypto/index.ts";
+import { codeOf } from "../base/mesh-error.ts";
+import { exportPrivateKey, generateEd25519, importPrivateKey, sha256 } from "../crypto/index.ts";
 import { hostAndPort } from "../node-agent/index.ts";
 import { Admin } from "../protocol/index.ts";
 import { openFileKeyStore } from "../storage/index.ts";
@@ -57,8 +59,34 @@ export interface JudgedProposal extends UnfinishedEntry {
 export async function loadOperator(directory: MeshDirectory, name: string): Promise<NoteSigner> {
   const keyStore = await openFileKeyStore(directory.operatorKeys);
   const bytes = await keyStore.loadOrCreate("operator", () => exportPrivateKey(generateEd25519().privateKey));
-  const privateKey = createPrivateKey({ key: Buffer.from(bytes), format: "der", type: "pkcs8" });
-  return { name, privateKey, publicKey: createPublicKey(privateKey) };
+  return signerOf(directory, name, bytes);
+}
+
+/** The operator's key of a mesh that is there: a new one would be worth nothing. */
+async function requireOperator(directory: MeshDirectory, name: string): Promise<NoteSigner> {
+  const keyStore = await openFileKeyStore(directory.operatorKeys);
+  const bytes = await keyStore.load("operator").catch((error: unknown) => {
+    if (codeOf(error) === "ERR_STORAGE_KEY_SIZE") return new Uint8Array(0);
+    throw error;
+  });
+  if (bytes !== undefined) return signerOf(directory, name, bytes);
+  throw new CliError(
+    exitCode.unreadable,
+    `${join(directory.operatorKeys, "operator")} is missing: restore it from a backup`,
+  );
+}
+
+function signerOf(directory: MeshDirectory, name: string, bytes: Uint8Array): NoteSigner {
+  try {
+    const privateKey = importPrivateKey(bytes);
+    return { name, privateKey, publicKey: createPublicKey(privateKey) };
+  } catch {
+    // The library's message may quote the key.
+    throw new CliError(
+      exitCode.unreadable,
+      `${join(directory.operatorKeys, "operator")} is damaged: restore it from a backup`,
+    );
+  }
 }
 
 /** An operator's connection to the control plane, with the trust log as the client has checked and folded it itself. */
@@ -86,7 +114,7 @@ export class OperatorClient implements Disposable {
   /** Connects, reads the log, and makes sure that the server holds a key which that log names. */
   static async open(directory: MeshDirectory, events: FollowerEvents = {}): Promise<OperatorClient> {
     const domain = await requireKnownDomain(directory);
-    const operator = await loadOperator(directory, domain.operator);
+    const operator = await requireOperator(directory, domain.operator);
     const logKey = parseVerifierKey(domain.logKey);
     if (!logKey.ok) throw new CliError(exitCode.unreadable, `the log key in ${directory.path} is damaged`);
     const identity = tlsIdentityOf(operator.privateKey, randomBytes);

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { exitCode } from "./exit-codes.ts";
 import { setQuiet } from "./output.ts";
 import { addAttackCommands } from "./tree/attack.ts";
+import { addCheckCommand } from "./tree/check.ts";
 import { addCompletionCommands } from "./tree/completion.ts";
 import { addConfigurationCommands } from "./tree/configuration.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
@@ -26,7 +27,7 @@ Exit codes:
 
 /** The branches of the command tree, under the headings of `troth --help`. */
 const groups: readonly (readonly [string, readonly ((program: Command) => void)[]])[] = [
-  ["Run and look:", [addMeshCommands, addProxyCommands]],
+  ["Run and look:", [addMeshCommands, addCheckCommand, addProxyCommands]],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
   ["Identity and trust:", [addIdentityCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],

@@ -2,12 +2,17 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, renameSync, statSync } from "node:fs";
 import { ownEnvironment } from "./compile-cache.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
+import type { HeldPort } from "./held-port.ts";
 import { parseChildMessage } from "./until-stopped.ts";
 
 const restartMillisMin = 200;
 const restartMillisMax = 5_000;
 const stopMillisMax = 8_000;
 const logBytesMax = 16 * 1024 * 1024;
+/** How long connections to a held port wait for a child that does not become ready; then they are reset. */
+const heldMillisMax = 30_000;
+/** The descriptor under which a child finds its held port: after input, output, errors and the channel. */
+const heldDescriptor = 4;
 
 /** What is supervised. */
 export interface Supervised {
@@ -16,6 +21,8 @@ export interface Supervised {
   readonly args: readonly string[];
   /** Where standard output and error go; a full one is put aside at the next start. */
   readonly logFile: string;
+  /** A port that stays open while the child is started again; the child is told with `--outbound-descriptor`. */
+  readonly heldPort?: HeldPort;
 }
 
 /** A child that is started again whenever it ends unasked. */
@@ -42,6 +49,7 @@ class ChildSupervisor implements Supervisor {
   #delay = restartMillisMin;
   #isStopping = false;
   #restartTimer: NodeJS.Timeout | undefined;
+  #releaseTimer: NodeJS.Timeout | undefined;
   restarts = 0;
 
   constructor(what: Supervised, onRestart?: () => void) {
@@ -58,13 +66,8 @@ class ChildSupervisor implements Supervisor {
   }
 
   async start(): Promise<void> {
-    const { name, args, logFile } = this.#what;
-    const log = openLogFile(logFile);
-    const child = spawn(process.execPath, [mainScript(), ...args], {
-      stdio: ["ignore", log, log, "ipc"],
-      env: ownEnvironment(),
-    });
-    closeSync(log);
+    const { name, logFile } = this.#what;
+    const child = this.#spawn();
     this.#child = child;
     let failure = "";
     await new Promise<void>((resolve, reject) => {
@@ -75,6 +78,8 @@ class ChildSupervisor implements Supervisor {
         if (message?.kind !== "ready") return;
         this.#addresses = message.addresses;
         this.#delay = restartMillisMin;
+        clearTimeout(this.#releaseTimer);
+        this.#releaseTimer = undefined;
         resolve();
       });
       child.once("exit", (code, signal) => {
@@ -88,6 +93,7 @@ class ChildSupervisor implements Supervisor {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#restartTimer);
+    clearTimeout(this.#releaseTimer);
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
@@ -97,8 +103,25 @@ class ChildSupervisor implements Supervisor {
     clearTimeout(killer);
   }
 
+  #spawn(): ChildProcess {
+    const { args, logFile, heldPort } = this.#what;
+    const descriptor = heldPort?.descriptor;
+    const held = descriptor === undefined ? [] : [descriptor];
+    const heldArgs = descriptor === undefined ? [] : ["--outbound-descriptor", String(heldDescriptor)];
+    const log = openLogFile(logFile);
+    try {
+      return spawn(process.execPath, [mainScript(), ...args, ...heldArgs], {
+        stdio: ["ignore", log, log, "ipc", ...held],
+        env: ownEnvironment(),
+      });
+    } finally {
+      closeSync(log);
+    }
+  }
+
   #restart(): void {
     if (this.#isStopping) return;
+    this.#releaseTimer ??= setTimeout(() => this.#what.heldPort?.release(), heldMillisMax);
     this.restarts += 1;
     this.#restartTimer = setTimeout(() => {
       this.start().then(

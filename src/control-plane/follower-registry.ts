@@ -25,7 +25,8 @@ const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 interface NodeReport {
   readonly size: number;
   readonly atMillis: number;
-  readonly clockAheadSeconds: number;
+  /** Undefined where the agent did not tell. */
+  readonly clockAheadSeconds: number | undefined;
 }
 
 /** What is told of followers as they report. */
@@ -80,7 +81,8 @@ export class FollowerRegistry {
     this.#nodes.set(node, {
       size: Number(report.agentSize),
       atMillis: this.#clock.monotonicMillis(),
-      clockAheadSeconds: report.clockSeconds === 0 ? 0 : report.clockSeconds - this.#clock.nowSeconds(),
+      clockAheadSeconds:
+        report.clockSeconds === 0 ? undefined : report.clockSeconds - this.#clock.nowSeconds(),
     });
     for (const instance of report.ended)
       if (this.#followers.get(instance)?.node === node) this.#forget(instance);
@@ -163,6 +165,14 @@ export class FollowerRegistry {
         clockAheadSeconds: report?.clockAheadSeconds ?? 0,
       };
     });
+  }
+
+  /** By how many seconds the clock of each connected node is ahead of this machine's. */
+  clocksAheadSeconds(): number[] {
+    const now = this.#clock.monotonicMillis();
+    return [...this.#nodes.values()].flatMap(({ atMillis, clockAheadSeconds }) =>
+      clockAheadSeconds !== undefined && now - atMillis < nodeSilenceMillisMax ? [clockAheadSeconds] : [],
+    );
   }
 
   /** The latest alarms. */

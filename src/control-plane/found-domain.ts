@@ -1,7 +1,8 @@
 import { base64Of } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
-import { exportPrivateKey, generateP256, importPrivateKey } from "../crypto/index.ts";
+import { codeOf, messageOf } from "../base/mesh-error.ts";
+import { exportPrivateKey, generateP256 } from "../crypto/index.ts";
 import {
   type CertificateAuthority,
   createIntermediate,
@@ -18,7 +19,7 @@ import {
   type NoteSigner,
   signEntry,
 } from "../trust-log/index.ts";
-import type { LogKeys } from "./log-keys.ts";
+import { importKeptKey, keyFault, type LogKeys } from "./log-keys.ts";
 
 /** What a trust domain is founded with. */
 export interface FoundingRequest {
@@ -82,9 +83,13 @@ export async function loadIssuingAuthority(
 ): Promise<CertificateAuthority | undefined> {
   const key = await keyStore.load("ca-intermediate");
   const certificate = await keyStore.load("ca-intermediate-certificate");
-  return key === undefined || certificate === undefined
-    ? undefined
-    : openAuthority(trustDomain, certificate, importPrivateKey(key));
+  if (key === undefined || certificate === undefined) return undefined;
+  try {
+    return openAuthority(trustDomain, certificate, importKeptKey("ca-intermediate", key));
+  } catch (cause) {
+    if (codeOf(cause) === "ERR_CONTROL_PLANE_KEY") throw cause;
+    throw keyFault("ca-intermediate-certificate", `does not go with its key (${messageOf(cause)})`);
+  }
 }
 
 async function saveAuthority(

@@ -1,7 +1,7 @@
 export { type FoundedDomain, type FoundingRequest, foundDomain } from "./found-domain.ts";
 export { type LogCopy, openLogCopy } from "./log-copy.ts";
 export { openLogFiles } from "./log-files.ts";
-export { type LogKeys, loadLogKeys, logKeyFile } from "./log-keys.ts";
+export { type LogKeys, loadLogKeys, logKeyFile, requireLogKeys } from "./log-keys.ts";
 export { LogWriter } from "./log-writer.ts";
 export { type ControlPlane, type ControlPlaneOptions, openControlPlane } from "./open-control-plane.ts";
 export {

@@ -24,7 +24,8 @@ import {
 } from "../trust-log/index.ts";
 import type { LogObserver } from "./control-plane-metrics.ts";
 import { EpochClock } from "./epoch-clock.ts";
-import type { LogKeys } from "./log-keys.ts";
+import type { EpochGuard } from "./epoch-guard.ts";
+import { assertNamed, type LogKeys } from "./log-keys.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
 const checkpointDelayMillis = 10;
@@ -82,6 +83,10 @@ export interface LogWriterOptions {
   readonly isHeld?: boolean;
   /** Told what is ordered, refused and issued. */
   readonly observer?: LogObserver;
+  /** Whether the clock may go into an epoch; always, unless given. */
+  readonly epochGuard?: EpochGuard;
+  /** Called when no epoch is issued, with why. */
+  readonly withheld?: (reason: string, detail: string) => void;
   /** Called when this writer can order nothing any more: another one has taken its place, or its files are broken. */
   readonly broken?: (error: unknown) => void;
 }
@@ -107,6 +112,8 @@ export class LogWriter implements AsyncDisposable {
   readonly #storage: LogStorage;
   readonly #keys: LogKeys;
   readonly #epochClock: EpochClock;
+  readonly #epochGuard: EpochGuard | undefined;
+  readonly #withheld: (reason: string, detail: string) => void;
   readonly #log: Log;
   readonly #broken: (error: unknown) => void;
   readonly #observer: LogObserver | undefined;
@@ -140,6 +147,8 @@ export class LogWriter implements AsyncDisposable {
     this.#storage = storage;
     this.#keys = keys;
     this.#epochClock = new EpochClock(clock);
+    this.#epochGuard = options.epochGuard;
+    this.#withheld = options.withheld ?? (() => {});
     this.#log = log;
     if (options.isHeld !== true) this.#begun.resolve();
     this.#epochTimer = setInterval(() => void this.#tick(), epochIntervalMillis);
@@ -153,6 +162,7 @@ export class LogWriter implements AsyncDisposable {
       if (storage.journal.size === 0 && options.genesis !== undefined)
         await storage.journal.appendAll(options.genesis);
       await writer.#replay();
+      assertNamed(options.keys, writer.#state);
       if (storage.journal.size > 0) await writer.#signNow();
       const ticked = writer.#tick();
       if (options.isHeld !== true) await ticked;
@@ -376,6 +386,12 @@ export class LogWriter implements AsyncDisposable {
   }
 
   async #tick(): Promise<void> {
+    const judged = this.#epochGuard?.judge(this.#state.genesis?.epochTimeSeconds ?? 0);
+    if (judged?.ok === false) {
+      this.#log.error("epoch withheld", { reason: judged.reason, detail: judged.detail });
+      this.#withheld(judged.reason, judged.detail);
+      return;
+    }
     try {
       let taken: KeptSnapshot | undefined;
       // Size and digest must be those at the moment of folding, so they are taken only then.

@@ -10,9 +10,10 @@ import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
 import { nextChange } from "./changes.ts";
 import { openConsoleListener } from "./console-listener.ts";
 import { controlPlaneMetrics } from "./control-plane-metrics.ts";
+import { EpochGuard } from "./epoch-guard.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
-import { loadLogKeys } from "./log-keys.ts";
+import { keyFault, requireLogKeys } from "./log-keys.ts";
 import { type LogStorage, LogWriter } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";
 import { openProposalFiles } from "./proposal-files.ts";
@@ -67,15 +68,23 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     );
   if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
     throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
-  const keys = await loadLogKeys(keyStore, trustDomain.value, options.generation);
-  const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
-  if (authority === undefined || options.storage.journal.size === 0)
+  if (options.storage.journal.size === 0)
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
+  const keys = await requireLogKeys(keyStore, trustDomain.value, options.generation);
+  const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
+  if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
 
   await using opened = new AsyncDisposableStack();
   const metrics = controlPlaneMetrics(clock);
+  const registry = new FollowerRegistry(clock, {
+    converged: metrics.converged,
+    raised: metrics.alarm,
+  });
   const writer = opened.use(
     await LogWriter.open({
+      epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
+      withheld: (reason, detail) =>
+        registry.raise("", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
       storage: options.storage,
       keys,
       clock,
@@ -85,10 +94,6 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       ...(options.broken === undefined ? {} : { broken: options.broken }),
     }),
   );
-  const registry = new FollowerRegistry(clock, {
-    converged: metrics.converged,
-    raised: metrics.alarm,
-  });
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
   opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));

@@ -14,6 +14,7 @@ import {
 } from "../identity/index.ts";
 import type { LogView } from "../transport/index.ts";
 import { type Freshness, freshnessOf, type StalenessBound, type TrustState } from "../trust-log/index.ts";
+import { clockNote } from "./clock-note.ts";
 
 /**
  * How long a certificate that the log does not name yet may wait for its entry: it may have been issued a moment ago.
@@ -66,12 +67,20 @@ export class PeerChecker {
   async check(socket: TLSSocket): Promise<Result<CheckedPeer, PeerRefusal>> {
     if (socket.isSessionReused()) return fail("resumed-session");
     const svid = checkSvid(presentedChain(socket), this.#trustBundles(), this.#clock.nowSeconds());
-    if (!svid.ok) return svid;
+    if (!svid.ok) return this.#explained(svid);
     if (this.freshness("newHandshake") === "stale")
       return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
     const isKnown = (): boolean => this.#view.follower.state.certificates.has(svid.value.sha256);
     const refusal = isKnown() ? undefined : await this.#waitUntil(isKnown, svid.value);
     return refusal ?? this.#agree(svid.value);
+  }
+
+  /** A refusal for the time of day says by whose clock, and whether that one can be believed. */
+  #explained(refusal: Refusal<SvidRefusal>): Refusal<SvidRefusal> {
+    if (refusal.reason !== "expired" && refusal.reason !== "not-yet-valid") return refusal;
+    const note = clockNote(this.#view.clockAheadSeconds);
+    const detail = `${refusal.detail} by this machine's clock${note === "" ? "" : `, ${note}`}`;
+    return fail(refusal.reason, detail);
   }
 
   /** How far the view of the trust log may be relied on, by the data class of the service that this proxy is for. */

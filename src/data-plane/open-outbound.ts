@@ -1,6 +1,6 @@
 import net from "node:net";
 import { type Http1Connection, noEdits, problemAnswer, serveHttp1, type Verdict } from "./http1/index.ts";
-import { listen } from "./listen.ts";
+import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { RequestTrace } from "./request-trace.ts";
 import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
@@ -17,10 +17,9 @@ export interface Outbound extends AsyncDisposable {
 export async function openOutbound(options: {
   readonly context: ProxyContext;
   readonly router: ServiceRouter;
-  readonly host: string;
-  readonly port: number;
+  readonly listenOn: ListenAddress;
 }): Promise<Outbound> {
-  const { context, router, host, port } = options;
+  const { context, router, listenOn } = options;
   const connections = new Map<net.Socket, Http1Connection>();
   const server = net.createServer({ noDelay: true }, (socket) => {
     const connection = serveApp(context, router, socket);
@@ -28,7 +27,7 @@ export async function openOutbound(options: {
     socket.once("close", () => connections.delete(socket));
   });
   server.maxConnections = connectionsMax;
-  const address = await listen(server, { host, port }, context.log);
+  const address = await listen(server, listenOn, context.log);
   return {
     address,
     [Symbol.asyncDispose]: async () => {

@@ -44,7 +44,9 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
   core.onRotation((svid) => inbound.useSvid(svid));
-  const outbound = opened.use(await openOutbound({ context, router: core.router, ...options.outbound }));
+  const outbound = opened.use(
+    await openOutbound({ context, router: core.router, listenOn: options.outbound }),
+  );
   listeners.inbound = inbound.address;
   listeners.outbound = outbound.address;
   core.outboundAddress = outbound.address;

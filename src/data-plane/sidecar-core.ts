@@ -7,6 +7,7 @@ import { LogView } from "../transport/index.ts";
 import type { NoteSigner } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
+import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./http1/index.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { ProxyContext } from "./proxy-context.ts";
@@ -43,6 +44,7 @@ export class SidecarCore implements AsyncDisposable {
   #drainingChanged: (() => void) | undefined;
   #isDraining = false;
   #advertised = "";
+  #isClockWrong = false;
 
   private constructor(
     options: SidecarOptions,
@@ -200,6 +202,11 @@ export class SidecarCore implements AsyncDisposable {
         name: "draining",
         missing: () => unless(!this.#isDraining, "draining, until an operator resumes it"),
       },
+      { name: "audit-log", missing: () => unless(!this.#audit.isFailing, "no room to write to") },
+      {
+        name: "clock",
+        missing: () => unless(this.#clockNote() === "", `this machine's clock, ${this.#clockNote()}`),
+      },
     ];
   }
 
@@ -241,7 +248,15 @@ export class SidecarCore implements AsyncDisposable {
     await this.#audit[Symbol.asyncDispose]();
   }
 
+  #clockNote(): string {
+    return clockNote(this.context.view.clockAheadSeconds);
+  }
+
   #sweep(): void {
+    const isClockWrong = this.#clockNote() !== "";
+    if (isClockWrong && !this.#isClockWrong)
+      this.context.log.error("this machine's clock is wrong", { clock: this.#clockNote() });
+    this.#isClockWrong = isClockWrong;
     this.context.livePeers.expire(this.context.clock.nowSeconds());
     this.context.refused.flush();
     this.router.sweep();

@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { ServiceName } from "../identity/index.ts";
 import type { TracingOptions } from "../telemetry/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
+import type { ListenAddress } from "./listen.ts";
 
 /** What a sidecar needs. */
 export interface SidecarOptions {
@@ -15,7 +16,7 @@ export interface SidecarOptions {
   /** Where the application listens; nothing is advertised until it does. */
   readonly app: { readonly host: string; readonly port: number };
   readonly inbound: { readonly host: string; readonly port: number };
-  readonly outbound: { readonly host: string; readonly port: number };
+  readonly outbound: ListenAddress;
   /** Where the admin listener is; any port of 127.0.0.1 unless given. */
   readonly admin?: { readonly host: string; readonly port: number };
   /** Where spans go; nowhere unless given, and then trace headers pass as they came. */

@@ -136,7 +136,8 @@ function periodRefusal(
     if (nowSeconds < notBeforeSeconds)
       return fail("not-yet-valid", `${subject.text} from ${notBeforeSeconds}`);
     // notAfter is the last valid second as a whole (RFC 5280 section 4.1.2.5).
-    if (nowSeconds >= notAfterSeconds + 1) return fail("expired", `${subject.text} at ${notAfterSeconds}`);
+    if (nowSeconds >= notAfterSeconds + 1)
+      return fail("expired", `${subject.text} ended ${Math.floor(nowSeconds - notAfterSeconds)} s ago`);
   }
   return undefined;
 }

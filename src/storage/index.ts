@@ -9,4 +9,4 @@ export { openMemoryJournal } from "./memory-journal.ts";
 export { openMemoryKeyStore } from "./memory-key-store.ts";
 export { type JournalFinding, type JournalProblem, readJournal } from "./read-journal.ts";
 export type { StorageCode } from "./storage-fault.ts";
-export { openWriterLock, type WriterLock } from "./writer-lock.ts";
+export { openWriterLock, type WriterLock, writerOf } from "./writer-lock.ts";

@@ -43,6 +43,17 @@ export async function openWriterLock(folder: string): Promise<WriterLock> {
   });
 }
 
+/** The process that holds the writer lock of a folder and lives; undefined for none. Changes nothing. */
+export async function writerOf(folder: string): Promise<number | undefined> {
+  const claims = join(folder, "writer-lock");
+  return onDisk(claims, async () => {
+    const highest = await highestClaim(claims).catch(() => undefined);
+    const found = highest === undefined ? undefined : await readFileIfPresent(pathOf(claims, highest));
+    const owner = found === undefined ? undefined : parseOwner(found);
+    return owner !== undefined && (await stateOf(owner)) === "alive" ? owner.pid : undefined;
+  });
+}
+
 const attemptsMax = 32;
 
 // The term, or undefined where another process was quicker and the folder has to be looked at again.

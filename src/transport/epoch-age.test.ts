@@ -109,3 +109,18 @@ describe("the age of a follower's newest epoch", () => {
     expect(age.seconds).toBe(60);
   });
 });
+
+it("tells how far the wall clock is ahead, once an epoch has come live", () => {
+  const clock = fakeClock(2_000);
+  const age = new EpochAge(clock);
+  age.note({ number: 1, timeSeconds: 1_000 });
+  expect(age.clockAheadSeconds).toBeUndefined();
+
+  clock.advanceSeconds(10);
+  age.note({ number: 2, timeSeconds: 1_010 });
+  clock.advanceSeconds(5);
+
+  expect(age.clockAheadSeconds).toBe(1_000);
+  clock.setWallSeconds(1_015);
+  expect(age.clockAheadSeconds).toBe(0);
+});

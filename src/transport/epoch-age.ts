@@ -14,6 +14,8 @@ export class EpochAge {
   #number = 0;
   #arrivedSeconds: number;
   #lagSeconds = 0;
+  #timeSeconds = 0;
+  #isLive = false;
   /** The monotonic clock, less the time and less the number's time, of an epoch that came without delay. */
   #promptByTime = 0;
   #promptByNumber = 0;
@@ -26,6 +28,15 @@ export class EpochAge {
   /** Seconds since the newest epoch was made, as far as this follower can tell. */
   get seconds(): number {
     return this.#nowSeconds() - this.#arrivedSeconds + this.#lagSeconds;
+  }
+
+  /**
+   * By how much the wall clock is ahead of what the epochs say, undefined until one has come live: the first may be from
+   * a relay's store. Epochs that come late look the same as a clock that is ahead.
+   */
+  get clockAheadSeconds(): number | undefined {
+    if (!this.#isLive) return undefined;
+    return this.#clock.nowSeconds() - this.#timeSeconds - (this.#nowSeconds() - this.#arrivedSeconds);
   }
 
   /** Notes the newest epoch; the same one again is no news. */
@@ -41,6 +52,8 @@ export class EpochAge {
         : Math.max(0, Math.min(byTime - this.#promptByTime, byNumber - this.#promptByNumber));
     this.#promptByTime = byTime - this.#lagSeconds;
     this.#promptByNumber = byNumber - this.#lagSeconds;
+    this.#isLive = this.#number !== 0;
+    this.#timeSeconds = epoch.timeSeconds;
     this.#number = epoch.number;
     this.#arrivedSeconds = now;
   }

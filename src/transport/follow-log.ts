@@ -100,6 +100,11 @@ export class LogView {
     };
   }
 
+  /** By how much the wall clock is ahead of the epochs; undefined while that cannot be told. */
+  get clockAheadSeconds(): number | undefined {
+    return this.#epochAge.clockAheadSeconds;
+  }
+
   /** Takes an update from a relay; a refusal means that the relay is not to be followed any further. */
   async take(update: Update): Promise<Result<true, ViewRefusal>> {
     switch (update.content.case) {

@@ -11,6 +11,7 @@ import {
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { hexOf } from "../base/bytes.ts";
 import { codeOf, MeshError } from "../base/mesh-error.ts";
+import { HalfOpen, sourceOf } from "./half-open.ts";
 import { peerKeyOf } from "./pinned-certificate.ts";
 import { rpcAuthority } from "./rpc-authority.ts";
 import type { TlsIdentity } from "./tls-identity.ts";
@@ -21,7 +22,13 @@ const connectionsPerKeyMax = 64;
 const streamsPerConnectionMax = 128;
 const messageBytesMax = 4 * 1024 * 1024;
 /** What is not known can neither stay nor send much: it reads the log and joins, or is an operator's mistake. */
-const strangers = { connectionsMax: 256, connectionMillisMax: 60_000, messageBytesMax: 64 * 1024 };
+const strangers = {
+  connectionsMax: 256,
+  /** Of one source, so that it leaves room for others; loopback is one for all that run on this machine. */
+  connectionsPerSourceMax: 192,
+  connectionMillisMax: 60_000,
+  messageBytesMax: 64 * 1024,
+};
 
 /** Where a server listens: a TCP port under mutual TLS, or a Unix socket that only its owner can open. */
 export type RpcListen =
@@ -78,16 +85,22 @@ export async function openRpcServer(
 
   const sockets = new Set<net.Socket>();
   const connections = new Map<string, number>();
+  const strangersOf = new Map<string, number>();
   const accept = (socket: net.Socket, caller: Caller): void => {
     const name = caller.isStranger || caller.key === undefined ? "" : hexOf(caller.key);
     const count = (connections.get(name) ?? 0) + 1;
     const countMax = caller.isStranger ? strangers.connectionsMax : connectionsPerKeyMax;
+    const source = caller.isStranger ? sourceOf(socket) : "";
+    const sourceCount = (strangersOf.get(source) ?? 0) + 1;
     socket.on("error", () => socket.destroy());
-    if (count > countMax && listen.kind === "tls") {
+    const isTooMany =
+      count > countMax || (caller.isStranger && sourceCount > strangers.connectionsPerSourceMax);
+    if (isTooMany && listen.kind === "tls") {
       socket.destroy();
       return;
     }
     connections.set(name, count);
+    if (caller.isStranger) strangersOf.set(source, sourceCount);
     sockets.add(socket);
     const timer = caller.isStranger
       ? setTimeout(() => socket.destroy(), strangers.connectionMillisMax)
@@ -95,9 +108,8 @@ export async function openRpcServer(
     socket.once("close", () => {
       clearTimeout(timer);
       sockets.delete(socket);
-      const left = (connections.get(name) ?? 1) - 1;
-      if (left > 0) connections.set(name, left);
-      else connections.delete(name);
+      countDown(connections, name);
+      if (caller.isStranger) countDown(strangersOf, source);
     });
     // The session is made while 'connection' is emitted, or not at all; a later one is another caller's.
     const noteCaller = (session: http2.ServerHttp2Session): void => {
@@ -122,6 +134,12 @@ export async function openRpcServer(
       await closed;
     },
   };
+}
+
+function countDown(counts: Map<string, number>, name: string): void {
+  const left = (counts.get(name) ?? 1) - 1;
+  if (left > 0) counts.set(name, left);
+  else counts.delete(name);
 }
 
 type RequestHandler = ReturnType<typeof connectNodeAdapter>;
@@ -165,7 +183,10 @@ function tlsListener(
     ALPNProtocols: ["h2"],
     handshakeTimeout: handshakeTimeoutMillis,
   });
+  const halfOpen = new HalfOpen();
+  server.on("connection", (socket) => halfOpen.add(socket));
   server.on("secureConnection", (socket) => {
+    halfOpen.settle(socket);
     if (socket.isSessionReused() || socket.alpnProtocol !== "h2") {
       socket.destroy();
       return;

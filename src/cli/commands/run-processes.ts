@@ -23,6 +23,7 @@ import {
   requireKnownDomain,
   writeKnownDomain,
 } from "../mesh-directory.ts";
+import { explainListening } from "../port-in-use.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { tracingFromEnvironment } from "../tracing-settings.ts";
@@ -85,6 +86,8 @@ export async function runControlPlane(options: {
         randomBytes,
         log: openLog("control-plane", options.logLevel),
         broken,
+      }).catch(async (error: unknown) => {
+        throw await explainListening(error, options.listen, "--listen");
       }),
     );
     const health = controlPlane.healthAddress;
@@ -108,7 +111,7 @@ export async function runNodeAgent(options: {
       `no node has joined in ${directory.agent}; join with: troth join TOKEN`,
     );
   await runProcess(async (stack) => {
-    const nodeKey = await loadNodeKey(directory);
+    const nodeKey = await requireNodeKey(directory);
     const agent = stack.use(
       await openNodeAgent({
         membership: { ...membership, address: options.controlPlane ?? membership.address },
@@ -141,6 +144,8 @@ export async function runSidecar(options: {
   appPort: number;
   outboundPort: number;
   adminListen?: string;
+  /** The socket bound to the outbound port, where the supervisor holds it. */
+  outboundDescriptor?: number;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -166,7 +171,11 @@ export async function runSidecar(options: {
           agentSocketPath: directory.agentSocket,
           app: { host: "127.0.0.1", port: options.appPort },
           inbound: { host: "127.0.0.1", port: 0 },
-          outbound: { host: "127.0.0.1", port: options.outboundPort },
+          outbound: {
+            host: "127.0.0.1",
+            port: options.outboundPort,
+            ...(options.outboundDescriptor === undefined ? {} : { descriptor: options.outboundDescriptor }),
+          },
           audit: {
             journal,
             saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),
@@ -192,6 +201,21 @@ export async function runSidecar(options: {
       };
     },
     () => drain(),
+  );
+}
+
+/** The key of a node that has joined: the log knows no other. */
+async function requireNodeKey(directory: MeshDirectory): Promise<KeyObject> {
+  const file = join(directory.agentKeys, "node");
+  const bytes = await (await openFileKeyStore(directory.agentKeys)).load("node");
+  try {
+    if (bytes !== undefined) return importPrivateKey(bytes);
+  } catch {
+    // Said below; the library's message may quote the key.
+  }
+  throw new CliError(
+    exitCode.unreadable,
+    `${file} is ${bytes === undefined ? "missing" : "damaged"}: restore it from a backup, or remove ${join(directory.agent, "membership.json")} and ${file} and join under another name`,
   );
 }
 

@@ -6,8 +6,10 @@ import type { DataClass } from "../../trust-log/index.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
+import { HeldPort } from "../held-port.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
+import { explainListening } from "../port-in-use.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
 import { untilStopped } from "../until-stopped.ts";
 
@@ -86,8 +88,11 @@ export async function openService(
   await using stack = new AsyncDisposableStack();
   const appPort = options.appPort ?? (await freePort());
   const outboundPort = options.outboundPort ?? (await freePort());
+  const heldPort = await holdPort(outboundPort);
+  if (heldPort !== undefined) stack.use(heldPort);
   const sidecar = stack.use(
     await supervise({
+      ...(heldPort === undefined ? {} : { heldPort }),
       name: `sidecar of ${options.name}`,
       args: [
         "sidecar",
@@ -130,9 +135,23 @@ export async function openService(
   return { name: options.name, app, sidecar, exited, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
+async function holdPort(port: number): Promise<HeldPort | undefined> {
+  try {
+    return HeldPort.open(port);
+  } catch (error) {
+    throw await explainListening(error, `127.0.0.1:${port}`, "--outbound-port");
+  }
+}
+
 function exitOf(app: ChildProcess, file: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    app.once("error", (cause) => reject(new CliError(exitCode.notFound, `cannot run ${file}`, { cause })));
+    app.once("error", (cause) =>
+      reject(
+        new CliError(exitCode.notFound, `cannot run ${file}; write the command and its arguments after --`, {
+          cause,
+        }),
+      ),
+    );
     app.once("exit", (code, signal) =>
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
     );

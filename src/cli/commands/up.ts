@@ -1,11 +1,20 @@
 import { join } from "node:path";
 import { base64Of } from "../../base/bytes.ts";
-import { foundDomain, loadLogKeys, openLogFiles } from "../../control-plane/index.ts";
+import { foundDomain, loadLogKeys, openLogFiles, requireLogKeys } from "../../control-plane/index.ts";
 import { exportPrivateKey, generateEd25519, publicKeyBytes } from "../../crypto/index.ts";
-import { parseTrustDomain } from "../../identity/index.ts";
+import { parseTrustDomain, svidLifetimeSecondsMax, type TrustDomain } from "../../identity/index.ts";
 import { joinMesh } from "../../node-agent/index.ts";
-import { type Journal, openFileKeyStore } from "../../storage/index.ts";
-import { isSignedBy, leafHash, type NoteSigner, parseNote, verifierKeyOf } from "../../trust-log/index.ts";
+import { type Journal, type KeyStore, openFileKeyStore } from "../../storage/index.ts";
+import {
+  foldEntry,
+  isSignedBy,
+  leafHash,
+  MerkleTree,
+  parseNote,
+  type SignedNote,
+  TrustState,
+  verifierKeyOf,
+} from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { readMembership, writeMembership } from "../membership.ts";
@@ -24,7 +33,8 @@ import { randomBytes, systemClock } from "../system.ts";
 import { untilStopped } from "../until-stopped.ts";
 import { loadNodeKey } from "./run-processes.ts";
 
-const defaultPort = 7443;
+/** Where a new control plane listens, if it can. */
+export const defaultPort = 7443;
 const inviteSecondsMax = 600;
 /** Genesis, trust in the root, the intermediate. */
 const foundingEntries = 3;
@@ -72,6 +82,7 @@ export async function openMesh(
   known?: (directory: MeshDirectory) => void,
 ): Promise<RunningMesh> {
   const directory = meshDirectory(options.dir);
+  assertOptions(options);
   makeMeshDirectory(directory);
   await using stack = new AsyncDisposableStack();
   const before = await readKnownDomain(directory);
@@ -97,6 +108,30 @@ export async function openMesh(
     agent,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** What would be refused only once half of a mesh is there. */
+function assertOptions({ listen, node, svidLifetime }: UpOptions): void {
+  if (listen !== undefined) requireListenAddress(listen);
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
+    throw new CliError(
+      exitCode.usage,
+      `--node takes a name like a host's, of lower-case letters, digits and hyphens, not "${node}"`,
+    );
+  if (svidLifetime < 1 || svidLifetime > svidLifetimeSecondsMax)
+    throw new CliError(
+      exitCode.usage,
+      `--svid-lifetime takes 1 to ${svidLifetimeSecondsMax} seconds, not ${svidLifetime}`,
+    );
+}
+
+function requireListenAddress(text: string): void {
+  const [, port] = /^[A-Za-z0-9.:[\]-]+:([0-9]{1,5})$/.exec(text) ?? [];
+  if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return;
+  throw new CliError(
+    exitCode.usage,
+    `--listen takes HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:7443, not "${text}"`,
+  );
 }
 
 function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptions): Supervised {
@@ -135,59 +170,88 @@ async function resumeOrFound(
   return { ...known, address: options.listen ?? known.address };
 }
 
-/** The ceremony of the first start: keys, genesis, the CA. The operator's key signs here and in no process after. */
+/**
+ * The ceremony of the first start: keys, genesis, the CA. The operator's key signs here and in no process after. A log
+ * that is there already, because a start was interrupted right here or domain.json was lost, is taken up as it is.
+ */
 async function found(directory: MeshDirectory, options: UpOptions): Promise<KnownDomain> {
-  const trustDomain = parseTrustDomain(options.trustDomain);
-  if (!trustDomain.ok)
-    throw new CliError(exitCode.usage, `"${options.trustDomain}" is no trust domain: ${trustDomain.reason}`);
-  const operatorName = `${trustDomain.value}/operator/founder`;
-  const operator = await loadOperator(directory, operatorName);
   const keyStore = await openFileKeyStore(directory.controlPlaneKeys);
-  const keys = await loadLogKeys(keyStore, trustDomain.value);
   await using storage = await openLogFiles(directory.controlPlaneLog);
-  if (storage.journal.size === 0) {
-    const founded = await foundDomain({
-      trustDomain: trustDomain.value,
-      isTestDomain: options.testDomain,
-      operator,
-      keys,
-      keyStore,
-      clock: systemClock,
-      randomBytes,
-    });
-    await storage.journal.appendAll(founded.entries);
-  }
-  // Read back from the log, so that a start that was interrupted right here goes on with what it had founded.
-  const genesis = await genesisOf(storage.journal, operator);
-  const address = options.listen ?? `127.0.0.1:${await freePort(defaultPort)}`;
+  if (storage.journal.size === 0) await foundNow(directory, { options, keyStore, journal: storage.journal });
+  const { genesis, trustDomain } = await genesisOf(storage.journal);
+  const operator = await loadOperator(directory, operatorNameOf(trustDomain));
+  const keys = await requireLogKeys(keyStore, trustDomain);
+  if (!isSignedBy(genesis.note, operator))
+    throw new CliError(
+      exitCode.failed,
+      `the log in ${directory.controlPlaneLog} was founded with another operator key than ${join(directory.operatorKeys, "operator")}: restore that key from a backup, or remove ${directory.path} to found another domain`,
+    );
   const domain = {
-    trustDomain: trustDomain.value,
-    address,
-    genesis,
+    trustDomain,
+    address: options.listen ?? `127.0.0.1:${await freePort(defaultPort)}`,
+    genesis: genesis.hash,
     logKey: verifierKeyOf(keys.log),
-    operator: operatorName,
+    operator: operator.name,
   };
   await writeKnownDomain(directory, domain);
   return domain;
 }
 
-/** The name of a log that this operator founded a moment ago. */
-async function genesisOf(journal: Journal, operator: NoteSigner): Promise<string> {
+async function foundNow(
+  directory: MeshDirectory,
+  parts: { readonly options: UpOptions; readonly keyStore: KeyStore; readonly journal: Journal },
+): Promise<void> {
+  const { options, keyStore, journal } = parts;
+  const trustDomain = requireTrustDomain(options.trustDomain);
+  const founded = await foundDomain({
+    trustDomain,
+    isTestDomain: options.testDomain,
+    operator: await loadOperator(directory, operatorNameOf(trustDomain)),
+    keys: await loadLogKeys(keyStore, trustDomain),
+    keyStore,
+    clock: systemClock,
+    randomBytes,
+  });
+  await journal.appendAll(founded.entries);
+}
+
+function operatorNameOf(trustDomain: string): string {
+  return `${trustDomain}/operator/founder`;
+}
+
+function requireTrustDomain(text: string): TrustDomain {
+  const trustDomain = parseTrustDomain(text);
+  if (trustDomain.ok) return trustDomain.value;
+  throw new CliError(
+    exitCode.usage,
+    `"${text}" is no trust domain (${trustDomain.reason}); write it in lower case like a host name, e.g. shop.example`,
+  );
+}
+
+/** What the log's first entry is called and which trust domain it founds. */
+async function genesisOf(
+  journal: Journal,
+): Promise<{ genesis: { hash: string; note: SignedNote }; trustDomain: string }> {
   const entries: Uint8Array[] = [];
   for await (const entry of journal.read(0, Math.min(journal.size, foundingEntries))) entries.push(entry);
   const [first] = entries;
   const note = first === undefined ? undefined : parseNote(first);
+  const state = new TrustState();
   if (
     first === undefined ||
     entries.length < foundingEntries ||
     note?.ok !== true ||
-    !isSignedBy(note.value, operator)
+    !foldEntry(state, new MerkleTree(), first).ok ||
+    state.genesis === undefined
   )
     throw new CliError(
       exitCode.failed,
-      "the founding of this trust domain was interrupted, or its domain.json was lost: restore the directory from a backup, or remove it to found another domain",
+      "the founding of this trust domain was interrupted: restore the directory from a backup, or remove it to found another domain",
     );
-  return base64Of(leafHash(first));
+  return {
+    genesis: { hash: base64Of(leafHash(first)), note: note.value },
+    trustDomain: state.genesis.trustDomain,
+  };
 }
 
 /** Invites this machine's agent and lets it join, the same way as any other machine's, unless it has. */

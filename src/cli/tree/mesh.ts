@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { directoryOf, help, logLevel, node, output, port, svidLifetime } from "./options.ts";
 
-/** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `check`, `services`. */
+/** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `services`. */
 export function addMeshCommands(program: Command): void {
   program
     .command("up")
@@ -74,24 +74,6 @@ function addLookCommands(program: Command): void {
     .addOption(output())
     .action(async (options) =>
       (await import("../commands/status.ts")).status({ ...options, dir: directoryOf(program) }),
-    );
-
-  program
-    .command("check")
-    .description("is this mesh healthy, and if not, what to do")
-    .addOption(output())
-    .addHelpText(
-      "after",
-      help(
-        [["troth check -o json", "for a monitor"]],
-        [
-          [0, "healthy"],
-          [1, "not; each line that is not ticked says why and what to do"],
-        ],
-      ),
-    )
-    .action(async (options) =>
-      (await import("../commands/check.ts")).check({ ...options, dir: directoryOf(program) }),
     );
 
   program

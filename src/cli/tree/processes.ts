@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { adminListen, directoryOf, logLevel, port, svidLifetime } from "./options.ts";
+import { adminListen, directoryOf, logLevel, port, svidLifetime, wholeNumber } from "./options.ts";
 
 /** The processes that other commands start, each of which can be started by hand. */
 export function addProcessCommands(program: Command): void {
@@ -30,6 +30,7 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--app-port <port>", "", port)
     .requiredOption("--outbound-port <port>", "", port)
     .addOption(adminListen())
+    .option("--outbound-descriptor <number>", "", wholeNumber)
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-processes.ts")).runSidecar({ ...options, dir: directoryOf(program) }),

@@ -1,4 +1,5 @@
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { messageOf } from "../../base/mesh-error.ts";
 import type { Refusal } from "../../base/result.ts";
 import type { Admin } from "../../protocol/index.ts";
 import { openRateLimit } from "../rate-limit.ts";
@@ -35,19 +36,19 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const bytes = entries.reduce((sum, entry) => sum + entry.byteLength, 0);
       if (entries.length > entriesPerAppendMax || bytes > appendBytesMax)
         throw new ConnectError("too many entries at once", Code.InvalidArgument);
-      const written = await issuer.writer.submit(entries);
+      const written = await stored(issuer.writer.submit(entries));
       if (!written.ok) throw refuse(person, "entry-refused", written);
       return { size: BigInt(written.value) };
     },
     propose: async ({ entry }, context) => {
       const person = writerOf(context, proposing);
-      const proposed = await proposals.propose(entry, person.name);
+      const proposed = await stored(proposals.propose(entry, person.name));
       if (!proposed.ok) throw refuse(person, "proposal-refused", proposed);
       return { id: proposed.value };
     },
     approve: async ({ entry }, context) => {
       const person = writerOf(context, proposing);
-      const approved = await proposals.approve(entry);
+      const approved = await stored(proposals.approve(entry));
       if (!approved.ok) throw refuse(person, "approval-refused", approved);
       return { size: BigInt(approved.value) };
     },
@@ -79,4 +80,13 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
 function within(person: Person, limit: { readonly take: (caller: string) => boolean }): Person {
   if (!limit.take(person.name)) throw new ConnectError("too many calls; try again", Code.ResourceExhausted);
   return person;
+}
+
+/** What could not be written is told to the caller as such: a full disk is nothing that the caller did wrong. */
+async function stored<Value>(writing: Promise<Value>): Promise<Value> {
+  try {
+    return await writing;
+  } catch (error) {
+    throw new ConnectError(messageOf(error), Code.ResourceExhausted);
+  }
 }
