@@ -229,7 +229,7 @@ it("never signs, digests or acknowledges what is not on disk, whichever writes f
       ahead += 1;
       const answer = await writer.submit([put]).catch(() => undefined);
       if (answer?.ok === true) acknowledged.push(name);
-      if (round % 6 === worker) journal.failNext = 1;
+      if (round === 2 * worker) journal.failNext = 1;
       await pause(1);
     }
   };
@@ -244,6 +244,21 @@ it("never signs, digests or acknowledges what is not on disk, whichever writes f
   expect(acknowledged.length).toBeGreaterThan(10);
   expect(state.genesis?.epochNumber).toBeGreaterThan(10);
   expect(await isTrue(writer, world.domain, world.files.journal)).toBe(true);
+});
+
+it("signs nothing more once it was halted, not even what is in the journal already", async () => {
+  await using world = await openWorld();
+  await using writer = await openWriter(world, world.files);
+  const { newest } = writer;
+  const waiting = putService(world.domain, writer, "/shop/late");
+  waiting.catch(() => {});
+  while (world.files.journal.size === newest?.size) await new Promise((resolve) => setImmediate(resolve));
+
+  writer.halt("a larger tree was signed before");
+
+  await expect(waiting).rejects.toThrow("a larger tree was signed before");
+  expect([writer.newest, world.files.head.current?.size]).toEqual([newest, newest?.size]);
+  expect(await writer.submit([new Uint8Array(1)])).toMatchObject({ reason: "log-rolled-back" });
 });
 
 it("says that it can order nothing any more once another writer has taken its place, so that its process can end", async () => {

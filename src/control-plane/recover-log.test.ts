@@ -139,6 +139,12 @@ describe("restoring a log from a copy", () => {
       },
     ],
   ];
+  test("names the first entry at which a copy is another history", async () => {
+    await writeCopy("bad", forked());
+
+    expect(await restore("bad")).toMatchObject({ detail: expect.stringMatching(/^entry 3 /) });
+  });
+
   test.each(refusals)("%s: a copy that %s changes nothing", async (reason, _, write) => {
     await write();
     const before = await onDisk();

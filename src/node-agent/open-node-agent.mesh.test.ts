@@ -217,7 +217,8 @@ it("lets a sidecar that starts take up from a snapshot, and from the beginning w
     return { contents, size: view.follower.size };
   };
   const running = await world.runControlPlane();
-  await until(() => agent.agent.view.follower.size === running.writer.newest?.size);
+  // The third run's first epoch comes once the agent has shown what it keeps.
+  await until(() => agent.agent.view.follower.state.genesis?.epochNumber === 3);
 
   // The agent asks upstream only once the control plane has proved who it is.
   const withSnapshot = await vi.waitFor(async () => {
@@ -353,8 +354,9 @@ describe("a control plane that", () => {
     }
     await rm(log, { recursive: true });
     await cp(join(world.folder, "older"), log, { recursive: true });
-    // The copy of the log as well: only the memory is left to tell.
+    // The copy of the log as well, and what was published: only the agent's memory is left to tell.
     await rm(join(world.folder, "agent", "log", "segments"), { recursive: true });
+    await rm(join(world.folder, "tiles"), { recursive: true });
 
     await using running = await world.runControlPlane();
     await putService(world.domain, running.writer, "/shop/other");

@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { textOf } from "../../src/base/bytes.ts";
+import { base64Of, textOf } from "../../src/base/bytes.ts";
 import {
   canonicalJson,
   isJsonObject,
@@ -8,7 +8,7 @@ import {
   parseCanonicalJson,
 } from "../../src/base/canonical-json.ts";
 import { readJournal } from "../../src/storage/index.ts";
-import { type EntryStatement, parseEntry } from "../../src/trust-log/index.ts";
+import { type EntryStatement, leafHash, parseEntry } from "../../src/trust-log/index.ts";
 
 /** All whole entries of a journal on disk, in order; a torn tail, as a writer at work leaves one, is left out. */
 export async function entriesOnDisk(folder: string): Promise<Uint8Array[]> {
@@ -43,4 +43,9 @@ export async function auditRecordsOf(proxies: string, service: string): Promise<
       records.push(parsed.value);
     }
   return records;
+}
+
+/** The leaf hashes of all whole entries of a journal on disk, in base64. */
+export async function leavesOnDisk(folder: string): Promise<string[]> {
+  return (await entriesOnDisk(folder)).map((entry) => base64Of(leafHash(entry)));
 }

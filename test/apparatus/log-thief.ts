@@ -39,7 +39,7 @@ export class Thief implements AsyncDisposable {
   follows = 0;
   readonly #world: ThiefsWorld;
   readonly #server: RpcServer;
-  #updates: readonly Update[] = [];
+  #updates: (fromSize: number) => readonly Update[] = () => [];
 
   private constructor(world: ThiefsWorld, server: RpcServer) {
     this.#world = world;
@@ -52,11 +52,11 @@ export class Thief implements AsyncDisposable {
     const identity = tlsIdentityOf(world.keys.server.privateKey, randomBytes);
     const server = await openRpcServer({ kind: "tls", ...hostAndPort(world.address), identity }, (router) => {
       router.service(Mesh, {
-        follow: async function* () {
+        follow: async function* ({ fromSize }) {
           const { thief } = parts;
           if (thief === undefined) return;
           thief.follows += 1;
-          yield* thief.#updates;
+          yield* thief.#updates(Number(fromSize));
         },
         issueSvid: () => ({}),
         report: () => ({}),
@@ -70,18 +70,19 @@ export class Thief implements AsyncDisposable {
   async show(deceit: Deceit, size: number): Promise<void> {
     const { keys } = this.#world;
     const entries = await journalOf(this.#world.logFolder, size);
-    if (deceit === "older-log") this.#updates = [stepOf(entries, entries.length, keys.log)];
+    if (deceit === "older-log") this.#updates = (fromSize) => [stepOf(entries, fromSize, keys.log)];
     else if (deceit === "fork") {
-      for (let count = 0; count < 50; count += 1) entries.push(await this.#entry(keys.issuer, size, count));
-      this.#updates = [stepOf(entries, size, keys.log), stepOf(entries, 0, keys.log)];
+      for (let count = 0; count < 50; count += 1) entries.push(this.#rule(keys.issuer, size + count));
+      this.#updates = (fromSize) => [stepOf(entries, fromSize, keys.log)];
     } else {
-      const own = { name: keys.log.name.replace(/$/, "-2"), ...generateEd25519() };
+      const own = { name: `${keys.log.name}-2`, ...generateEd25519() };
       const forged = await this.#recovery(own, size);
       entries.push(forged);
-      const recovery = create(UpdateSchema, {
-        content: { case: "recovery", value: { index: BigInt(size), entry: forged } },
-      });
-      this.#updates = [recovery, stepOf(entries, 0, own)];
+      const value = { index: BigInt(size), entry: forged };
+      const recovery = create(UpdateSchema, { content: { case: "recovery", value } });
+      // First the recovery, then straight to where it would lead.
+      this.#updates = (fromSize) =>
+        this.follows % 2 === 1 ? [recovery] : [stepOf(entries, Math.min(fromSize, size), own)];
     }
   }
 
@@ -97,9 +98,9 @@ export class Thief implements AsyncDisposable {
     return this.#sign([issuer, sequencer, server, log], "log.recover", { body, sequence: 1_000_000 });
   }
 
-  async #entry(signer: NoteSigner, size: number, ahead: number): Promise<Uint8Array> {
+  #rule(signer: NoteSigner, ahead: number): Uint8Array {
     const body = { from: "/shop/web", to: "/shop/pay", effect: "allow", methods: [], paths: [] };
-    return this.#sign([signer], "rule.put", { body, sequence: 1_000_000 + size + ahead });
+    return this.#sign([signer], "rule.put", { body, sequence: 1_000_000 + ahead });
   }
 
   #sign(

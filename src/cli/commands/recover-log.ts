@@ -138,7 +138,8 @@ async function propose(
     logKey: verifierKeyOf(logKey),
   };
   const sequence = (state.authors.get(operator.name)?.sequence ?? 0) + 1;
-  const expiresAtSeconds = Math.floor(systemClock.nowSeconds()) + recoveryLifetimeSeconds;
+  const nowSeconds = Math.max(systemClock.nowSeconds(), state.genesis.epochTimeSeconds);
+  const expiresAtSeconds = Math.floor(nowSeconds) + recoveryLifetimeSeconds;
   const statement = { kind: "log.recover", version: entryVersion, log: domain.genesis, body };
   const entry = signEntry({ ...statement, author: operator.name, sequence, expiresAtSeconds }, [operator]);
   const folded = foldEntry(state, tree, entry);
