@@ -1,8 +1,8 @@
 import http from "node:http";
-import { afterAll, beforeAll, expect, it, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, it, test } from "vitest";
 import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
 import { fakeClock } from "../../test/fakes/fake-clock.ts";
-import { adminAs, putPerson } from "../../test/fakes/people.ts";
+import { adminAs, putEpoch, putPerson } from "../../test/fakes/people.ts";
 import {
   foundSmallDomain,
   putAsOperator,
@@ -133,27 +133,56 @@ it("raises an alarm where a page or a second user of a code tried", async () => 
   );
 });
 
+/** Watches the proxies' progress under a session; resolves once it has begun to, to a promise of its end. */
+async function watch(cookie: string): Promise<{ readonly ended: Promise<unknown> }> {
+  const [host, port] = own.split(":");
+  const headers = { cookie, origin: `http://${own}`, "content-type": "application/connect+json" };
+  const path = "/troth.v1.Admin/WatchProgress";
+  const begun = Promise.withResolvers<unknown>();
+  const ended = Promise.withResolvers<unknown>();
+  const request = http.request({ host, port, path, method: "POST", headers, agent: false }, (response) => {
+    response.on("data", begun.resolve);
+    response.on("error", () => {});
+    response.on("close", ended.resolve);
+  });
+  request.on("error", ended.resolve);
+  request.end(Buffer.from([0, 0, 0, 0, 2, 0x7b, 0x7d]));
+  await begun.promise;
+  return { ended: ended.promise };
+}
+
 it("ends a session and what it reads at once when the key is removed", async () => {
   const leaver = await putPerson(domain, running, { role: "auditor", person: "leaver" });
   const cookie = await signIn(leaver);
-  const frame = Buffer.from([0, 0, 0, 0, 2, 0x7b, 0x7d]);
-  const chunks: Buffer[] = [];
-  const ended = new Promise((resolve) => {
-    const [host, port] = own.split(":");
-    const headers = { cookie, origin: `http://${own}`, "content-type": "application/connect+json" };
-    const path = "/troth.v1.Admin/WatchProgress";
-    const request = http.request({ host, port, path, method: "POST", headers, agent: false }, (response) => {
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", () => {});
-      response.on("close", resolve);
-    });
-    request.on("error", resolve);
-    request.end(frame);
-  });
-  await vi.waitFor(() => expect(chunks.length).toBeGreaterThan(0));
+  const { ended } = await watch(cookie);
 
   await putAsOperator(domain, running.writer, { kind: "key.remove", body: { name: leaver.name } });
 
   await ended;
-  expect((await post("GetStatus", cookie)).status).toBe(401);
+  expect((await post("GetStatus", cookie)).body).toContain("key-removed");
+});
+
+it("ends what a session reads at once when its holder ends it", async () => {
+  const auditor = await putPerson(domain, running, { role: "auditor", person: "ada" });
+  const cookie = await signIn(auditor);
+  const { ended } = await watch(cookie);
+  using calls = await adminAs(running, auditor);
+  const [session] = (await calls.admin.listSessions({})).sessions;
+
+  await calls.admin.endSession({ id: session?.id ?? "" });
+
+  await ended;
+  expect((await post("GetStatus", cookie)).body).toContain("ended");
+});
+
+it("ends what a session reads when its time is up, at the next growth of the log", async () => {
+  const auditor = await putPerson(domain, running, { role: "auditor", person: "otto" });
+  const cookie = await signIn(auditor);
+  const { ended } = await watch(cookie);
+  clock.advanceSeconds(8 * 3600 + 1);
+
+  await putEpoch(running, 10);
+
+  await ended;
+  expect((await post("GetStatus", cookie)).body).toContain("too-old");
 });

@@ -318,6 +318,8 @@ describe("what can never take effect goes", () => {
     await proposeAs(bob, serviceEntry("/shop/a"));
     const [name = ""] = await readdir(proposals);
     await writeFile(join(proposals, `${"0".repeat(64)}.entry`), "no entry\n");
+    const another = serviceEntry("/shop/b", [ready(bob)], { ahead: 1 });
+    await writeFile(join(proposals, `${"1".repeat(64)}.entry`), another);
     await writeFile(join(proposals, `${name}.1-1.tmp`), "half");
     await restart();
 
