@@ -284,6 +284,7 @@ it("says that it can order nothing any more once another writer has taken its pl
   await writer[Symbol.asyncDispose]();
 
   expect(broken).toHaveBeenCalledWith(fenced);
+  expect(writer.isBroken).toBe(true);
 });
 
 it("says how a batch that was refused in the middle ended: those before are in", async () => {

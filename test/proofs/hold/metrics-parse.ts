@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { demoMesh } from "../../apparatus/demo-mesh.ts";
-import { buildGoPeer, isGoHere } from "../../apparatus/go-peer.ts";
+import { buildGoPeer, missingForGoPeer } from "../../apparatus/go-peer.ts";
 import { httpCall } from "../../apparatus/http-call.ts";
 import { outboundAddressOf, repository, troth } from "../../apparatus/running-mesh.ts";
 import { temporaryFolder } from "../../contracts/temporary-folder.ts";
@@ -25,7 +25,8 @@ export const claim: Claim = {
   limitSeconds: 600,
   uses: [demoMesh],
   run: async () => {
-    if (!isGoHere()) return skipped("the parser takes Go");
+    const missing = missingForGoPeer("prometheus-parser");
+    if (missing !== undefined) return skipped(missing);
     await using folder = await temporaryFolder();
     const parser = await buildGoPeer("prometheus-parser", folder.path);
     const mesh = await demoMesh.get();

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../../src/cli/free-port.ts";
 import { type CollectedSpan, chainOf, readSpans } from "../../apparatus/collected-spans.ts";
-import { buildGoPeer, isGoHere } from "../../apparatus/go-peer.ts";
+import { buildGoPeer, missingForGoPeer } from "../../apparatus/go-peer.ts";
 import { RunningCommand } from "../../apparatus/running-command.ts";
 import { openMesh, outboundAddressOf } from "../../apparatus/running-mesh.ts";
 import { ask } from "../../apparatus/workload.ts";
@@ -24,7 +24,8 @@ export const claim: Claim = {
   text: "a purchase is one trace in a real OpenTelemetry collector, with a span of each sidecar on each of four hops under the right parent, and a request that came with a trace keeps it",
   limitSeconds: 900,
   run: async (context) => {
-    if (!isGoHere()) return skipped("the collector takes Go");
+    const missing = missingForGoPeer("otel-collector");
+    if (missing !== undefined) return skipped(missing);
     await using folder = await temporaryFolder();
     const started = performance.now();
     const program = await buildGoPeer("otel-collector", folder.path);
