@@ -1,0 +1,49 @@
+import { OperatorClient } from "../../../src/cli/operator-client.ts";
+import { canSeeProcesses } from "../../apparatus/marked-processes.ts";
+import { openMesh } from "../../apparatus/running-mesh.ts";
+import { openSidecarFleet } from "../../apparatus/sidecar-fleet.ts";
+import { waitForProxies } from "../../apparatus/wait-for-proxies.ts";
+import { type Claim, failed, ok, skipped } from "../claim.ts";
+
+const services = 50;
+const instancesPerService = 2;
+const changesFull = 100;
+const changesShort = 20;
+const changeMillisMax = 10_000;
+const warmUpChanges = 3;
+
+/** Real proxy processes; what they share is the machine and the application behind them. */
+export const claim: Claim = {
+  text: "each of 20 rule changes is acknowledged by every one of a hundred sidecars (--full: 100 changes)",
+  limitSeconds: 420,
+  run: async (context) => {
+    if (!canSeeProcesses()) return skipped("measuring the sidecars' memory takes procfs");
+    await using mesh = await openMesh({ kind: "up" });
+    await using fleet = await openSidecarFleet(mesh, { services, instancesPerService });
+    const sidecars = fleet.sidecars.length;
+    context.note(`${sidecars} sidecars serve after ${fleet.startSeconds.toFixed(1)} s`);
+
+    using client = await OperatorClient.open(mesh.directory);
+    const latencies: number[] = [];
+    const changes = context.isFull ? changesFull : changesShort;
+    for (let change = 1 - warmUpChanges; change <= changes; change += 1) {
+      const effect = change % 2 === 0 ? "allow" : "deny";
+      const body = { from: "/fleet/service-1", to: "/fleet/service-2", effect, methods: [], paths: [] };
+      const started = performance.now();
+      const size = await client.append([{ kind: "rule.put", body }]);
+      const { reached, known } = await waitForProxies(client, size, changeMillisMax);
+      if (reached !== sidecars || known !== sidecars)
+        return failed(`change ${change}: acknowledged by ${reached} of ${known} known, ${sidecars} running`);
+      if (change > 0) latencies.push(performance.now() - started);
+    }
+    const sorted = latencies.sort((left, right) => left - right);
+    const at = (share: number): string =>
+      (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(0);
+    const memory = fleet.residentBytes().map((bytes) => bytes / 1024 ** 2);
+    return ok(
+      `${changes} changes, each acknowledged by ${sidecars} of ${sidecars}; from append to the last acknowledgement p50 ${at(0.5)} ms, ` +
+        `p99 ${at(0.99)} ms, max ${at(1)} ms; ${sidecars} sidecars started in ${fleet.startSeconds.toFixed(0)} s, ` +
+        `a sidecar holds ${memory[Math.floor(memory.length / 2)]?.toFixed(0)} MiB (max ${memory.at(-1)?.toFixed(0)})`,
+    );
+  },
+};
