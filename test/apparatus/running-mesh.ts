@@ -22,7 +22,14 @@ const statusSchema = z.looseObject({
   treeSize: z.number(),
   epoch: z.looseObject({ number: z.number(), timeSeconds: z.number() }),
   uptimeSeconds: z.number(),
-  nodes: z.array(z.looseObject({ node: z.string(), size: z.number(), isConnected: z.boolean() })),
+  nodes: z.array(
+    z.looseObject({
+      node: z.string(),
+      size: z.number(),
+      isConnected: z.boolean(),
+      lastReportSecondsAgo: z.number(),
+    }),
+  ),
   instances: z.array(
     z.looseObject({
       service: z.string(),

@@ -71,7 +71,7 @@ export const claim: Claim = {
     if (problems.length > 0) return failed(problems.slice(0, 3).join("; "));
 
     await using mesh = await openMesh({ kind: "up", path: folder.path, address });
-    await using agent = startTroth(member.path, ["node-agent"]);
+    await using _agent = startTroth(member.path, ["node-agent"]);
     await untilConnected(mesh, "member");
     const joined = await newcomer.join(token);
     if (joined.code !== 0 || !(await newcomer.hasState())) return failed(`not joined: ${joined.stderr}`);
