@@ -40,6 +40,7 @@ const statusSchema = z.looseObject({
       size: z.number(),
       stalenessSeconds: z.number(),
       requestsForwarded: z.number(),
+      certificateNotAfterSeconds: z.number(),
     }),
   ),
   alarms: z.array(z.looseObject({ reason: z.string(), detail: z.string(), secondsAgo: z.number() })),

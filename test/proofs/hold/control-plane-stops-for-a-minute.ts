@@ -1,0 +1,142 @@
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { OperatorClient } from "../../../src/cli/operator-client.ts";
+import { foldEntry, TrustState } from "../../../src/trust-log/index.ts";
+import { entriesOnDisk, statementsOf } from "../../apparatus/journal-entries.ts";
+import { canSeeProcesses, signal } from "../../apparatus/marked-processes.ts";
+import { openLoopLoad } from "../../apparatus/open-loop-load.ts";
+import {
+  openMesh,
+  openService,
+  processesOf,
+  type RunningMesh,
+  statusOf,
+  troth,
+} from "../../apparatus/running-mesh.ts";
+import { type Claim, failed, ok, skipped } from "../claim.ts";
+
+const requestsPerSecond = 500;
+const outageSecondsFull = 60;
+const outageSecondsShort = 30;
+/** Certificates are renewed at about half of their life, so during the outage, and end after it. */
+const lifetimeShare = 1.5;
+const beforeMillis = 2_000;
+const afterMillis = 5_000;
+const backMillisMax = 30_000;
+const pollMillis = 100;
+
+/** Killed, so that what it held in memory is gone, and kept from coming back by stopping the process that would start it. */
+export const claim: Claim = {
+  text: "under 500 requests a second the control plane is away for 30 s (--full: a minute): no request fails; back again, its state is what it was, everybody connects by themselves, and certificates that were due are renewed",
+  run: async (context) => {
+    if (!canSeeProcesses()) return skipped("finding the processes takes procfs");
+    const outageSeconds = context.isFull ? outageSecondsFull : outageSecondsShort;
+    const lifetime = Math.round(outageSeconds * lifetimeShare);
+    await using mesh = await openMesh({ kind: "up", args: ["--svid-lifetime", String(lifetime)] });
+    await using callee = await openService(mesh, "/proof/callee");
+    await using caller = await openService(mesh, "/proof/caller");
+    const allowed = await troth(mesh.path, "allow", "/proof/caller", "/proof/callee");
+    if (allowed.code !== 0) return failed(`troth allow: ${allowed.stderr}`);
+
+    let isOver = false;
+    const outage = (async () => {
+      try {
+        await sleep(beforeMillis);
+        return await stopControlPlane(mesh, outageSeconds);
+      } finally {
+        await sleep(afterMillis);
+        isOver = true;
+      }
+    })();
+    const load = await openLoopLoad({
+      outboundAddress: caller.outboundAddress,
+      host: "callee.proof.mesh",
+      requestsPerSecond,
+      isOver: () => isOver,
+    });
+    const seen = await outage;
+    const figure =
+      `${load.requests} requests, ${load.failures} failed, p99 ${load.millisP99.toFixed(1)} ms, max ${load.millisMax.toFixed(0)} ms; ` +
+      `after the start of the control plane agent and sidecars had its news after ${seen.connectedSeconds.toFixed(1)} s, ` +
+      `and the certificates that were due were renewed after ${seen.renewedSeconds.toFixed(1)} s; state ${seen.digestBefore.slice(0, 12)}`;
+    if (load.failures > 0) return failed(`${figure}: ${load.seen.join("; ")}`);
+    if (seen.digestBefore !== seen.digestAfter || seen.epochDigest !== seen.epochDigestExpected)
+      return failed(`the state is another one: ${JSON.stringify(seen)}`);
+    return ok(figure);
+  },
+};
+
+interface Outage {
+  readonly digestBefore: string;
+  readonly digestAfter: string;
+  /** What the control plane itself says of its state in the first epoch after its start, and what it is. */
+  readonly epochDigest: string;
+  readonly epochDigestExpected: string;
+  /** From the start of the control plane. */
+  readonly connectedSeconds: number;
+  readonly renewedSeconds: number;
+}
+
+async function stopControlPlane(mesh: RunningMesh, seconds: number): Promise<Outage> {
+  const [pid] = processesOf(mesh, "control-plane");
+  if (pid === undefined) throw new Error("there is no control plane process");
+  const supervisor = mesh.command.pid;
+  const { instances: had } = await statusOf(mesh.path);
+  signal(supervisor, "SIGSTOP");
+  const { size, digest: digestBefore } = await readState(mesh);
+  signal(pid, "SIGKILL");
+  await sleep(seconds * 1000);
+  signal(supervisor, "SIGCONT");
+  const started = performance.now();
+  const since = (): number => (performance.now() - started) / 1000;
+
+  await until(async () => {
+    const { nodes, instances, treeSize } = await statusOf(mesh.path);
+    const sizes = [...nodes, ...instances].map((one) => one.size);
+    return treeSize > size && sizes.length === 3 && sizes.every((reached) => reached > size);
+  });
+  const connectedSeconds = since();
+  await until(async () => {
+    const { instances } = await statusOf(mesh.path);
+    return instances.every(
+      ({ instance, certificateNotAfterSeconds: end }) =>
+        end > (had.find((one) => one.instance === instance)?.certificateNotAfterSeconds ?? Infinity),
+    );
+  });
+  const renewedSeconds = since();
+  const epochIndex = (await statementsOf(mesh.directory.controlPlaneLog)).findIndex(
+    ({ kind }, index) => kind === "epoch" && index >= size,
+  );
+  const { [epochIndex]: epoch } = await statementsOf(mesh.directory.controlPlaneLog);
+  return {
+    digestBefore,
+    digestAfter: await digestAt(mesh, size),
+    epochDigest: String(epoch?.body["stateDigest"]),
+    epochDigestExpected: await digestAt(mesh, epochIndex),
+    connectedSeconds,
+    renewedSeconds,
+  };
+}
+
+/** The state that a client computes from the log as it is served. */
+async function readState(mesh: RunningMesh): Promise<{ readonly size: number; readonly digest: string }> {
+  using client = await OperatorClient.open(mesh.directory);
+  return { size: client.view.follower.size, digest: client.state.digest() };
+}
+
+/** The digest of the state after so many of the entries on disk. */
+async function digestAt(mesh: RunningMesh, size: number): Promise<string> {
+  const state = new TrustState();
+  const entries = await entriesOnDisk(join(mesh.directory.controlPlaneLog, "segments"));
+  for (const [index, entry] of entries.slice(0, size).entries()) foldEntry(state, index, entry);
+  return state.digest();
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + backMillisMax;
+  while (!(await isSo().catch(() => false))) {
+    if (performance.now() > deadline)
+      throw new Error(`it did not come about within ${backMillisMax / 1000} s`);
+    await sleep(pollMillis);
+  }
+}
