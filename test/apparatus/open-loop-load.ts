@@ -15,6 +15,9 @@ export interface AskedOnce {
   readonly body: string;
 }
 
+/** Over how long a load grows to its rate where it is to, so that it does not begin with a crowd of handshakes. */
+const growSeconds = 4;
+
 /** What was asked and what came back. */
 export interface LoadReport {
   readonly requests: number;
@@ -38,6 +41,7 @@ export async function openLoopLoad(load: {
   readonly host: string;
   readonly requestsPerSecond: number;
   readonly isOver: () => boolean;
+  readonly growsSlowly?: boolean;
   /** Told of every request that was sent; its number is the path that it asked for. */
   readonly onEnd?: (asked: AskedOnce) => void;
 }): Promise<LoadReport> {
@@ -71,9 +75,14 @@ export async function openLoopLoad(load: {
   const asked: Promise<void>[] = [];
   let requests = 0;
   while (!load.isOver()) {
-    const due = Math.floor(((performance.now() - started) / 1000) * load.requestsPerSecond);
-    for (; requests < due; requests += 1)
-      asked.push(ask(requests, started + ((requests + 1) / load.requestsPerSecond) * 1000));
+    const elapsed = (performance.now() - started) / 1000;
+    const due = Math.floor(
+      dueAt(elapsed, load.growsSlowly === true ? growSeconds : 0) * load.requestsPerSecond,
+    );
+    for (; requests < due; requests += 1) {
+      const lateSeconds = (due - requests - 1) / load.requestsPerSecond;
+      asked.push(ask(requests, started + (elapsed - lateSeconds) * 1000));
+    }
     await sleep(2);
   }
   const seconds = (performance.now() - started) / 1000;
@@ -89,6 +98,11 @@ export async function openLoopLoad(load: {
     millisP99: quantile(sorted, 0.99),
     millisMax: sorted.at(-1) ?? 0,
   };
+}
+
+/** How many seconds' worth of requests at the full rate are due after so long. */
+function dueAt(seconds: number, growing: number): number {
+  return seconds < growing ? seconds ** 2 / (2 * growing) : seconds - growing / 2;
 }
 
 function quantile(sorted: readonly number[], share: number): number {

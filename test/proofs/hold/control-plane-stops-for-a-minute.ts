@@ -2,9 +2,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { OperatorClient } from "../../../src/cli/operator-client.ts";
 import { foldEntry, TrustState } from "../../../src/trust-log/index.ts";
+import { CalmLoad } from "../../apparatus/calm-load.ts";
 import { entriesOnDisk, statementsOf } from "../../apparatus/journal-entries.ts";
 import { canSeeProcesses, signal } from "../../apparatus/marked-processes.ts";
-import { openLoopLoad } from "../../apparatus/open-loop-load.ts";
+import { type AskedOnce, openLoopLoad } from "../../apparatus/open-loop-load.ts";
 import {
   openMesh,
   openService,
@@ -20,8 +21,6 @@ const outageSecondsFull = 60;
 const outageSecondsShort = 30;
 /** Certificates are renewed at about half of their life, so during the outage, and end after it. */
 const lifetimeShare = 1.5;
-const beforeMillis = 2_000;
-const afterMillis = 5_000;
 const backMillisMax = 30_000;
 const pollMillis = 100;
 
@@ -33,33 +32,41 @@ export const claim: Claim = {
     const outageSeconds = context.isFull ? outageSecondsFull : outageSecondsShort;
     const lifetime = Math.round(outageSeconds * lifetimeShare);
     await using mesh = await openMesh({ kind: "up", args: ["--svid-lifetime", String(lifetime)] });
-    await using callee = await openService(mesh, "/proof/callee");
+    await using _callee = await openService(mesh, "/proof/callee");
     await using caller = await openService(mesh, "/proof/caller");
     const allowed = await troth(mesh.path, "allow", "/proof/caller", "/proof/callee");
     if (allowed.code !== 0) return failed(`troth allow: ${allowed.stderr}`);
 
+    const calm = new CalmLoad();
+    const failures: AskedOnce[] = [];
     let isOver = false;
+    let startedMillis = Infinity;
     const outage = (async () => {
       try {
-        await sleep(beforeMillis);
+        await calm.untilCalm();
+        startedMillis = performance.now();
         return await stopControlPlane(mesh, outageSeconds);
       } finally {
-        await sleep(afterMillis);
         isOver = true;
       }
     })();
-    const load = await openLoopLoad({
+    const loading = openLoopLoad({
       outboundAddress: caller.outboundAddress,
       host: "callee.proof.mesh",
       requestsPerSecond,
+      growsSlowly: true,
       isOver: () => isOver,
+      onEnd: (asked) => {
+        calm.note(asked);
+        if (asked.status !== 200 && asked.sentMillis > startedMillis) failures.push(asked);
+      },
     });
-    const seen = await outage;
+    const [seen, load] = await Promise.all([outage, loading]);
     const figure =
-      `${load.requests} requests, ${load.failures} failed, p99 ${load.millisP99.toFixed(1)} ms, max ${load.millisMax.toFixed(0)} ms; ` +
+      `${load.requests} requests, ${failures.length} failed, p99 ${load.millisP99.toFixed(1)} ms, max ${load.millisMax.toFixed(0)} ms; ` +
       `after the start of the control plane agent and sidecars had its news after ${seen.connectedSeconds.toFixed(1)} s, ` +
       `and the certificates that were due were renewed after ${seen.renewedSeconds.toFixed(1)} s; state ${seen.digestBefore.slice(0, 12)}`;
-    if (load.failures > 0) return failed(`${figure}: ${load.seen.join("; ")}`);
+    if (failures.length > 0) return failed(`${figure}: ${failures[0]?.status} ${failures[0]?.body}`);
     if (seen.digestBefore !== seen.digestAfter || seen.epochDigest !== seen.epochDigestExpected)
       return failed(`the state is another one: ${JSON.stringify(seen)}`);
     return ok(figure);
@@ -108,10 +115,11 @@ async function stopControlPlane(mesh: RunningMesh, seconds: number): Promise<Out
     ({ kind }, index) => kind === "epoch" && index >= size,
   );
   const { [epochIndex]: epoch } = await statementsOf(mesh.directory.controlPlaneLog);
+  const committed = epoch?.body["stateDigest"];
   return {
     digestBefore,
     digestAfter: await digestAt(mesh, size),
-    epochDigest: String(epoch?.body["stateDigest"]),
+    epochDigest: typeof committed === "string" ? committed : "none",
     epochDigestExpected: await digestAt(mesh, epochIndex),
     connectedSeconds,
     renewedSeconds,

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { base64Of } from "../../../src/base/bytes.ts";
 import { leafHash } from "../../../src/trust-log/index.ts";
 import { AppendingOperator } from "../../apparatus/appending-operator.ts";
+import { CalmLoad } from "../../apparatus/calm-load.ts";
 import { explainFailure } from "../../apparatus/explain-failures.ts";
 import { entriesOnDisk } from "../../apparatus/journal-entries.ts";
 import { type IsBack, type Kill, killStorm } from "../../apparatus/kill-storm.ts";
@@ -37,7 +38,7 @@ export const claim: Claim = {
       const name = why.kind === "in-flight" ? why.kind : `${why.kind}: ${why.how}`;
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
-    for (const [name, count] of [...counts].sort()) context.note(`${count} ${name}`);
+    for (const [name, count] of counts) context.note(`${count} ${name}`);
     for (const line of backTimes(kills)) context.note(line);
     const problems = await problemsAfter(mesh, storm);
     const inFlight = counts.get("in-flight") ?? 0;
@@ -77,11 +78,12 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
     if (unit !== "mesh") return (answeredBy.get(unit) ?? 0) > sinceMillis;
     return appendedMillis > sinceMillis && (await isConnected(mesh, sinceMillis));
   };
-  const started = performance.now();
-  const isCalm = (): boolean => performance.now() - started > seconds * 1000;
-  let isOver = false;
+  const calm = new CalmLoad();
+  const ending = new AbortController();
+  const over = ending.signal;
+  let startedMillis = Infinity;
   const appending = (async () => {
-    for (let number = 1; !isOver; number += 1) {
+    for (let number = 1; !over.aborted; number += 1) {
       const sentMillis = performance.now();
       const body = { from: `/proof/caller-${number}`, to: "/proof/callee", effect: "allow" };
       await operator.append("rule.put", { ...body, methods: [], paths: [] });
@@ -90,16 +92,27 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
     }
     operator.close();
   })();
-  const storming = killStorm(mesh, { isOver: isCalm, isBack }).finally(async () => {
-    await sleep(calmSeconds * 1000);
-    isOver = true;
-  });
+  const storming = (async () => {
+    try {
+      await calm.untilCalm();
+      startedMillis = performance.now();
+      const endMillis = startedMillis + seconds * 1000;
+      const kills = await killStorm(mesh, { isOver: () => performance.now() > endMillis, isBack });
+      await sleep(calmSeconds * 1000);
+      return kills;
+    } finally {
+      ending.abort();
+    }
+  })();
   const loading = openLoopLoad({
     outboundAddress: mesh.outboundAddress,
     host: "front.storm.mesh",
     requestsPerSecond,
-    isOver: () => isOver,
+    growsSlowly: true,
+    isOver: () => over.aborted,
     onEnd: (asked) => {
+      calm.note(asked);
+      if (asked.sentMillis < startedMillis) return;
       if (asked.status !== 200) failures.push(asked);
       else for (const unit of ["client", ...asked.body.split(" ")]) answeredBy.set(unit, asked.sentMillis);
     },
