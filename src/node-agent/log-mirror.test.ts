@@ -71,7 +71,7 @@ it("reads what it was given a moment ago from memory, and all of it the same fro
     expect(await read(from, to)).toEqual(log.entries.slice(from, to).map(hex));
   await rm(join(folder.path, "log", "segments"), { recursive: true });
   expect(await read(44, 300)).toEqual(log.entries.slice(44).map(hex));
-  await expect(read(43, 300)).rejects.toThrow();
+  await expect(read(43, 300)).rejects.toThrow("the disk failed");
 });
 
 it("takes a step that overlaps with what it has", async () => {

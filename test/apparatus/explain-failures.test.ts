@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { explainFailure } from "./explain-failures.ts";
 import type { Kill } from "./kill-storm.ts";
 import type { AskedOnce } from "./open-loop-load.ts";
+import type { Arrival, UnitName } from "./storm-mesh.ts";
 
 const kill: Kill = {
   unit: "front-1",
@@ -15,6 +16,10 @@ function asked(sentMillis: number, endedMillis: number): AskedOnce {
   return { number: 1, sentMillis, endedMillis, status: 0, body: "read ECONNRESET" };
 }
 
+function at(units: readonly UnitName[]): Arrival[] {
+  return units.map((unit) => ({ unit, atMillis: 9_950 }));
+}
+
 test.each([
   ["in flight when its process was killed", [9_900, 10_001], ["front-1"], "in-flight"],
   ["in flight, and not known to have arrived", [9_900, 10_001], [], "in-flight"],
@@ -25,7 +30,7 @@ test.each([
   ["at another instance", [9_900, 10_001], ["front-2"], "unexplained"],
   ["sent on from another instance", [9_900, 10_001], ["front-2", "front-1"], "in-flight"],
 ] as const)("a request %s", (_what, [sent, ended], arrivals, kind) => {
-  expect(explainFailure(asked(sent, ended), { kills: [kill], arrivals }).kind).toBe(kind);
+  expect(explainFailure(asked(sent, ended), { kills: [kill], arrivals: at(arrivals) }).kind).toBe(kind);
 });
 
 test("a kill off the way explains nothing, whatever it is", () => {
@@ -43,7 +48,7 @@ test("a kill off the way explains nothing, whatever it is", () => {
 test("a failure at the back is looked for there once the front was reached", () => {
   const atBack = { ...kill, unit: "back-2" as const };
   const explain = (arrivals: readonly ("front-1" | "back-1")[]): string =>
-    explainFailure(asked(9_900, 10_001), { kills: [atBack], arrivals }).kind;
+    explainFailure(asked(9_900, 10_001), { kills: [atBack], arrivals: at(arrivals) }).kind;
   expect([explain([]), explain(["front-1"]), explain(["front-1", "back-1"])]).toEqual([
     "unexplained",
     "in-flight",

@@ -1,6 +1,6 @@
 import type { Kill } from "./kill-storm.ts";
 import type { AskedOnce } from "./open-loop-load.ts";
-import type { UnitName } from "./storm-mesh.ts";
+import type { Arrival, UnitName } from "./storm-mesh.ts";
 
 /** Between a signal and what is seen of it. */
 const signalMillisMax = 50;
@@ -18,9 +18,9 @@ export type Explanation =
 /** Explains a failed request by what was killed on its way, as far as the applications that it reached tell the way. */
 export function explainFailure(
   asked: AskedOnce,
-  { kills, arrivals }: { readonly kills: readonly Kill[]; readonly arrivals: readonly UnitName[] },
+  { kills, arrivals }: { readonly kills: readonly Kill[]; readonly arrivals: readonly Arrival[] },
 ): Explanation {
-  const path = pathOf(arrivals);
+  const path = pathOf(arrivals.map(({ unit }) => unit));
   const onPath = kills.filter(({ unit }) => path.has(unit));
   const wasThere = onPath.some(
     ({ atMillis, goneMillis }) =>
@@ -33,7 +33,7 @@ export function explainFailure(
   );
   const how = howOf(asked);
   return away === undefined
-    ? { kind: "unexplained", how: `${how} via ${[...path].join(" ")}` }
+    ? { kind: "unexplained", how: `${how} via ${[...path].join(" ")}, ${lastSeen(asked, arrivals)}` }
     : { kind: "away", how: `${away.unit.replace(/-.$/, "")}'s ${away.role}: ${how}` };
 }
 
@@ -48,6 +48,14 @@ function pathOf(arrivals: readonly UnitName[]): ReadonlySet<UnitName> {
     ...(fronts.length === 0 ? anyFront : fronts),
     ...(backs.length === 0 ? anyBack : backs),
   ]);
+}
+
+/** How far it got, and whether it was under way or waited for most of its time. */
+function lastSeen({ sentMillis, endedMillis }: AskedOnce, arrivals: readonly Arrival[]): string {
+  const last = arrivals.at(-1);
+  if (last === undefined) return "never arrived";
+  const isLate = last.atMillis - sentMillis > endedMillis - last.atMillis;
+  return `${isLate ? "late to arrive" : "unanswered"} at ${last.unit}`;
 }
 
 /** What the client saw, without what differs from one request to the next. */

@@ -106,15 +106,23 @@ export async function openStormMesh(): Promise<StormMesh> {
   };
 }
 
-/** Which units saw each request, by its number. */
-export function arrivalsIn(file: string): ReadonlyMap<number, readonly UnitName[]> {
-  const found = new Map<number, UnitName[]>();
+/** That a request reached an application. */
+export interface Arrival {
+  readonly unit: UnitName;
+  /** As `performance.now()` shows it here. */
+  readonly atMillis: number;
+}
+
+/** Which applications saw each request, by its number. */
+export function arrivalsIn(file: string): ReadonlyMap<number, readonly Arrival[]> {
+  const found = new Map<number, Arrival[]>();
   for (const line of readFileSync(file, "utf8").split("\n")) {
-    const [number = "", unit = ""] = line.split(" ");
+    const [number = "", unit = "", time = ""] = line.split(" ");
     if (!isUnit(unit)) continue;
-    const units = found.get(Number(number));
-    if (units === undefined) found.set(Number(number), [unit]);
-    else units.push(unit);
+    const arrival = { unit, atMillis: Number(time) - performance.timeOrigin };
+    const arrivals = found.get(Number(number));
+    if (arrivals === undefined) found.set(Number(number), [arrival]);
+    else arrivals.push(arrival);
   }
   return found;
 }
