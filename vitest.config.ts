@@ -5,6 +5,7 @@ export default defineConfig({
     include: [
       "src/**/*.test.ts",
       "test/*.test.ts",
+      "test/apparatus/**/*.test.ts",
       "test/conformance/**/*.test.ts",
       "test/fuzz/**/*.test.ts",
       "test/contracts/**/*.test.ts",

@@ -50,7 +50,7 @@ export async function joinMesh(
   const client = createClient(Admission, connection.transport);
 
   const view = new LogView({ anchor: { genesis: token.genesis, logKey: logKey.value }, clock });
-  // Not connect's own deadline: its timer outlives a call that is left early, and keeps the process.
+  // Not the call's own timer: of a call whose answers are read no further it stays, and with it this process.
   const updates = client.readLog({ fromSize: 0n }, { signal: AbortSignal.timeout(timeoutMillis) });
   for await (const update of answersOf(token.address, updates)) {
     const taken = await view.take(update);

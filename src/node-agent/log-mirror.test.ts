@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
@@ -49,6 +49,29 @@ it("has nothing at first, and what it was given after a restart", async () => {
 
   expect(mirror.remembered?.size).toBe(9);
   expect((await mirror.step())?.entries.map(hex)).toEqual(log.entries.map(hex));
+});
+
+it("reads what it was given a moment ago from memory, and all of it the same from the disk", async () => {
+  await using folder = await temporaryFolder();
+  const log = smallLog(300);
+  await using mirror = await openMirror(folder.path, log);
+  for (const size of [20, 290, 300]) {
+    const kept = mirror.newest?.size ?? 0;
+    await mirror.keep(log.step(kept, size), checkpointOf(log, size));
+  }
+  const read = async (from: number, to: number): Promise<string[]> =>
+    (await Array.fromAsync(mirror.read(from, to))).map(hex);
+
+  for (const [from, to] of [
+    [0, 300],
+    [43, 45],
+    [44, 300],
+    [300, 300],
+  ] as const)
+    expect(await read(from, to)).toEqual(log.entries.slice(from, to).map(hex));
+  await rm(join(folder.path, "log", "segments"), { recursive: true });
+  expect(await read(44, 300)).toEqual(log.entries.slice(44).map(hex));
+  await expect(read(43, 300)).rejects.toThrow("the disk failed");
 });
 
 it("takes a step that overlaps with what it has", async () => {

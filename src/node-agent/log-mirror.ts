@@ -25,6 +25,9 @@ import {
   verifierKeyOf,
 } from "../trust-log/index.ts";
 
+/** What every follower is about to ask for is kept at hand: a hundred sidecars that take a step read no file. */
+const recentEntriesMax = 256;
+
 /**
  * The agent's own copy of the trust log: what it serves to its sidecars while the control plane is away, and what it
  * remembers so that nobody can put an older log in its place.
@@ -38,6 +41,8 @@ export class LogMirror implements AsyncDisposable {
   #logKey: NoteVerifier;
   /** The tree that the present generation took up. */
   #recovered: TreeHead | undefined;
+  /** The last entries that were kept; they end where the journal ends, unless there are none. */
+  #recent: readonly Uint8Array[] = [];
 
   private constructor(options: {
     folder: string;
@@ -136,7 +141,9 @@ export class LogMirror implements AsyncDisposable {
 
   /** Entries from..to, in order. */
   read(from: number, to: number): AsyncIterable<Uint8Array> {
-    return this.#journal.read(from, to);
+    const first = this.#journal.size - this.#recent.length;
+    if (from < first || to > this.#journal.size) return this.#journal.read(from, to);
+    return inOrder(this.#recent.slice(from - first, to - first));
   }
 
   /**
@@ -151,13 +158,20 @@ export class LogMirror implements AsyncDisposable {
         `the copy of the trust log ends at ${this.#journal.size}, before ${step.firstIndex}`,
       );
     const fresh = step.entries.slice(this.#journal.size - step.firstIndex);
-    if (fresh.length > 0) await this.#journal.appendAll(fresh);
+    if (fresh.length > 0) {
+      // None while the write is on its way: should it fail, nobody knows where the journal ends.
+      const recent = [...this.#recent, ...fresh].slice(-recentEntriesMax);
+      this.#recent = [];
+      await this.#journal.appendAll(fresh);
+      this.#recent = recent;
+    }
     await writeFileAtomically(join(this.#folder, "checkpoint"), checkpoint.note, 0o600);
     this.#checkpoint = checkpoint;
   }
 
   /** Closes the copy and opens it again, as after a write that failed. */
   async reopen(): Promise<void> {
+    this.#recent = [];
     await this.#journal[Symbol.asyncDispose]();
     this.#journal = await this.#openJournal();
   }
@@ -165,6 +179,7 @@ export class LogMirror implements AsyncDisposable {
   /** Throws the entries away, never the memory of how far the log had come. */
   async clear(): Promise<void> {
     this.#log.warn("copy of the trust log does not fit; fetching it again");
+    this.#recent = [];
     await this.#journal[Symbol.asyncDispose]();
     await rm(join(this.#folder, "segments"), { recursive: true, force: true });
     this.#journal = await this.#openJournal();
@@ -200,4 +215,8 @@ async function readGeneration(
   if (!verifier.ok || rootBytes?.byteLength !== hashBytes || typeof size !== "number")
     throw new MeshError("ERR_NODE_AGENT_MEMORY", `${path} is damaged; restore it, or join the mesh again`);
   return { logKey: verifier.value, root: rootBytes, size };
+}
+
+async function* inOrder(entries: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* entries;
 }

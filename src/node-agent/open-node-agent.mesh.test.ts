@@ -415,6 +415,7 @@ describe("a control plane that", () => {
     await expect(sidecar.mesh.issueSvid(svidRequest)).rejects.toThrow("no control plane");
 
     expect([calls, sidecar.endpoints]).toEqual([0, undefined]);
+    expect(agent.alarms).toContain("unknown-server");
   });
 });
 

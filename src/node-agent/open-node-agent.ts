@@ -185,7 +185,7 @@ class Relay {
   }
 
   #newView(): LogView {
-    const { membership, clock, log } = this.#options;
+    const { membership, clock } = this.#options;
     return new LogView({
       anchor: { genesis: membership.genesis, logKey: this.#mirror.logKey },
       clock,
@@ -205,12 +205,15 @@ class Relay {
           this.#endpoints = endpoints;
           this.#notify();
         },
-        alarm: (reason, detail) => {
-          log.warn("alarm", { reason, detail });
-          this.#sidecars.alarm(create(AlarmSchema, { reason, detail }));
-        },
+        alarm: (reason, detail) => this.#alarm(reason, detail),
       },
     });
+  }
+
+  /** Kept for the real control plane, and told at once to whoever reads this process's log. */
+  #alarm(reason: string, detail: string): void {
+    this.#options.log.warn("alarm", { reason, detail });
+    this.#sidecars.alarm(create(AlarmSchema, { reason, detail }));
   }
 
   /** After a write that failed, what is known is more than what is kept and can be served: back to that. */
@@ -242,8 +245,10 @@ class Relay {
         const taken = await this.view.take(update);
         if (!taken.ok) throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (!this.view.follower.hasCaughtUp) continue;
-        if (!this.view.follower.state.hasServerKey(connection.serverKey))
+        if (!this.view.follower.state.hasServerKey(connection.serverKey)) {
+          this.#alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
+        }
         if (this.#upstream === client) continue;
         this.#upstream = client;
         log.info("following the control plane", { size: this.view.follower.size });
@@ -258,8 +263,14 @@ class Relay {
   #reportSoon(): void {
     this.#soon ??= setTimeout(() => {
       this.#soon = undefined;
-      void this.report();
+      void this.#reportNews();
     }, newsDelayMillis);
+  }
+
+  /** Reports also what came while another report was on its way. */
+  async #reportNews(): Promise<void> {
+    await this.#reporting;
+    await this.report();
   }
 
   /** Tells the control plane what sidecars have said; one report at a time, so that none overtakes another. */
@@ -329,7 +340,7 @@ class Relay {
       );
     } finally {
       leave();
-      void this.report();
+      void this.#reportNews();
     }
   }
 

@@ -16,7 +16,9 @@ import {
   parseVerifierKey,
   signEntry,
 } from "../../src/trust-log/index.ts";
-import type { RunningMesh } from "./running-mesh.ts";
+import type { RunningMesh as AnyMesh } from "./running-mesh.ts";
+
+type RunningMesh = Pick<AnyMesh, "directory" | "domain">;
 
 const retryMillis = 50;
 const retriesMax = 600;

@@ -6,6 +6,18 @@ const inFlightMax = 2_000;
 const connectionsMax = 128;
 const answerMillisMax = 10_000;
 
+/** One request and what came of it; status 0 when there was no answer, with the reason as the body. */
+export interface AskedOnce {
+  readonly number: number;
+  readonly sentMillis: number;
+  readonly endedMillis: number;
+  readonly status: number;
+  readonly body: string;
+}
+
+/** Over how long a load grows to its rate where it is to, so that it does not begin with a crowd of handshakes. */
+const growSeconds = 4;
+
 /** What was asked and what came back. */
 export interface LoadReport {
   readonly requests: number;
@@ -29,6 +41,9 @@ export async function openLoopLoad(load: {
   readonly host: string;
   readonly requestsPerSecond: number;
   readonly isOver: () => boolean;
+  readonly growsSlowly?: boolean;
+  /** Told of every request that was sent; its number is the path that it asked for. */
+  readonly onEnd?: (asked: AskedOnce) => void;
 }): Promise<LoadReport> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: connectionsMax });
   const latencies: number[] = [];
@@ -39,27 +54,35 @@ export async function openLoopLoad(load: {
     failures += 1;
     if (seen.length < 3) seen.push(what);
   };
-  const ask = async (dueMillis: number): Promise<void> => {
+  const ask = async (number: number, dueMillis: number): Promise<void> => {
     if (inFlight >= inFlightMax) return fall(`${inFlightMax} requests unanswered`);
     inFlight += 1;
+    const sentMillis = performance.now();
     const { status, body } = await httpCall({
       address: load.outboundAddress,
       host: load.host,
-      path: "/",
+      path: load.onEnd === undefined ? "/" : `/${number}`,
       timeoutMillis: answerMillisMax,
       agent,
     });
     inFlight -= 1;
-    latencies.push(performance.now() - dueMillis);
+    const endedMillis = performance.now();
+    latencies.push(endedMillis - dueMillis);
+    load.onEnd?.({ number, sentMillis, endedMillis, status, body });
     return status === 200 ? undefined : fall(`${status} ${body.trim().slice(0, 200)}`);
   };
   const started = performance.now();
   const asked: Promise<void>[] = [];
   let requests = 0;
   while (!load.isOver()) {
-    const due = Math.floor(((performance.now() - started) / 1000) * load.requestsPerSecond);
-    for (; requests < due; requests += 1)
-      asked.push(ask(started + ((requests + 1) / load.requestsPerSecond) * 1000));
+    const elapsed = (performance.now() - started) / 1000;
+    const due = Math.floor(
+      dueAt(elapsed, load.growsSlowly === true ? growSeconds : 0) * load.requestsPerSecond,
+    );
+    for (; requests < due; requests += 1) {
+      const lateSeconds = (due - requests - 1) / load.requestsPerSecond;
+      asked.push(ask(requests, started + (elapsed - lateSeconds) * 1000));
+    }
     await sleep(2);
   }
   const seconds = (performance.now() - started) / 1000;
@@ -75,6 +98,11 @@ export async function openLoopLoad(load: {
     millisP99: quantile(sorted, 0.99),
     millisMax: sorted.at(-1) ?? 0,
   };
+}
+
+/** How many seconds' worth of requests at the full rate are due after so long. */
+function dueAt(seconds: number, growing: number): number {
+  return seconds < growing ? seconds ** 2 / (2 * growing) : seconds - growing / 2;
 }
 
 function quantile(sorted: readonly number[], share: number): number {

@@ -20,8 +20,16 @@ const pollMillis = 100;
 
 const statusSchema = z.looseObject({
   treeSize: z.number(),
+  epoch: z.looseObject({ number: z.number(), timeSeconds: z.number() }),
   uptimeSeconds: z.number(),
-  nodes: z.array(z.looseObject({ node: z.string(), size: z.number(), isConnected: z.boolean() })),
+  nodes: z.array(
+    z.looseObject({
+      node: z.string(),
+      size: z.number(),
+      isConnected: z.boolean(),
+      lastReportSecondsAgo: z.number(),
+    }),
+  ),
   instances: z.array(
     z.looseObject({
       service: z.string(),
@@ -32,6 +40,7 @@ const statusSchema = z.looseObject({
       size: z.number(),
       stalenessSeconds: z.number(),
       requestsForwarded: z.number(),
+      certificateNotAfterSeconds: z.number(),
     }),
   ),
   alarms: z.array(z.looseObject({ reason: z.string(), detail: z.string(), secondsAgo: z.number() })),
@@ -82,6 +91,8 @@ export interface MeshOptions {
   readonly kind: "up" | "demo";
   /** An existing directory; a temporary one otherwise, which goes away with the mesh. */
   readonly path?: string;
+  /** host:port of the control plane; a free port of loopback otherwise. */
+  readonly address?: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -90,7 +101,7 @@ export interface MeshOptions {
 export async function openMesh(options: MeshOptions): Promise<RunningMesh> {
   await using stack = new AsyncDisposableStack();
   const path = options.path ?? stack.use(await temporaryFolder()).path;
-  const listen = ["--listen", `127.0.0.1:${await freePort()}`];
+  const listen = ["--listen", options.address ?? `127.0.0.1:${await freePort()}`];
   const quiet = options.kind === "demo" ? ["--quiet"] : [];
   const args = [options.kind, ...listen, ...quiet, ...(options.args ?? [])];
   const command = stack.use(startTroth(path, args, options.env));

@@ -1,3 +1,4 @@
+import { codeOf, messageOf } from "../../base/mesh-error.ts";
 import { joinMesh } from "../../node-agent/index.ts";
 import { formatJoinToken, parseJoinToken } from "../../protocol/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
@@ -34,7 +35,8 @@ export async function join(text: string, options: { dir: string }): Promise<void
   if (present !== undefined)
     throw new CliError(exitCode.failed, `${directory.agent} has joined already, as ${present.node}`);
   const nodeKey = await loadNodeKey(directory);
-  await writeMembership(directory, await joinMesh(token.value, { nodeKey, clock: systemClock, randomBytes }));
+  const joining = joinMesh(token.value, { nodeKey, clock: systemClock, randomBytes });
+  await writeMembership(directory, await joining.catch(explainRefusal));
   process.stdout.write(
     `joined as ${token.value.node}; start the agent with: troth node-agent --dir ${directory.path}\n`,
   );
@@ -90,4 +92,12 @@ export async function removeNode(
       ? `${node} is shut out: entry ${size - 1} of the trust log\n`
       : `${node} is shut out once proposal ${shortId(waiting.id)} has its signatures\n`,
   );
+}
+
+/** Which of the exit codes a failure to join is. */
+function explainRefusal(error: unknown): never {
+  const code = codeOf(error);
+  if (code === "ERR_NODE_AGENT_JOIN") throw new CliError(exitCode.no, messageOf(error));
+  if (code === "ERR_TRANSPORT_CONNECT") throw new CliError(exitCode.unreachable, messageOf(error));
+  throw error;
 }
