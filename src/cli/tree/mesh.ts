@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { directoryOf, help, logLevel, node, output, port, svidLifetime } from "./options.ts";
+import { directoryOf, logLevel, node, output, port, svidLifetime } from "./options.ts";
 
 /** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `check`, `services`. */
 export function addMeshCommands(program: Command): void {
@@ -42,10 +42,6 @@ export function addMeshCommands(program: Command): void {
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
-    .addHelpText(
-      "after",
-      help([["troth run --service /shop/web -- node web.js", "it listens on the port in PORT"]]),
-    )
     .action(async (command: string[], options) => {
       process.exitCode = await (await import("../commands/run-service.ts")).runService(command, {
         ...options,
@@ -77,16 +73,6 @@ export function addMeshCommands(program: Command): void {
     .command("check")
     .description("is this mesh healthy, and if not, what to do")
     .addOption(output())
-    .addHelpText(
-      "after",
-      help(
-        [["troth check -o json", "for a monitor"]],
-        [
-          [0, "healthy"],
-          [1, "not; each line that is not ticked says why and what to do"],
-        ],
-      ),
-    )
     .action(async (options) =>
       (await import("../commands/check.ts")).check({ ...options, dir: directoryOf(program) }),
     );
