@@ -5,8 +5,6 @@ import { type CompletionShell, completionScripts } from "../completion-scripts.t
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 
-/** How long a person who has pressed the key waits for names from the mesh. */
-const liveMillisMax = 500;
 const candidatesMax = 500;
 
 /** `troth completion SHELL`: the script that makes the shell ask `troth __complete`. */
@@ -18,13 +16,13 @@ export function completion(shell: CompletionShell): void {
 export async function complete(
   program: Command,
   words: readonly string[],
-  options: { dir: string },
+  options: { dir: string; within: number },
 ): Promise<void> {
   const { candidates, live } = completeWords(program, words);
   const last = words.at(-1) ?? "";
   const given = words.findIndex((word) => word === "--dir");
   const dir = given < 0 ? options.dir : (words[given + 1] ?? options.dir);
-  const named = live === undefined ? [] : await namesWithin(live, dir);
+  const named = live === undefined ? [] : await namesWithin(live, dir, options.within);
   const lines = [...candidates, ...named]
     .filter(({ word }) => word.startsWith(last))
     .slice(0, candidatesMax)
@@ -34,9 +32,9 @@ export async function complete(
   process.exit(0);
 }
 
-async function namesWithin(live: LiveNames, dir: string): Promise<Candidate[]> {
+async function namesWithin(live: LiveNames, dir: string, millisMax: number): Promise<Candidate[]> {
   if (live === "entry-kinds") return Object.keys(entryBodies).map((word) => ({ word, what: "" }));
-  const late = new Promise<Candidate[]>((resolve) => setTimeout(resolve, liveMillisMax, []));
+  const late = new Promise<Candidate[]>((resolve) => setTimeout(resolve, millisMax, []));
   return Promise.race([liveNames(live, dir).catch((): Candidate[] => []), late]);
 }
 

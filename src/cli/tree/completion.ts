@@ -1,6 +1,9 @@
 import { Argument, type Command } from "commander";
 import { completionShells } from "../completion-scripts.ts";
-import { directoryOf, help } from "./options.ts";
+import { directoryOf, help, wholeNumber } from "./options.ts";
+
+/** How long a person who has pressed the key waits for names from the mesh. */
+const liveMillisMax = 500;
 
 /** Completion in shells: `completion`. */
 export function addCompletionCommands(program: Command): void {
@@ -20,8 +23,12 @@ export function addCompletionCommands(program: Command): void {
   program
     .command("__complete", { hidden: true })
     .argument("[words...]")
+    .option("--within <millis>", "", wholeNumber, liveMillisMax)
     .allowUnknownOption()
-    .action(async (words: string[]) =>
-      (await import("../commands/completion.ts")).complete(program, words, { dir: directoryOf(program) }),
+    .action(async (words: string[], options) =>
+      (await import("../commands/completion.ts")).complete(program, words, {
+        ...options,
+        dir: directoryOf(program),
+      }),
     );
 }
