@@ -18,6 +18,7 @@ interface BadInput {
 /** Exit code and message together: what is wrong, and what to do. */
 export const claim: Claim = {
   text: "flags, folders, key files, ports and join tokens that are wrong each get a message that says what is wrong and what to do, and the right exit code; the mesh beside them goes on",
+  limitSeconds: 600,
   run: async () => {
     await using folder = await temporaryFolder();
     await using mesh = await openMesh({ kind: "up" });
