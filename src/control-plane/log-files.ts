@@ -9,7 +9,7 @@ import {
   readFileIfPresent,
   writeFileAtomically,
 } from "../storage/index.ts";
-import type { KeptSnapshot, LogStorage } from "./log-writer.ts";
+import type { KeptSnapshot, LogStorage } from "./log-storage.ts";
 
 const snapshotName = /^([0-9]{1,15})\.snapshot$/;
 

@@ -23,7 +23,8 @@ import {
   TrustState,
 } from "../trust-log/index.ts";
 import { openLogFiles } from "./log-files.ts";
-import { type LogStorage, LogWriter } from "./log-writer.ts";
+import type { LogStorage } from "./log-storage.ts";
+import { LogWriter } from "./log-writer.ts";
 
 interface World extends AsyncDisposable {
   readonly domain: SmallDomain;

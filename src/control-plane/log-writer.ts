@@ -1,10 +1,8 @@
-import { base64Of, sameBytes } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { codeOf, MeshError, messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import type { Head, Journal } from "../storage/index.ts";
 import {
   type EntryKind,
   type EntryRefusal,
@@ -16,16 +14,16 @@ import {
   MerkleTree,
   type NoteSigner,
   type PresentedSnapshot,
-  readSnapshot,
   signCheckpoint,
   signEntry,
   TrustState,
-  verifierKeyOf,
 } from "../trust-log/index.ts";
 import type { LogObserver } from "./control-plane-metrics.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { EpochGuard } from "./epoch-guard.ts";
 import { assertNamed, type LogKeys } from "./log-keys.ts";
+import type { KeptSnapshot, LogStorage } from "./log-storage.ts";
+import { replayLog } from "./replay-log.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
 const checkpointDelayMillis = 10;
@@ -52,22 +50,6 @@ export interface OwnStatement {
 
 /** Why an entry was not ordered. It would have had no effect, so the log does not take it. */
 export type AppendRefusal = EntryRefusal | FoldStop | "log-rolled-back";
-
-/** What a log writer needs from the disk; the folder is locked by its owner. */
-export interface LogStorage {
-  readonly journal: Journal;
-  readonly head: Head;
-  /** Keeps the snapshot of a size, in place of older ones. */
-  readonly saveSnapshot: (snapshot: KeptSnapshot) => Promise<void>;
-  /** The newest snapshot that was kept. */
-  readonly loadSnapshot: () => Promise<KeptSnapshot | undefined>;
-}
-
-/** A snapshot's text (trust-log/snapshot.ts) and the size it was taken at. */
-export interface KeptSnapshot {
-  readonly size: number;
-  readonly text: string;
-}
 
 /** What a log writer needs. */
 export interface LogWriterOptions {
@@ -441,70 +423,13 @@ export class LogWriter implements AsyncDisposable {
     return signEntry({ kind, version: entryVersion, log, author: signer.name, sequence, body }, [signer]);
   }
 
-  /** Rebuilds tree and state from the journal and compares them with what was signed. */
+  /** Takes state and tree from the disk again. */
   async #replay(): Promise<void> {
-    const { journal, head, loadSnapshot } = this.#storage;
-    const kept = await loadSnapshot();
-    const isUsable = kept !== undefined && kept.size < journal.size;
-    const replayed =
-      (isUsable ? await this.#replayFrom(kept) : undefined) ?? (await this.#replayFrom(undefined));
-    if (replayed === undefined)
-      throw new MeshError("ERR_CONTROL_PLANE_LOG_UNREADABLE", "the trust log does not replay");
-    const { state, tree } = replayed;
-    const signed = head.current;
-    if (signed !== undefined && (signed.size > tree.size || !sameBytes(tree.root(signed.size), signed.root)))
-      throw new MeshError(
-        "ERR_CONTROL_PLANE_LOG_ROLLED_BACK",
-        `the trust log on disk (${tree.size} entries) is not the one that was signed (${signed.size} entries); nothing will be signed over it`,
-      );
-    const { logKey = "" } = state.genesis ?? {};
-    if (tree.size > 0 && logKey !== verifierKeyOf(this.#keys.log))
-      throw new MeshError(
-        "ERR_CONTROL_PLANE_LOG_KEY",
-        `the trust log is signed by ${logKey}; the key store has another key`,
-      );
+    const { state, tree, genesisEntry, snapshot } = await replayLog(this.#storage, this.#log);
     this.#state = state;
     this.#tree = tree;
-  }
-
-  /** Folds from a snapshot on, or from genesis; undefined where the snapshot is not what the log committed to. */
-  async #replayFrom(
-    kept: KeptSnapshot | undefined,
-  ): Promise<{ state: TrustState; tree: MerkleTree } | undefined> {
-    const tree = new MerkleTree();
-    let state = new TrustState();
-    let genesisEntry: Uint8Array | undefined;
-    for await (const entry of this.read(0, this.#storage.journal.size)) {
-      const index = tree.size;
-      genesisEntry ??= entry;
-      if (kept !== undefined && index === kept.size) {
-        const snapshot = { ...kept, epochEntry: entry, genesisEntry };
-        const read = readSnapshot(snapshot, base64Of(leafHash(genesisEntry)));
-        // The digest vouches for the state; the edge of the tree is only as good as this comparison.
-        if (!read.ok || !sameBytes(read.value.frontier.root(), tree.root())) {
-          this.#log.warn("snapshot not used", { reason: read.ok ? "wrong-root" : read.reason });
-          return undefined;
-        }
-        state = read.value.state;
-        this.#snapshot = snapshot;
-      }
-      if (index >= (kept?.size ?? 0)) this.#refold(state, tree, entry);
-      tree.append(leafHash(entry));
-    }
     this.#genesisEntry = genesisEntry;
-    return { state, tree };
-  }
-
-  #refold(state: TrustState, tree: MerkleTree, entry: Uint8Array): void {
-    const index = tree.size;
-    const folded = foldEntry(state, tree, entry);
-    if (!folded.ok)
-      throw new MeshError(
-        "ERR_CONTROL_PLANE_LOG_UNREADABLE",
-        `trust log entry ${index}: ${folded.reason}: ${folded.detail}`,
-      );
-    if (!folded.value.hasEffect)
-      this.#log.warn("entry without effect", { index, reason: folded.value.reason });
+    this.#snapshot = snapshot ?? this.#snapshot;
   }
 }
 
