@@ -35,6 +35,7 @@ async function get(path: string): Promise<string> {
 }
 
 it("is ready while it issues epochs, and not when none has come for half a minute", async () => {
+  await expect.poll(() => get("/readyz")).not.toContain("[-]");
   const before = await get("/readyz?verbose");
   clock.advanceSeconds(31);
 
