@@ -7,9 +7,10 @@ const steps: readonly (readonly [string, readonly string[]])[] = [
     ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings", "src", "test", "scripts", "bin"],
   ],
   ["types", ["node_modules/typescript/bin/tsc", "-p", "."]],
+  ["reference", ["scripts/reference.ts", "--check"]],
 ];
 
-/** Runs what a machine judges well: formatting, lint, types. Each step's own output says what is wrong. */
+/** Runs what a machine judges well: formatting, lint, types, and whether the reference is current. Each step's own output says what is wrong. */
 for (const [name, args] of steps) {
   const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
   if (status === 0) process.stdout.write(`${name}: ok\n`);

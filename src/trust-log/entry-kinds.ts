@@ -12,19 +12,34 @@ const servicePrefix = z
   .regex(
     /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]{1,63}){1,16}$/,
     "expected a service prefix such as /shop/payments",
-  );
+  )
+  .describe("service prefix, such as /shop/payments");
 /** A service prefix, or one that ends in `/*` and covers all below it, or `/*`. */
-const servicePattern = z.union([
-  servicePrefix,
-  z
-    .string()
-    .max(257)
-    .regex(/^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]{1,63}){0,16}\/\*$/, "expected /*, or a prefix and /*"),
-]);
-const trustDomain = z.string().regex(/^[a-z0-9._-]{1,255}$/, "expected a SPIFFE trust domain");
-const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected a lower-case DNS label");
-const noteName = z.string().refine(isNoteName, "expected a name that can stand in a note");
-const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "expected a lower-case UUID");
+const servicePattern = z
+  .union([
+    servicePrefix,
+    z
+      .string()
+      .max(257)
+      .regex(/^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]{1,63}){0,16}\/\*$/, "expected /*, or a prefix and /*"),
+  ])
+  .describe("service prefix, or a prefix and `/*`, or `/*`");
+const trustDomain = z
+  .string()
+  .regex(/^[a-z0-9._-]{1,255}$/, "expected a SPIFFE trust domain")
+  .describe("SPIFFE trust domain");
+const nodeName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected a lower-case DNS label")
+  .describe("lower-case DNS label");
+const noteName = z
+  .string()
+  .refine(isNoteName, "expected a name that can stand in a note")
+  .describe("name of a key, as in a C2SP signed note");
+const uuid = z
+  .string()
+  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "expected a lower-case UUID")
+  .describe("lower-case UUID");
 const bytes = (min: number, max: number) =>
   z
     .string()
@@ -35,12 +50,19 @@ const bytes = (min: number, max: number) =>
         return length !== undefined && length >= min && length <= max;
       },
       `expected base64 of ${min === max ? min : `${min} to ${max}`} bytes`,
-    );
-const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
-const seconds = z.int().min(0).max(253_402_300_799);
+    )
+    .describe(`base64 of ${min === max ? min : `${min} to ${max}`} bytes`);
+const sha256Hex = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .describe("SHA-256, lower-case hex");
+const seconds = z.int().min(0).max(253_402_300_799).describe("seconds since 1970");
 // The same words that workload metadata in a certificate takes (identity/workload-metadata.ts).
-const word = z.string().regex(/^(?=.{1,63}$)[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/);
-const wordOrNone = z.union([word, z.literal("")]);
+const word = z
+  .string()
+  .regex(/^(?=.{1,63}$)[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/)
+  .describe("word of at most 63 of A-Z a-z 0-9 . _ / -");
+const wordOrNone = z.union([word, z.literal("")]).describe("such a word, or empty");
 const labels = z.record(word, word).refine((map) => Object.keys(map).length <= labelsMax);
 
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
