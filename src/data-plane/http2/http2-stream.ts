@@ -1,0 +1,132 @@
+import type { HeaderField } from "./hpack/header-field.ts";
+import { errorCode, type Http2Violation } from "./http2-violation.ts";
+import type { ResponseHead2 } from "./message-head.ts";
+
+/** Who deals with one stream. Methods are called from the session's input or flush, never from a stream's method. */
+export interface StreamHandler {
+  /** Bytes of the body, a view that is gone after the call; each must be given back with `consume`. */
+  onData(bytes: Buffer): void;
+  /** The peer's message is complete; called once, unless the stream is reset before. */
+  onEnd(trailers: readonly HeaderField[] | undefined): void;
+  /** The stream is over before both messages were; `violation` where that was our own judgement. */
+  onReset(code: number, violation: Http2Violation | undefined): void;
+  /** After `sendData` took less than it was given: it may be called again. */
+  onWritable(): void;
+  /** The deadline set with `waitAtMost` has passed. */
+  onDeadline(): void;
+}
+
+/** Who deals with a stream that we opened. */
+export interface ResponseHandler extends StreamHandler {
+  /** An interim response (1xx). */
+  onInterim(head: ResponseHead2): void;
+  /** The response's head; `isEnd` says that `onEnd` follows at once. */
+  onResponse(head: ResponseHead2, isEnd: boolean): void;
+}
+
+/** What a stream asks of its session. */
+export interface StreamSession {
+  sendHead(stream: Http2Stream, fields: readonly HeaderField[], isEnd: boolean): void;
+  sendData(stream: Http2Stream, bytes: Uint8Array, isEnd: boolean): number;
+  reset(stream: Http2Stream, code: number): void;
+  consume(stream: Http2Stream, bytes: number): void;
+  deadlineIn(millis: number): number;
+}
+
+/** One request and its response, from either side. */
+export class Http2Stream {
+  readonly id: number;
+  handler: StreamHandler;
+  /** The same handler, where the stream is one that we opened. */
+  responses: ResponseHandler | undefined = undefined;
+  /** Nothing more is sent on it. */
+  isLocalEnded = false;
+  /** Nothing more is received on it. */
+  isRemoteEnded = false;
+  /** Ended by either side before its messages were complete. */
+  isReset = false;
+  /** Bytes received and not yet consumed. */
+  unconsumedBytes = 0;
+  /** Bytes consumed that the peer has not been credited with. */
+  uncreditedBytes = 0;
+  sendWindow: number;
+  receiveWindow: number;
+  /** Since when it has been waiting for the peer's windows is in `stalledMillis`. */
+  wantsToSend = false;
+  stalledMillis = Number.POSITIVE_INFINITY;
+  isQueued = false;
+  nextInQueue: Http2Stream | undefined = undefined;
+  /** Whether the final head of our message has been sent. */
+  hasSentHead = false;
+  /** Whether the final head of the peer's message has come. */
+  hasHead = false;
+  interimResponses = 0;
+  /** The length the peer declared, and what came of it. */
+  contentLength: number | undefined = undefined;
+  bodyBytes = 0;
+  /** Whether the peer's message has no body by the request's method. */
+  isBodiless = false;
+  deadlineMillis = Number.POSITIVE_INFINITY;
+  private readonly session: StreamSession;
+
+  constructor(id: number, session: StreamSession, windows: { send: number; receive: number }) {
+    this.id = id;
+    this.session = session;
+    this.handler = nobody;
+    this.sendWindow = windows.send;
+    this.receiveWindow = windows.receive;
+  }
+
+  /** Whether nothing is sent or received any more. */
+  get isClosed(): boolean {
+    return this.isReset || (this.isLocalEnded && this.isRemoteEnded);
+  }
+
+  /** Sends the head of a response; the final one once. A stream that is over takes it in silence. */
+  sendHead(fields: readonly HeaderField[], isEnd: boolean): void {
+    if (this.isLocalEnded || this.hasSentHead) return;
+    this.hasSentHead = true;
+    this.session.sendHead(this, fields, isEnd);
+  }
+
+  /** Sends an interim response (1xx). */
+  sendInterim(fields: readonly HeaderField[]): void {
+    if (!this.isLocalEnded && !this.hasSentHead) this.session.sendHead(this, fields, false);
+  }
+
+  /**
+   * Sends bytes of the body, which stay the caller's; `isEnd` ends the message if all were taken. Answers with how
+   * many were; `onWritable` is called when more may be given. A stream that is over takes all, in silence.
+   */
+  sendData(bytes: Uint8Array, isEnd: boolean): number {
+    return this.isLocalEnded || !this.hasSentHead ? bytes.length : this.session.sendData(this, bytes, isEnd);
+  }
+
+  /** Ends our message with trailers. */
+  sendTrailers(fields: readonly HeaderField[]): void {
+    if (!this.isLocalEnded && this.hasSentHead) this.session.sendHead(this, fields, true);
+  }
+
+  /** Ends the stream at once with an error code of RFC 9113, 7; the handler is not called any more. */
+  reset(code: number = errorCode.cancel): void {
+    if (!this.isClosed) this.session.reset(this, code);
+  }
+
+  /** Gives bytes back that `onData` handed over, so that the peer may send as many. */
+  consume(bytes: number): void {
+    this.session.consume(this, bytes);
+  }
+
+  /** Calls `onDeadline` unless it is asked again within `millis`; `Infinity` waits for nothing. */
+  waitAtMost(millis: number): void {
+    this.deadlineMillis = this.session.deadlineIn(millis);
+  }
+}
+
+const nobody: StreamHandler = {
+  onData: () => {},
+  onEnd: () => {},
+  onReset: () => {},
+  onWritable: () => {},
+  onDeadline: () => {},
+};

@@ -1,0 +1,79 @@
+import { initialWindowBytes } from "./frame-layout.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+import type { Http2Stream } from "./http2-stream.ts";
+
+/** One stream writes no more than this before the next has its turn, in bytes. */
+const quantumBytes = 16 * 1024;
+
+/**
+ * Shares the connection's window and the output among the streams that have something to send, in turns. Nothing of
+ * a body is kept here: a stream that may not send now is called when it may.
+ */
+export class SendQueue {
+  /** What the peer lets us send on all streams together, in bytes. */
+  window: number = initialWindowBytes;
+  private readonly writer: FrameWriter;
+  private readonly batchBytesMax: number;
+  private first: Http2Stream | undefined;
+  private last: Http2Stream | undefined;
+  private turn: Http2Stream | undefined;
+
+  constructor(writer: FrameWriter, batchBytesMax: number) {
+    this.writer = writer;
+    this.batchBytesMax = batchBytesMax;
+  }
+
+  /** Whether a stream waits that may send. */
+  get isReady(): boolean {
+    return this.first !== undefined && this.window > 0;
+  }
+
+  /** Writes as much as this stream may send now; answers with how much that was. */
+  send(stream: Http2Stream, bytes: Uint8Array, isEnd: boolean): number {
+    const isOthersTurn = this.first !== undefined && this.turn !== stream;
+    const room = isOthersTurn ? 0 : this.room(stream);
+    const taken = Math.min(room, bytes.length);
+    const isWhole = taken === bytes.length;
+    if (taken > 0) {
+      this.window -= taken;
+      stream.sendWindow -= taken;
+      this.writer.data(stream.id, isWhole ? bytes : bytes.subarray(0, taken), isEnd && isWhole);
+    }
+    if (!isWhole) this.enqueue(stream);
+    return taken;
+  }
+
+  /** Lets a stream wait for its turn; one without a window of its own waits for that alone. */
+  enqueue(stream: Http2Stream): void {
+    stream.wantsToSend = true;
+    if (stream.isQueued || stream.sendWindow <= 0) return;
+    stream.isQueued = true;
+    stream.nextInQueue = undefined;
+    if (this.last === undefined) this.first = stream;
+    else this.last.nextInQueue = stream;
+    this.last = stream;
+  }
+
+  /** Calls waiting streams in turn until the output of one batch is full. */
+  serve(): void {
+    while (this.window > 0 && this.writer.output.length < this.batchBytesMax) {
+      const stream = this.first;
+      if (stream === undefined) return;
+      this.first = stream.nextInQueue;
+      if (this.first === undefined) this.last = undefined;
+      stream.nextInQueue = undefined;
+      stream.isQueued = false;
+      if (stream.isLocalEnded) continue;
+      this.turn = stream;
+      stream.wantsToSend = false;
+      stream.handler.onWritable();
+      this.turn = undefined;
+    }
+  }
+
+  private room(stream: Http2Stream): number {
+    const { output, frameBytesMax } = this.writer;
+    if (output.length >= this.batchBytesMax) return 0;
+    return Math.max(0, Math.min(this.window, stream.sendWindow, quantumBytes, frameBytesMax));
+  }
+}
