@@ -186,8 +186,8 @@ export abstract class SessionCore implements StreamSession, Deadline {
   /** The peer's message on a stream is complete. */
   protected endRemote(stream: Http2Stream, trailers: readonly HeaderField[] | undefined): void {
     stream.isRemoteEnded = true;
-    stream.handler.onEnd(trailers);
     if (stream.isLocalEnded) this.end(stream);
+    stream.handler.onEnd(trailers);
   }
 
   /** Refuses a stream over what the peer sent on it; a peer may make us do that only so often (CVE-2025-8671). */
