@@ -7,8 +7,8 @@ import { randomBytes } from "node:crypto";
 import {
   type ClientHttp2Session,
   connect as connectNode,
-  createSecureServer,
   createServer as createNodeServer,
+  createSecureServer,
   type ServerHttp2Stream,
 } from "node:http2";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -23,8 +23,8 @@ import { CoarseTimer } from "../src/data-plane/http1/index.ts";
 import {
   attachSocket,
   ClientSession,
-  headerField,
   type Http2Stream,
+  headerField,
   type ResponseHandler,
   ServerSession,
   type StreamHandler,
@@ -220,7 +220,8 @@ class Answering implements StreamHandler {
 
 function nodeServer(identity: { key: string; cert: string } | undefined): Server {
   const settings = { maxConcurrentStreams: 1000 };
-  const server = identity === undefined ? createNodeServer({ settings }) : createSecureServer({ ...identity, settings });
+  const server =
+    identity === undefined ? createNodeServer({ settings }) : createSecureServer({ ...identity, settings });
   server.on("stream", (stream: ServerHttp2Stream) => {
     stream.respond(Object.fromEntries(responseFields));
     stream.end(body);
@@ -346,6 +347,9 @@ async function runNode(order: Order, carrier: Carrier): Promise<Count> {
 const [kind, role, codec, carrier] = process.argv.slice(2);
 if (kind !== "part") await main();
 else {
-  const parts = { codec: codec === "node" ? "node" : "troth", carrier: carrier === "tls" ? "tls" : "tcp" } as const;
+  const parts = {
+    codec: codec === "node" ? "node" : "troth",
+    carrier: carrier === "tls" ? "tls" : "tcp",
+  } as const;
   await (role === "server" ? serve(parts.codec, parts.carrier) : ask(parts.codec, parts.carrier));
 }

@@ -91,7 +91,8 @@ export class FrameReader {
   }
 
   private keep(chunk: Buffer, at: number): number {
-    if (this.gathered.length === 0) this.gathered = Buffer.allocUnsafeSlow(frameHeadBytes + this.frameBytesMax);
+    if (this.gathered.length === 0)
+      this.gathered = Buffer.allocUnsafeSlow(frameHeadBytes + this.frameBytesMax);
     this.gatheredBytes = chunk.copy(this.gathered, 0, at);
     return chunk.length;
   }

@@ -1,6 +1,6 @@
 import { frameFlag, frameHeadBytes, frameType } from "./frame-layout.ts";
-import { HpackEncoder } from "./hpack/hpack-encoder.ts";
 import type { HeaderField } from "./hpack/header-field.ts";
+import { HpackEncoder } from "./hpack/hpack-encoder.ts";
 import { OutputBuffer } from "./output-buffer.ts";
 
 /** Writes frames into one buffer; whoever owns it sends that away once per turn of the event loop. */
@@ -43,7 +43,8 @@ export class FrameWriter {
 
   /** Writes RST_STREAM. */
   rstStream(streamId: number, code: number): void {
-    this.output.bytes.writeUInt32BE(code, this.begin(frameType.rstStream, frameFlag.none, streamId, 4));
+    const at = this.begin(frameType.rstStream, frameFlag.none, streamId, 4);
+    this.output.bytes.writeUInt32BE(code, at);
   }
 
   /** Writes WINDOW_UPDATE; stream 0 is the connection. */

@@ -1,4 +1,4 @@
-import { frameFlag, frameType, initialWindowBytes, int31Max, settingId } from "./frame-layout.ts";
+import { frameFlag, frameType, int31Max, settingId } from "./frame-layout.ts";
 import { FrameReader, type FrameSink } from "./frame-reader.ts";
 import { HeaderBlock } from "./header-block.ts";
 import type { HeaderField } from "./hpack/header-field.ts";
@@ -39,11 +39,15 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
   read(chunk: Buffer): void {
     if (this.isClosed) return;
     this.life.heard(this.timer.nowMillis);
+    this.guard(() => this.readFrames(chunk));
+    this.pump.request();
+  }
+
+  private readFrames(chunk: Buffer): void {
     this.reader.read(chunk);
     if (this.reader.violation !== undefined) this.fail(this.reader.violation);
     // What we owe the peer in answers must not pile up while it does not read them.
     else if (this.writer.output.length > this.limits.outputBytesMax) this.fail("output-flood");
-    this.pump.request();
   }
 
   /** Sends our SETTINGS and the window of the connection. */

@@ -33,7 +33,8 @@ export function readRequestHead(fields: readonly HeaderField[]): RequestHead2 | 
   if (method === "CONNECT") return "connect-unsupported";
   if (method === undefined || scheme === undefined || path === undefined) return "pseudo-header-missing";
   if (!isMethod(method) || !isScheme(scheme) || !isPath(path, method)) return "pseudo-header-invalid";
-  if (authority === "" || (authority !== undefined && !isAuthority(authority))) return "pseudo-header-invalid";
+  if (authority === "" || (authority !== undefined && !isAuthority(authority)))
+    return "pseudo-header-invalid";
   if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase())
     return "host-contradicts-authority";
   return {

@@ -17,7 +17,9 @@ export class OutputBuffer {
       this.bytes = this.spare.pop() ?? Buffer.allocUnsafeSlow(this.capacity);
       return;
     }
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.capacity, 2 * this.bytes.length, this.length + count));
+    const larger = Buffer.allocUnsafeSlow(
+      Math.max(this.capacity, 2 * this.bytes.length, this.length + count),
+    );
     this.bytes.copy(larger, 0, 0, this.length);
     this.bytes = larger;
   }

@@ -22,6 +22,8 @@ export interface PumpParts {
   readonly transport: Transport;
   readonly schedule: Schedule;
   readonly timer: CoarseTimer;
+  /** What a handler threw that was called to write more. */
+  readonly onFault: (fault: unknown) => void;
 }
 
 /** Sends what was written, at most once per turn of the event loop, and lets waiting streams write more. */
@@ -37,9 +39,14 @@ export class OutputPump {
   private readonly transport: Transport;
   private readonly schedule: Schedule;
   private readonly timer: CoarseTimer;
+  private readonly onFault: (fault: unknown) => void;
   private readonly run = (): void => {
     this.isScheduled = false;
-    this.flush();
+    try {
+      this.flush();
+    } catch (fault) {
+      this.onFault(fault);
+    }
   };
 
   constructor(parts: PumpParts) {
@@ -48,6 +55,7 @@ export class OutputPump {
     this.transport = parts.transport;
     this.schedule = parts.schedule;
     this.timer = parts.timer;
+    this.onFault = parts.onFault;
   }
 
   /** Asks for a flush in this turn. */

@@ -1,7 +1,7 @@
 import { clientPreface, int31Max } from "./frame-layout.ts";
 import { type HeaderField, headerField } from "./hpack/header-field.ts";
-import type { Http2Stream, StreamHandler } from "./http2-stream.ts";
 import { Http2Session, type ReceivedFields } from "./http2-session.ts";
+import type { Http2Stream, StreamHandler } from "./http2-stream.ts";
 import { errorCode, type Http2Violation } from "./http2-violation.ts";
 import { checkTrailers, type RequestHead2, readRequestHead } from "./message-head.ts";
 import type { SessionOptions, SessionOwner } from "./session-core.ts";

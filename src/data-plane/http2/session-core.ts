@@ -29,6 +29,8 @@ export interface SessionOptions {
   readonly timer: CoarseTimer;
   readonly schedule: Schedule;
   readonly limits?: Http2Limits;
+  /** What a handler threw: a fault of ours, over which the session ends and the process does not. */
+  readonly onFault?: (fault: unknown) => void;
 }
 
 /** How many streams that we reset are remembered, while frames for them may be on their way. */
@@ -60,11 +62,14 @@ export abstract class SessionCore implements StreamSession, Deadline {
   protected readonly endedStreams = new ClosedStreams(endedStreamsKept);
   private readonly resets: FrameBudget;
   private readonly controls: FrameBudget;
+  private readonly reportFault: ((fault: unknown) => void) | undefined;
 
   constructor(owner: SessionOwner, options: SessionOptions) {
     const { timer, transport, schedule } = options;
+    const onFault = (fault: unknown): void => this.onFault(fault);
     const limits = options.limits ?? defaultHttp2Limits;
     this.owner = owner;
+    this.reportFault = options.onFault;
     this.limits = limits;
     this.timer = timer;
     this.writer = new FrameWriter({
@@ -74,10 +79,21 @@ export abstract class SessionCore implements StreamSession, Deadline {
     });
     this.credit = new ReceiveCredit(limits, this.writer);
     this.queue = new SendQueue(this.writer, limits.outputBatchBytes);
-    this.pump = new OutputPump({ writer: this.writer, queue: this.queue, transport, schedule, timer });
+    this.pump = new OutputPump({
+      writer: this.writer,
+      queue: this.queue,
+      transport,
+      schedule,
+      timer,
+      onFault,
+    });
     const { nowMillis } = timer;
     this.resets = new FrameBudget(limits.resetsBurstMax, limits.resetsPerSecondMax, nowMillis);
-    this.controls = new FrameBudget(limits.controlFramesBurstMax, limits.controlFramesPerSecondMax, nowMillis);
+    this.controls = new FrameBudget(
+      limits.controlFramesBurstMax,
+      limits.controlFramesPerSecondMax,
+      nowMillis,
+    );
     this.life = new SessionLife(limits, nowMillis);
     this.deadlineMillis = timer.in(0);
     timer.add(this);
@@ -99,9 +115,9 @@ export abstract class SessionCore implements StreamSession, Deadline {
 
   /** Breaks the connection at once; also to be called when the transport has closed. */
   destroy(): void {
-    this.close(undefined, errorCode.connectError);
     this.pump.destroy();
     this.timer.remove(this);
+    this.guard(() => this.close(undefined, errorCode.connectError));
   }
 
   /** The transport takes bytes again. */
@@ -111,6 +127,29 @@ export abstract class SessionCore implements StreamSession, Deadline {
 
   onDeadline(): void {
     this.deadlineMillis = this.timer.in(0);
+    this.guard(() => this.sweep());
+  }
+
+  /** Runs what may call a handler. */
+  protected guard(run: () => void): void {
+    try {
+      run();
+    } catch (fault) {
+      this.onFault(fault);
+    }
+  }
+
+  private onFault(fault: unknown): void {
+    this.reportFault?.(fault);
+    try {
+      this.fail("internal-fault");
+    } catch (another) {
+      this.reportFault?.(another);
+      this.pump.destroy();
+    }
+  }
+
+  private sweep(): void {
     const now = this.timer.nowMillis;
     if (this.life.isLingeringPast(now)) return this.destroy();
     if (this.isClosed) return;
@@ -120,7 +159,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
     if (!this.isDraining && this.life.isDue(now, this.streams.size)) this.drain();
     const question = this.life.questionDue(now, this.streams.size);
     if (question !== undefined) this.writer.ping(question, false);
-    for (const stream of this.streams.values()) this.sweep(stream, now);
+    for (const stream of this.streams.values()) this.sweepStream(stream, now);
     this.pump.request();
   }
 
@@ -276,7 +315,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
     this.owner.onClosed?.(violation);
   }
 
-  private sweep(stream: Http2Stream, now: number): void {
+  private sweepStream(stream: Http2Stream, now: number): void {
     if (stream.deadlineMillis <= now) {
       stream.deadlineMillis = Number.POSITIVE_INFINITY;
       stream.handler.onDeadline();

@@ -1,6 +1,6 @@
-import { staticTable } from "./static-table.ts";
 import { fieldKind, HeaderField, isSensitiveName, isValue, kindOfName } from "./header-field.ts";
 import { readHuffman } from "./huffman.ts";
+import { staticTable } from "./static-table.ts";
 
 /** What one header list may hold. */
 export interface HeaderListLimits {
@@ -90,7 +90,8 @@ export class HpackDecoder {
   private literal(first: number): HeaderField | undefined {
     const isIndexing = (first & 0x40) !== 0;
     const prefixMax = isIndexing ? 0x3f : 0x0f;
-    const nameIndex = (first & prefixMax) < prefixMax ? this.step(first & prefixMax) : this.integer(prefixMax);
+    const nameIndex =
+      (first & prefixMax) < prefixMax ? this.step(first & prefixMax) : this.integer(prefixMax);
     if (this.refusal !== undefined) return undefined;
     let name: string | undefined;
     let kind: number = fieldKind.regular;

@@ -125,7 +125,8 @@ export class HpackEncoder {
   }
 
   private isWorthIndexing(field: HeaderField): boolean {
-    if (field.isSensitive || field.bytes > fieldBytesMax || field.bytes > this.tableBytesMax / 2) return false;
+    if (field.isSensitive || field.bytes > fieldBytesMax || field.bytes > this.tableBytesMax / 2)
+      return false;
     if (!changingNames.has(field.name)) return true;
     const isRepeated = this.lastValues.get(field.name) === field.value;
     this.lastValues.set(field.name, field.value);
