@@ -269,10 +269,10 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
   private onSettings(): void {
     const { reader, peer, life } = this;
     if ((reader.flags & frameFlag.ack) !== 0) {
-      life.acknowledged();
-      return this.spendControl(1);
+      if (!life.acknowledged()) this.spendControl(1);
+      return;
     }
-    this.spendControl(settingsCost);
+    if (life.hasPeerSettings) this.spendControl(settingsCost);
     const before = peer.streamWindowBytes;
     const violation = readSettings(peer, reader.window.subarray(reader.start, reader.end), this.role);
     if (violation !== undefined) return this.fail(violation);

@@ -34,9 +34,11 @@ export class SessionLife {
     this.workedMillis = nowMillis;
   }
 
-  /** Our SETTINGS have been acknowledged. */
-  acknowledged(): void {
+  /** Our SETTINGS have been acknowledged; false where they had been before. */
+  acknowledged(): boolean {
+    const isAwaited = this.settingsSentMillis !== Number.POSITIVE_INFINITY;
     this.settingsSentMillis = Number.POSITIVE_INFINITY;
+    return isAwaited;
   }
 
   /** The streams that are open are the last. */
