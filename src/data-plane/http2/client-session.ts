@@ -58,8 +58,8 @@ export class ClientSession extends Http2Session {
     return streamId % 2 === 0 || streamId >= this.nextId;
   }
 
-  protected override onReady(): void {
-    this.offerRoom();
+  protected override onSettingsApplied(): void {
+    if (this.isFull) this.offerRoom();
   }
 
   protected override onPong(): void {}

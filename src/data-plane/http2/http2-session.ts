@@ -232,8 +232,8 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
   /** The peer takes no streams after this one. */
   protected abstract onGoaway(lastStreamId: number): void;
 
-  /** The peer's SETTINGS have come. */
-  protected abstract onReady(): void;
+  /** The peer's SETTINGS hold from now on. */
+  protected abstract onSettingsApplied(): void;
 
   /** A PING of ours was answered. */
   protected abstract onPong(): void;
@@ -281,9 +281,10 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
     this.writer.encoder.allowTableBytes(peer.headerTableBytesLeast);
     this.writer.encoder.allowTableBytes(peer.headerTableBytes);
     if (peer.streamWindowBytes !== before) this.moveWindows(peer.streamWindowBytes - before);
+    this.onSettingsApplied();
     if (life.hasPeerSettings) return;
     life.hasPeerSettings = true;
-    this.onReady();
+    this.owner.onReady?.();
   }
 
   /** A new initial window moves that of every open stream, below zero if need be (RFC 9113, 6.9.2). */

@@ -65,7 +65,7 @@ export class ServerSession extends Http2Session {
     if (this.lastTakenId !== int31Max) this.finish(undefined, errorCode.noError);
   }
 
-  protected override onReady(): void {}
+  protected override onSettingsApplied(): void {}
 
   /** A client that says so will open no streams that we would have to mind. */
   protected override onGoaway(): void {

@@ -15,6 +15,8 @@ import { SessionLife } from "./session-life.ts";
 
 /** Who owns a session. */
 export interface SessionOwner {
+  /** The peer's SETTINGS have come: it speaks HTTP/2, and over TLS it has let us in. */
+  onReady?(): void;
   /** The session takes no new streams any more; those open go on. */
   onDraining?(): void;
   /** There may be room for another stream of ours, after there was none. */
