@@ -7,7 +7,6 @@ import {
 } from "../../src/data-plane/http2/index.ts";
 import { Echo, fieldsOf } from "./http2-peers.ts";
 import {
-  ack,
   block,
   end,
   endHeaders,
