@@ -200,8 +200,8 @@ class Answering implements StreamHandler {
     this.fields = fields;
   }
 
-  onData(bytes: Buffer): void {
-    this.stream.consume(bytes.length);
+  onData(_: Buffer, start: number, end: number): void {
+    this.stream.consume(end - start);
   }
 
   onEnd(): void {
@@ -212,7 +212,7 @@ class Answering implements StreamHandler {
   onReset(): void {}
 
   onWritable(): void {
-    this.sent += this.stream.sendData(this.sent === 0 ? body : body.subarray(this.sent), true);
+    this.sent += this.stream.sendData(body, this.sent, body.length, true);
   }
 
   onDeadline(): void {}
@@ -291,8 +291,8 @@ class Counting implements ResponseHandler {
   onInterim(): void {}
   onResponse(): void {}
 
-  onData(bytes: Buffer): void {
-    this.stream?.consume(bytes.length);
+  onData(_: Buffer, start: number, end: number): void {
+    this.stream?.consume(end - start);
   }
 
   onEnd(): void {

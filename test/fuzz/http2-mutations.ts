@@ -144,9 +144,9 @@ export interface Survival {
 export function assaultServer({ chunks, isDeaf }: Assault): Survival {
   let held = 0;
   class Counting extends Echo {
-    override onData(bytes: Buffer): void {
-      held += bytes.length;
-      super.onData(bytes);
+    override onData(window: Buffer, start: number, end: number): void {
+      held += end - start;
+      super.onData(window, start, end);
     }
   }
   const onRequest = (...parts: ConstructorParameters<typeof Echo>): Echo => new Counting(parts[0], parts[1]);
@@ -181,7 +181,7 @@ export function assaultClient({ chunks, isDeaf }: Assault): Survival {
       {
         onInterim: () => {},
         onResponse: () => {},
-        onData: (bytes) => stream?.consume(bytes.length),
+        onData: (_, start, end) => stream?.consume(end - start),
         onEnd: end("end"),
         onReset: end("reset"),
         onWritable: () => {},

@@ -45,9 +45,9 @@ export class Echo implements StreamHandler {
     this.seen = { head, body: "", trailers: undefined, outcome: "open" };
   }
 
-  onData(bytes: Buffer): void {
-    this.chunks.push(Buffer.from(bytes));
-    this.stream.consume(bytes.length);
+  onData(window: Buffer, start: number, end: number): void {
+    this.chunks.push(Buffer.from(window.subarray(start, end)));
+    this.stream.consume(end - start);
   }
 
   onEnd(trailers: readonly HeaderField[] | undefined): void {
@@ -64,7 +64,7 @@ export class Echo implements StreamHandler {
 
   onWritable(): void {
     const { trailers } = this.seen;
-    const taken = this.stream.sendData(this.rest, trailers === undefined);
+    const taken = this.stream.sendData(this.rest, 0, this.rest.length, trailers === undefined);
     this.rest = this.rest.subarray(taken);
     if (this.rest.length === 0 && trailers !== undefined) this.stream.sendTrailers(trailers);
   }
@@ -205,7 +205,10 @@ class Asking implements ResponseHandler {
   onWritable(): void {
     const { stream } = this;
     if (stream === undefined || !this.hasMore) return;
-    const taken = this.rest.length === 0 ? 0 : stream.sendData(this.rest, this.trailers === undefined);
+    const taken =
+      this.rest.length === 0
+        ? 0
+        : stream.sendData(this.rest, 0, this.rest.length, this.trailers === undefined);
     this.rest = this.rest.subarray(taken);
     this.hasMore = this.rest.length > 0;
     if (!this.hasMore && this.trailers !== undefined) stream.sendTrailers(this.trailers);
@@ -218,9 +221,9 @@ class Asking implements ResponseHandler {
     this.outcome.fields = head.fields;
   }
 
-  onData(bytes: Buffer): void {
-    this.chunks.push(Buffer.from(bytes));
-    this.stream?.consume(bytes.length);
+  onData(window: Buffer, start: number, end: number): void {
+    this.chunks.push(Buffer.from(window.subarray(start, end)));
+    this.stream?.consume(end - start);
   }
 
   onEnd(trailers: readonly HeaderField[] | undefined): void {

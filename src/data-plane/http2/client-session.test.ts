@@ -30,8 +30,8 @@ class Diary implements ResponseHandler {
     this.entries.push(`response ${status}${isEnd ? " and end" : ""}`);
   }
 
-  onData(bytes: Buffer): void {
-    this.entries.push(`data ${bytes.toString()}`);
+  onData(window: Buffer, start: number, end: number): void {
+    this.entries.push(`data ${window.toString("latin1", start, end)}`);
   }
 
   onEnd(trailers: readonly { name: string }[] | undefined): void {
@@ -257,6 +257,14 @@ describe("a response is refused for", () => {
     [
       "a body with 204",
       [frame("HEADERS", endHeaders, 1, block([":status", "204"])), frame("DATA", 0, 1, "00")],
+      "content-length-mismatch",
+    ],
+    [
+      "a shorter body than declared, before trailers",
+      [
+        frame("HEADERS", endHeaders, 1, block([":status", "200"], ["content-length", "9"])),
+        frame("HEADERS", whole, 1, block(["a", "b"])),
+      ],
       "content-length-mismatch",
     ],
     [

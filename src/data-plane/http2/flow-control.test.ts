@@ -34,8 +34,8 @@ class Hoarder extends Echo {
     this.hoarded = parts[0];
   }
 
-  override onData(bytes: Buffer): void {
-    this.bytes += bytes.length;
+  override onData(_: Buffer, start: number, end: number): void {
+    this.bytes += end - start;
   }
 
   release(): void {
@@ -229,6 +229,20 @@ describe("what we send", () => {
     server.session.onDrain();
 
     expect(first + server.far.takeBytes().length).toBeGreaterThan(20 * 65_535);
+  });
+
+  test("holds no more than one batch for a transport that is full, however many streams have little to send", () => {
+    const server = asking(10_000, frame("WINDOW_UPDATE", 0, 0, word(2 ** 30)));
+    server.far.isFull = true;
+    server.send(ask(1));
+    server.far.takeBytes();
+
+    for (let streamId = 3; streamId < 203; streamId += 2) server.send(ask(streamId));
+    expect(server.session.writer.output.length).toBeLessThan(80_000);
+    server.far.isFull = false;
+    server.session.onDrain();
+
+    expect(server.far.takeBytes().length).toBeGreaterThan(100 * 10_000);
   });
 
   test("keeps to frames of the size that the peer allows", () => {

@@ -30,15 +30,9 @@ export class FrameWriter {
     this.setLength(head, blockBytes);
   }
 
-  /** Writes a DATA frame of bytes that stay the caller's; they must not exceed `frameBytesMax`. */
-  data(streamId: number, bytes: Uint8Array, isEnd: boolean): void {
-    const at = this.begin(
-      frameType.data,
-      isEnd ? frameFlag.endStream : frameFlag.none,
-      streamId,
-      bytes.length,
-    );
-    this.output.bytes.set(bytes, at);
+  /** Writes the head of a DATA frame and makes room for its data; answers with where in the output it goes. */
+  data(streamId: number, length: number, isEnd: boolean): number {
+    return this.begin(frameType.data, isEnd ? frameFlag.endStream : frameFlag.none, streamId, length);
   }
 
   /** Writes RST_STREAM. */

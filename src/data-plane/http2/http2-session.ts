@@ -131,7 +131,7 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
   onDataPiece(): void {
     const { dataStream: stream, reader } = this;
     if (stream !== undefined && !stream.isReset)
-      stream.handler.onData(reader.window.subarray(reader.start, reader.end));
+      stream.handler.onData(reader.window, reader.start, reader.end);
   }
 
   onDataEnd(): void {

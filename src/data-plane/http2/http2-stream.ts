@@ -1,11 +1,12 @@
+import type { FrameWriter } from "./frame-writer.ts";
 import type { HeaderField } from "./hpack/header-field.ts";
 import { errorCode, type Http2Violation } from "./http2-violation.ts";
 import type { ResponseHead2 } from "./message-head.ts";
 
 /** Who deals with one stream. Methods are called from the session's input or flush, never from a stream's method. */
 export interface StreamHandler {
-  /** Bytes of the body, a view that is gone after the call; each must be given back with `consume`. */
-  onData(bytes: Buffer): void;
+  /** `window[start, end)` of the body, overwritten after the call; all must be given back with `consume`. */
+  onData(window: Buffer, start: number, end: number): void;
   /** The peer's message is complete; called once, unless the stream is reset before. */
   onEnd(trailers: readonly HeaderField[] | undefined): void;
   /** The stream is over before both messages were; `violation` where that was our own judgement. */
@@ -27,7 +28,11 @@ export interface ResponseHandler extends StreamHandler {
 /** What a stream asks of its session. */
 export interface StreamSession {
   sendHead(stream: Http2Stream, fields: readonly HeaderField[], isEnd: boolean): void;
-  sendData(stream: Http2Stream, bytes: Uint8Array, isEnd: boolean): number;
+  /** How many of `wanted` bytes the stream may send now; if fewer, `onWritable` is called when there may be more. */
+  grant(stream: Http2Stream, wanted: number): number;
+  /** Our message on a stream is complete. */
+  endLocal(stream: Http2Stream): void;
+  readonly writer: FrameWriter;
   reset(stream: Http2Stream, code: number): void;
   consume(stream: Http2Stream, bytes: number): void;
   deadlineIn(millis: number): number;
@@ -51,9 +56,10 @@ export class Http2Stream {
   uncreditedBytes = 0;
   sendWindow: number;
   receiveWindow: number;
-  /** Since when it has been waiting for the peer's windows is in `stalledMillis`. */
+  /** Whether `onWritable` is owed. */
   wantsToSend = false;
-  stalledMillis = Number.POSITIVE_INFINITY;
+  /** Since when it has been waiting for the peer's windows. */
+  stalledMillis: number | undefined = undefined;
   isQueued = false;
   nextInQueue: Http2Stream | undefined = undefined;
   /** Whether the final head of our message has been sent. */
@@ -66,7 +72,7 @@ export class Http2Stream {
   bodyBytes = 0;
   /** Whether the peer's message has no body by the request's method. */
   isBodiless = false;
-  deadlineMillis = Number.POSITIVE_INFINITY;
+  deadlineMillis: number | undefined = undefined;
   private readonly session: StreamSession;
 
   constructor(id: number, session: StreamSession, windows: { send: number; receive: number }) {
@@ -95,11 +101,23 @@ export class Http2Stream {
   }
 
   /**
-   * Sends bytes of the body, which stay the caller's; `isEnd` ends the message if all were taken. Answers with how
-   * many were; `onWritable` is called when more may be given. A stream that is over takes all, in silence.
+   * Sends `window[start, end)` of the body, which stays the caller's; `isEnd` ends the message if all was taken.
+   * Answers with how much was; where it was less, `onWritable` says when more may be given. A stream that is over
+   * takes all, in silence.
    */
-  sendData(bytes: Uint8Array, isEnd: boolean): number {
-    return this.isLocalEnded || !this.hasSentHead ? bytes.length : this.session.sendData(this, bytes, isEnd);
+  sendData(window: Buffer, start: number, end: number, isEnd: boolean): number {
+    const wanted = end - start;
+    if (this.isLocalEnded || !this.hasSentHead) return wanted;
+    const { session } = this;
+    const granted = wanted === 0 ? 0 : session.grant(this, wanted);
+    const isWhole = granted === wanted;
+    if (this.isLocalEnded) return wanted;
+    if (granted > 0 || (isEnd && isWhole)) {
+      const at = session.writer.data(this.id, granted, isEnd && isWhole);
+      window.copy(session.writer.output.bytes, at, start, start + granted);
+    }
+    if (isEnd && isWhole) session.endLocal(this);
+    return granted;
   }
 
   /** Ends our message with trailers. */

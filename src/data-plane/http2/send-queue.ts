@@ -28,19 +28,14 @@ export class SendQueue {
     return this.first !== undefined && this.window > 0;
   }
 
-  /** Writes as much as this stream may send now; answers with how much that was. */
-  send(stream: Http2Stream, bytes: Uint8Array, isEnd: boolean): number {
+  /** How many of `wanted` bytes this stream may send now, which count against the windows; it waits for the others. */
+  grant(stream: Http2Stream, wanted: number): number {
     const isOthersTurn = this.first !== undefined && this.turn !== stream;
-    const room = isOthersTurn ? 0 : this.room(stream);
-    const taken = Math.min(room, bytes.length);
-    const isWhole = taken === bytes.length;
-    if (taken > 0) {
-      this.window -= taken;
-      stream.sendWindow -= taken;
-      this.writer.data(stream.id, isWhole ? bytes : bytes.subarray(0, taken), isEnd && isWhole);
-    }
-    if (!isWhole) this.enqueue(stream);
-    return taken;
+    const granted = isOthersTurn ? 0 : Math.min(wanted, this.room(stream));
+    this.window -= granted;
+    stream.sendWindow -= granted;
+    if (granted < wanted) this.enqueue(stream);
+    return granted;
   }
 
   /** Lets a stream wait for its turn; one without a window of its own waits for that alone. */

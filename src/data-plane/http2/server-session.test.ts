@@ -303,6 +303,16 @@ describe("a stream ends over", () => {
     expect(server.verdicts()).toEqual(["reset 1 with 1", "reset 3 with 1"]);
   });
 
+  test("an invalid value says nothing against its name", () => {
+    const server = openBareServer().send(
+      frame("HEADERS", whole, 1, Buffer.concat([get, Buffer.from("40016103620063", "hex")])),
+      frame("HEADERS", whole, 3, Buffer.concat([get, Buffer.from("0f2f0162", "hex")])),
+    );
+
+    expect(server.verdicts()).toEqual(["reset 1 with 1"]);
+    expect(server.seen).toMatchObject([{ outcome: "complete" }]);
+  });
+
   test("its peer's reset, once", () => {
     const server = openBareServer().send(opened, frame("RST_STREAM", 0, 1, word(8)));
 

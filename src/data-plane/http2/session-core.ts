@@ -13,7 +13,7 @@ import { ReceiveCredit } from "./receive-credit.ts";
 import { SendQueue } from "./send-queue.ts";
 import { SessionLife } from "./session-life.ts";
 
-/** Who owns a session. */
+/** Who owns a session. Methods may be called from within any call of the session's or of a stream's. */
 export interface SessionOwner {
   /** The peer's SETTINGS have come: it speaks HTTP/2, and over TLS it has let us in. */
   onReady?(): void;
@@ -41,6 +41,7 @@ const resetStreamsKept = 1024;
 const endedStreamsKept = 128;
 /** A piece of a body that is smaller, and not for want of more to send, is no work but a trick. */
 const dribbleBytes = 256;
+const dribbleCost = 2;
 
 /** The outgoing half of a session: its streams, how they send, and how they and the connection end. */
 export abstract class SessionCore implements StreamSession, Deadline {
@@ -53,7 +54,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
   isDraining = false;
   /** Everything is over, except perhaps the transport. */
   isClosed = false;
-  protected readonly writer: FrameWriter;
+  readonly writer: FrameWriter;
   protected readonly peer = newPeerSettings();
   protected readonly life: SessionLife;
   protected readonly pump: OutputPump;
@@ -172,19 +173,18 @@ export abstract class SessionCore implements StreamSession, Deadline {
     this.pump.request();
   }
 
-  sendData(stream: Http2Stream, bytes: Uint8Array, isEnd: boolean): number {
-    const taken = this.queue.send(stream, bytes, isEnd);
-    const isWhole = taken === bytes.length;
-    if (bytes.length === 0 && isEnd) this.writer.data(stream.id, bytes, true);
-    if (isWhole) stream.stalledMillis = Number.POSITIVE_INFINITY;
-    else if (taken > 0 || stream.stalledMillis === Number.POSITIVE_INFINITY)
-      stream.stalledMillis = this.timer.nowMillis;
-    if (isWhole || taken >= dribbleBytes) this.controls.earn(2);
-    // A peer that opens its windows by a few bytes at a time makes us send a frame for each (CVE-2019-9511).
-    else if (taken > 0) this.spendControl(2);
-    if (isWhole && isEnd) this.endLocal(stream);
+  grant(stream: Http2Stream, wanted: number): number {
+    const granted = this.queue.grant(stream, wanted);
+    const isWhole = granted === wanted;
+    if (isWhole) stream.stalledMillis = undefined;
+    else if (granted > 0) stream.stalledMillis = this.timer.nowMillis;
+    else stream.stalledMillis ??= this.timer.nowMillis;
+    if (isWhole || granted >= dribbleBytes) this.controls.earn(2);
+    // A peer that opens its windows by a few bytes at a time makes us send a frame for each (CVE-2019-9511). It pays
+    // with its next frame, since no handler is called from here.
+    else if (granted > 0) this.controls.spend(dribbleCost, this.timer.nowMillis);
     this.pump.request();
-    return taken;
+    return granted;
   }
 
   reset(stream: Http2Stream, code: number): void {
@@ -274,7 +274,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
 
   protected abstract onDrained(): void;
 
-  private endLocal(stream: Http2Stream): void {
+  endLocal(stream: Http2Stream): void {
     stream.isLocalEnded = true;
     if (stream.isRemoteEnded) this.end(stream);
   }
@@ -318,11 +318,12 @@ export abstract class SessionCore implements StreamSession, Deadline {
   }
 
   private sweepStream(stream: Http2Stream, now: number): void {
-    if (stream.deadlineMillis <= now) {
-      stream.deadlineMillis = Number.POSITIVE_INFINITY;
+    if (stream.deadlineMillis !== undefined && stream.deadlineMillis <= now) {
+      stream.deadlineMillis = undefined;
       stream.handler.onDeadline();
     }
-    if (!stream.isReset && now - stream.stalledMillis > this.limits.sendStallMillis)
+    const { stalledMillis, isReset } = stream;
+    if (!isReset && stalledMillis !== undefined && now - stalledMillis > this.limits.sendStallMillis)
       this.failStream(stream.id, "send-stalled");
   }
 }

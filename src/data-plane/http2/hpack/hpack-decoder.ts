@@ -93,23 +93,16 @@ export class HpackDecoder {
     const nameIndex =
       (first & prefixMax) < prefixMax ? this.step(first & prefixMax) : this.integer(prefixMax);
     if (this.refusal !== undefined) return undefined;
-    let name: string | undefined;
-    let kind: number = fieldKind.regular;
-    if (nameIndex === 0) {
-      name = this.text();
-      if (name === undefined) return undefined;
-      kind = kindOfName(name);
-    } else {
-      const named = this.entry(nameIndex);
-      if (named === undefined) return undefined;
-      name = named.name;
-      // An entry whose value was invalid says nothing about its name.
-      kind = named.kind === fieldKind.invalid ? kindOfName(name) : named.kind;
-    }
+    const named = nameIndex === 0 ? undefined : this.entry(nameIndex);
+    const name = nameIndex === 0 ? this.text() : named?.name;
+    if (name === undefined) return undefined;
     const value = this.text();
     if (value === undefined) return undefined;
-    if (!this.isTextValue) kind = fieldKind.invalid;
-    const isSensitive = (first & 0xf0) === 0x10 || isSensitiveName(name);
+    // An entry whose value was invalid says nothing about its name.
+    const isKnown = named !== undefined && named.kind !== fieldKind.invalid;
+    const nameKind = isKnown ? named.kind : kindOfName(name);
+    const isSensitive = (first & 0xf0) === 0x10 || (named?.isSensitive ?? isSensitiveName(name));
+    const kind = this.isTextValue ? nameKind : fieldKind.invalid;
     const field = new HeaderField(name, value, kind, isSensitive);
     if (isIndexing) this.insert(field);
     return field;
