@@ -14,6 +14,7 @@ import {
   settings,
   word,
 } from "../../../test/fuzz/http2-wire.ts";
+import type { Http2Stream } from "./http2-stream.ts";
 
 const whole = end | endHeaders;
 const ping = frame("PING", 0, 0, Buffer.alloc(8));
@@ -204,6 +205,31 @@ describe("an attack costs its stream alone", () => {
     expect(server.verdicts()).toEqual(["reset 5 with 8"]);
     expect(server.session.streams.size).toBe(1);
   });
+});
+
+test("a stream that is reset while it waits for the connection's window leaves nothing behind", () => {
+  const streams: Http2Stream[] = [];
+  const onRequest = (...[stream, head]: ConstructorParameters<typeof Echo>): Echo => {
+    streams.push(stream);
+    return new Echo(stream, head, "x".repeat(40_000));
+  };
+  const server = openBareServer({}, { onRequest });
+  for (const id of [1, 3, 5, 7, 9]) server.send(frame("HEADERS", whole, id, get));
+  server.far.take();
+  expect(streams.map(({ isQueued }) => isQueued)).toEqual([true, true, true, true, true]);
+
+  for (const id of [5, 9, 3]) server.send(frame("RST_STREAM", 0, id, word(8)));
+  expect(streams.map(({ isQueued }) => isQueued)).toEqual([true, false, false, true, false]);
+  server.send(frame("WINDOW_UPDATE", 0, 0, word(200_000)), frame("HEADERS", whole, 11, get));
+  server.far.take();
+
+  expect(server.session.streams.size).toBe(0);
+});
+
+test("limits below what every peer may rely on are a fault of the configuration", () => {
+  expect(() => openBareServer({ streamWindowBytes: 1_000 })).toThrow(
+    "streamWindowBytes is 1000; it must be at least 65535",
+  );
 });
 
 describe("what is no attack", () => {

@@ -42,6 +42,9 @@ export const frameHeadBytes = 9;
 /** The window of a connection, and of each stream until SETTINGS say otherwise (RFC 9113, 6.9.2). */
 export const initialWindowBytes = 65_535;
 
+/** The dynamic table of either direction until SETTINGS say otherwise, in bytes by HPACK's count. */
+export const initialTableBytes = 4096;
+
 /** The largest window and the largest stream identifier. */
 export const int31Max = 2 ** 31 - 1;
 

@@ -1,3 +1,6 @@
+import { MeshError } from "../../base/mesh-error.ts";
+import { initialTableBytes, initialWindowBytes, smallestFrameBytesMax } from "./frame-layout.ts";
+
 /** What one HTTP/2 connection may cost, whichever side opened it. */
 export interface Http2Limits {
   /** Payload of a frame we accept, in bytes; RFC 9113 does not allow less than 16,384. */
@@ -63,6 +66,20 @@ export interface Http2Limits {
   readonly drainMillis: number;
   /** How long a connection that we ended waits for the peer's end. */
   readonly lingerMillis: number;
+}
+
+/** Throws ERR_HTTP2_LIMITS where a limit is below what RFC 9113 lets every peer rely on. */
+export function checkHttp2Limits(limits: Http2Limits): void {
+  const least = [
+    ["frameBytesMax", smallestFrameBytesMax],
+    ["streamWindowBytes", initialWindowBytes],
+    ["connectionWindowBytes", initialWindowBytes],
+    ["unconsumedBytesMax", initialWindowBytes],
+    ["decoderTableBytes", initialTableBytes],
+  ] as const;
+  for (const [name, bytes] of least)
+    if (limits[name] < bytes)
+      throw new MeshError("ERR_HTTP2_LIMITS", `${name} is ${limits[name]}; it must be at least ${bytes}`);
 }
 
 /** The limits that hold unless configured otherwise. */

@@ -68,8 +68,9 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
   }
 
   onFrame(): void {
-    if (this.isClosed) return;
     const { reader, block } = this;
+    reader.isStopped = this.isClosed;
+    if (this.isClosed) return;
     const { type, flags } = reader;
     if (!this.life.hasPeerSettings && (type !== frameType.settings || (flags & frameFlag.ack) !== 0))
       return this.fail("first-frame-not-settings");

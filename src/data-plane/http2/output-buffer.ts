@@ -2,7 +2,6 @@
 export class OutputBuffer {
   bytes: Buffer;
   length = 0;
-  private readonly spare: Buffer[] = [];
   private readonly capacity: number;
 
   constructor(capacity: number) {
@@ -14,7 +13,8 @@ export class OutputBuffer {
   reserve(count: number): void {
     if (this.length + count <= this.bytes.length) return;
     if (this.bytes.length === 0 && count <= this.capacity) {
-      this.bytes = this.spare.pop() ?? Buffer.allocUnsafeSlow(this.capacity);
+      const used = spare.pop();
+      this.bytes = used?.length === this.capacity ? used : Buffer.allocUnsafeSlow(this.capacity);
       return;
     }
     const larger = Buffer.allocUnsafeSlow(
@@ -34,9 +34,11 @@ export class OutputBuffer {
 
   /** The buffer that {@link take} handed over may be overwritten. */
   giveBack(buffer: Buffer): void {
-    if (buffer.length === this.capacity && this.spare.length < spareMax) this.spare.push(buffer);
+    if (buffer.length === this.capacity && spare.length < spareMax) spare.push(buffer);
   }
 }
 
-const spareMax = 2;
+/** Buffers that any connection may use next, so that a connection at rest holds none. */
+const spare: Buffer[] = [];
+const spareMax = 16;
 const nothing = Buffer.alloc(0);

@@ -49,6 +49,18 @@ export class SendQueue {
     this.last = stream;
   }
 
+  /** Forgets a stream that is over; only open ones are kept, so the search is short. */
+  remove(stream: Http2Stream): void {
+    if (!stream.isQueued) return;
+    stream.isQueued = false;
+    let before: Http2Stream | undefined;
+    for (let at = this.first; at !== undefined && at !== stream; at = at.nextInQueue) before = at;
+    if (before === undefined) this.first = stream.nextInQueue;
+    else before.nextInQueue = stream.nextInQueue;
+    if (this.last === stream) this.last = before;
+    stream.nextInQueue = undefined;
+  }
+
   /** Calls waiting streams in turn until the output of one batch is full. */
   serve(): void {
     while (this.window > 0 && this.writer.output.length < this.batchBytesMax) {
@@ -58,7 +70,6 @@ export class SendQueue {
       if (this.first === undefined) this.last = undefined;
       stream.nextInQueue = undefined;
       stream.isQueued = false;
-      if (stream.isLocalEnded) continue;
       this.turn = stream;
       stream.wantsToSend = false;
       stream.handler.onWritable();

@@ -4,7 +4,7 @@ import { FrameBudget } from "./frame-budget.ts";
 import { smallestFrameBytesMax } from "./frame-layout.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import type { HeaderField } from "./hpack/header-field.ts";
-import { defaultHttp2Limits, type Http2Limits } from "./http2-limits.ts";
+import { checkHttp2Limits, defaultHttp2Limits, type Http2Limits } from "./http2-limits.ts";
 import { Http2Stream, type StreamSession } from "./http2-stream.ts";
 import { errorCode, errorCodeOf, type Http2Violation } from "./http2-violation.ts";
 import { OutputPump, type Schedule, type Transport } from "./output-pump.ts";
@@ -71,6 +71,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
     const { timer, transport, schedule } = options;
     const onFault = (fault: unknown): void => this.onFault(fault);
     const limits = options.limits ?? defaultHttp2Limits;
+    checkHttp2Limits(limits);
     this.owner = owner;
     this.reportFault = options.onFault;
     this.limits = limits;
@@ -294,6 +295,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
     stream.isLocalEnded = true;
     stream.isRemoteEnded = true;
     this.streams.delete(stream.id);
+    this.queue.remove(stream);
     this.credit.consume(stream.unconsumedBytes);
     stream.unconsumedBytes = 0;
     this.afterStream();
