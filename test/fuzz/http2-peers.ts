@@ -7,11 +7,11 @@ import {
   defaultHttp2Limits,
   type HeaderField,
   type Http2Limits,
+  type Http2RequestHead,
+  type Http2ResponseHead,
   type Http2Stream,
   headerField,
-  type RequestHead2,
   type ResponseHandler,
-  type ResponseHead2,
   ServerSession,
   type StreamHandler,
 } from "../../src/data-plane/http2/index.ts";
@@ -25,7 +25,7 @@ export function fieldsOf(...pairs: readonly (readonly [string, string])[]): read
 
 /** What a server of ours has been told of one request. */
 export interface SeenRequest {
-  readonly head: RequestHead2;
+  readonly head: Http2RequestHead;
   body: string;
   trailers: readonly HeaderField[] | undefined;
   outcome: "open" | "complete" | "reset";
@@ -39,7 +39,7 @@ export class Echo implements StreamHandler {
   private readonly body: string;
   private rest: Buffer = Buffer.alloc(0);
 
-  constructor(stream: Http2Stream, head: RequestHead2, body = "hello") {
+  constructor(stream: Http2Stream, head: Http2RequestHead, body = "hello") {
     this.stream = stream;
     this.body = body;
     this.seen = { head, body: "", trailers: undefined, outcome: "open" };
@@ -94,7 +94,7 @@ export async function openEchoServer(limits: Partial<Http2Limits> = {}): Promise
   const server = createServer((socket) => {
     sockets.add(socket.once("close", () => sockets.delete(socket)));
     const owner = {
-      onRequest: (stream: Http2Stream, head: RequestHead2) => {
+      onRequest: (stream: Http2Stream, head: Http2RequestHead) => {
         const echo = new Echo(stream, head);
         seen.push(echo.seen);
         return echo;
@@ -216,7 +216,7 @@ class Asking implements ResponseHandler {
 
   onInterim(): void {}
 
-  onResponse(head: ResponseHead2): void {
+  onResponse(head: Http2ResponseHead): void {
     this.outcome.status = head.status;
     this.outcome.fields = head.fields;
   }

@@ -4,9 +4,9 @@ import {
   ClientSession,
   defaultHttp2Limits,
   type Http2Limits,
+  type Http2RequestHead,
   type Http2Stream,
   type Http2Violation,
-  type RequestHead2,
   ServerSession,
 } from "../../src/data-plane/http2/index.ts";
 import { type FakeClock, fakeClock } from "../fakes/fake-clock.ts";
@@ -181,7 +181,7 @@ export function openBareServer(
   limits: Partial<Http2Limits> = {},
   options: {
     handshake?: Buffer;
-    onRequest?: (stream: Http2Stream, head: RequestHead2) => Echo | undefined;
+    onRequest?: (stream: Http2Stream, head: Http2RequestHead) => Echo | undefined;
   } = {},
 ): BareServer {
   const clock = fakeClock();
@@ -190,7 +190,7 @@ export function openBareServer(
   const seen: SeenRequest[] = [];
   const ends: (Http2Violation | undefined)[] = [];
   const faults: unknown[] = [];
-  const onRequest = (stream: Http2Stream, head: RequestHead2): Echo | undefined => {
+  const onRequest = (stream: Http2Stream, head: Http2RequestHead): Echo | undefined => {
     const echo = options.onRequest === undefined ? new Echo(stream, head) : options.onRequest(stream, head);
     if (echo !== undefined) seen.push(echo.seen);
     return echo;

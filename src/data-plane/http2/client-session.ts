@@ -3,7 +3,7 @@ import { fieldKind, type HeaderField } from "./hpack/header-field.ts";
 import { Http2Session } from "./http2-session.ts";
 import type { Http2Stream, ResponseHandler } from "./http2-stream.ts";
 import { errorCode, type Http2Violation } from "./http2-violation.ts";
-import { checkTrailers, type ResponseHead2, readResponseHead } from "./message-head.ts";
+import { checkTrailers, type Http2ResponseHead, readResponseHead } from "./message-head.ts";
 import { shortfall } from "./server-session.ts";
 import type { SessionOptions, SessionOwner } from "./session-core.ts";
 
@@ -127,7 +127,11 @@ export class ClientSession extends Http2Session {
     return undefined;
   }
 
-  private onInterim(stream: Http2Stream, head: ResponseHead2, isEnd: boolean): Http2Violation | undefined {
+  private onInterim(
+    stream: Http2Stream,
+    head: Http2ResponseHead,
+    isEnd: boolean,
+  ): Http2Violation | undefined {
     if (isEnd) return "response-without-head";
     stream.interimResponses += 1;
     if (stream.interimResponses > this.limits.interimResponsesMax) return "too-many-interim-responses";

@@ -245,6 +245,31 @@ describe("what we send", () => {
     expect(server.far.takeBytes().length).toBeGreaterThan(100 * 10_000);
   });
 
+  test("ends where its handler ends it, though it waited to send more", () => {
+    const streams: Http2Stream[] = [];
+    class Once extends Echo {
+      override onWritable(): void {
+        if (streams.some(({ isLocalEnded }) => isLocalEnded)) throw new Error("called after the end");
+        super.onWritable();
+      }
+    }
+    const onRequest = (...[stream, head]: ConstructorParameters<typeof Echo>): Echo => {
+      streams.push(stream);
+      return new Once(stream, head, "x".repeat(100_000));
+    };
+    const server = openBareServer({}, { onRequest });
+    server.send(frame("SETTINGS", 0, 0, settings([4, 1_000_000])), ask(1));
+    server.far.take();
+
+    streams[0]?.sendTrailers([]);
+    server.send(frame("WINDOW_UPDATE", 0, 1, word(1_000)), frame("WINDOW_UPDATE", 0, 0, word(1_000)));
+
+    expect(server.far.take().map(({ type, flags }) => [type, flags])).toEqual([
+      ["HEADERS", end | endHeaders],
+    ]);
+    expect([server.faults, server.session.streams.size]).toEqual([[], 0]);
+  });
+
   test("keeps to frames of the size that the peer allows", () => {
     const server = asking(40_000, ask(1));
 

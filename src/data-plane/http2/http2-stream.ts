@@ -1,7 +1,7 @@
 import type { FrameWriter } from "./frame-writer.ts";
 import type { HeaderField } from "./hpack/header-field.ts";
 import { errorCode, type Http2Violation } from "./http2-violation.ts";
-import type { ResponseHead2 } from "./message-head.ts";
+import type { Http2ResponseHead } from "./message-head.ts";
 
 /** Who deals with one stream. Methods are called from the session's input or flush, never from a stream's method. */
 export interface StreamHandler {
@@ -20,9 +20,9 @@ export interface StreamHandler {
 /** Who deals with a stream that we opened. */
 export interface ResponseHandler extends StreamHandler {
   /** An interim response (1xx). */
-  onInterim(head: ResponseHead2): void;
+  onInterim(head: Http2ResponseHead): void;
   /** The response's head; `isEnd` says that `onEnd` follows at once. */
-  onResponse(head: ResponseHead2, isEnd: boolean): void;
+  onResponse(head: Http2ResponseHead, isEnd: boolean): void;
 }
 
 /** What a stream asks of its session. */

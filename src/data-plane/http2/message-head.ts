@@ -2,7 +2,7 @@ import { fieldKind, type HeaderField } from "./hpack/header-field.ts";
 import type { Http2Violation } from "./http2-violation.ts";
 
 /** The header section of a request, checked by the rules of RFC 9113, 8.3.1. */
-export interface RequestHead2 {
+export interface Http2RequestHead {
   /** All fields as received, pseudo-header fields first. */
   readonly fields: readonly HeaderField[];
   /** How many of them are pseudo-header fields. */
@@ -17,7 +17,7 @@ export interface RequestHead2 {
 }
 
 /** The header section of a response, checked by the rules of RFC 9113, 8.3.2. */
-export interface ResponseHead2 {
+export interface Http2ResponseHead {
   /** All fields as received, `:status` first. */
   readonly fields: readonly HeaderField[];
   readonly status: number;
@@ -25,7 +25,7 @@ export interface ResponseHead2 {
 }
 
 /** Reads the head of a request; the answer is a name of what is wrong with it, or the head. */
-export function readRequestHead(fields: readonly HeaderField[]): RequestHead2 | Http2Violation {
+export function readRequestHead(fields: readonly HeaderField[]): Http2RequestHead | Http2Violation {
   const section = new Section();
   const violation = section.read(fields, true);
   if (violation !== undefined) return violation;
@@ -49,7 +49,7 @@ export function readRequestHead(fields: readonly HeaderField[]): RequestHead2 | 
 }
 
 /** Reads the head of a response, final or interim. */
-export function readResponseHead(fields: readonly HeaderField[]): ResponseHead2 | Http2Violation {
+export function readResponseHead(fields: readonly HeaderField[]): Http2ResponseHead | Http2Violation {
   const section = new Section();
   const violation = section.read(fields, false);
   if (violation !== undefined) return violation;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Echo } from "../../../test/fuzz/http2-peers.ts";
 import {
   ack,
   type BareServer,
@@ -75,6 +76,17 @@ describe("a server session", () => {
     expect(server.verdicts()).toEqual([]);
   });
 
+  test("answers a PING with its own bytes, and an answer with nothing", () => {
+    const server = openBareServer().send(
+      frame("PING", 0, 0, "0102030405060708"),
+      frame("PING", ack, 0, "08".repeat(8)),
+    );
+
+    expect(server.far.take()).toMatchObject([
+      { type: "PING", flags: ack, payload: Buffer.from("0102030405060708", "hex") },
+    ]);
+  });
+
   test("takes the authority from host where the pseudo-header field is not there", () => {
     const server = openBareServer().send(head(method, scheme, path, ["host", "b"]));
 
@@ -96,6 +108,22 @@ describe("a server session", () => {
 
     expect(server.faults).toEqual([fault]);
     expect(server.verdicts()).toEqual(["goaway with 2: internal-fault"]);
+  });
+
+  test("tells every stream of its end, even where one of them throws over it", () => {
+    const told: number[] = [];
+    class Fragile extends Echo {
+      override onReset(): void {
+        told.push(told.length);
+        throw new Error("a bug");
+      }
+    }
+    const onRequest = (...parts: ConstructorParameters<typeof Echo>): Echo => new Fragile(...parts);
+    const server = openBareServer({}, { onRequest });
+    server.send(opened, frame("HEADERS", endHeaders, 3, post), frame("DATA", 0, 0));
+
+    expect([told, server.faults.length, server.ends]).toEqual([[0, 1], 2, ["stream-id-missing"]]);
+    expect(server.verdicts()).toEqual(["goaway with 1: stream-id-missing"]);
   });
 
   test("tells every stream when the transport is gone, once", () => {

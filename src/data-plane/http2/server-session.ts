@@ -3,7 +3,7 @@ import { type HeaderField, headerField } from "./hpack/header-field.ts";
 import { Http2Session, type ReceivedFields } from "./http2-session.ts";
 import type { Http2Stream, StreamHandler } from "./http2-stream.ts";
 import { errorCode, type Http2Violation } from "./http2-violation.ts";
-import { checkTrailers, type RequestHead2, readRequestHead } from "./message-head.ts";
+import { checkTrailers, type Http2RequestHead, readRequestHead } from "./message-head.ts";
 import type { SessionOptions, SessionOwner } from "./session-core.ts";
 
 /** Who answers requests. */
@@ -12,7 +12,7 @@ export interface ServerOwner extends SessionOwner {
    * A request's head has come; `isEnd` says that `onEnd` follows at once. Answers with who deals with the stream, or
    * with undefined to refuse it as never begun, so that its client may send it elsewhere.
    */
-  onRequest(stream: Http2Stream, head: RequestHead2, isEnd: boolean): StreamHandler | undefined;
+  onRequest(stream: Http2Stream, head: Http2RequestHead, isEnd: boolean): StreamHandler | undefined;
 }
 
 /** The server's side of an HTTP/2 connection. */
@@ -93,7 +93,7 @@ export class ServerSession extends Http2Session {
     this.begin(streamId, head, received.isEnd);
   }
 
-  private begin(streamId: number, head: RequestHead2, isEnd: boolean): void {
+  private begin(streamId: number, head: Http2RequestHead, isEnd: boolean): void {
     const stream = this.newStream(streamId);
     stream.hasHead = true;
     stream.contentLength = head.contentLength;

@@ -121,7 +121,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
   destroy(): void {
     this.pump.destroy();
     this.timer.remove(this);
-    this.guard(() => this.close(undefined, errorCode.connectError));
+    this.close(undefined, errorCode.connectError);
   }
 
   /** The transport takes bytes again. */
@@ -145,12 +145,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
 
   private onFault(fault: unknown): void {
     this.reportFault?.(fault);
-    try {
-      this.fail("internal-fault");
-    } catch (another) {
-      this.reportFault?.(another);
-      this.pump.destroy();
-    }
+    this.fail("internal-fault");
   }
 
   private sweep(): void {
@@ -277,6 +272,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
 
   endLocal(stream: Http2Stream): void {
     stream.isLocalEnded = true;
+    this.queue.remove(stream);
     if (stream.isRemoteEnded) this.end(stream);
   }
 
@@ -313,10 +309,11 @@ export abstract class SessionCore implements StreamSession, Deadline {
       stream.isReset = true;
       stream.isLocalEnded = true;
       stream.isRemoteEnded = true;
-      stream.handler.onReset(code, violation);
+      // One that throws must not keep the others from hearing of it.
+      this.guard(() => stream.handler.onReset(code, violation));
     }
     this.streams.clear();
-    this.owner.onClosed?.(violation);
+    this.guard(() => this.owner.onClosed?.(violation));
   }
 
   private sweepStream(stream: Http2Stream, now: number): void {
