@@ -210,7 +210,8 @@ function complaintAbout(session: Http2Session, far: FarEnd): string | undefined 
     {
       onFrame: () => {
         const { type, window, start, end } = reader;
-        if (type === 1 && heads.read(window.subarray(start, end)).length === 0) complaint = "an empty head";
+        if (type === 1 && heads.read(window.subarray(start, end)) === undefined)
+          complaint = "a head that cannot be decoded";
       },
       onDataBegin: () => {},
       onDataPiece: () => {},

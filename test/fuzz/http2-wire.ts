@@ -289,9 +289,9 @@ export function openBareClient(limits: Partial<Http2Limits> = {}, serverSettings
 export class SentHeads {
   private readonly decoder = new HpackDecoder(4096, { headerListBytesMax: 2 ** 20, headerFieldsMax: 1_000 });
 
-  /** A list as `name: value` texts. */
-  read(payload: Buffer): string[] {
-    const fields = this.decoder.decode(payload, 0, payload.length) ?? [];
-    return fields.map(({ name, value }) => `${name}: ${value}`);
+  /** A list as `name: value` texts, or undefined where the block cannot be decoded. */
+  read(payload: Buffer): string[] | undefined {
+    const fields = this.decoder.decode(payload, 0, payload.length);
+    return fields?.map(({ name, value }) => `${name}: ${value}`);
   }
 }
