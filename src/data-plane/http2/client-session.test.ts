@@ -109,6 +109,11 @@ describe("a client session", () => {
     expect([client.told, ask(client).stream?.id]).toEqual([["capacity"], 1]);
   });
 
+  test("knows what header lists its server takes", () => {
+    expect(openBareClient().session.peerHeaderListBytesMax).toBe(Number.POSITIVE_INFINITY);
+    expect(openBareClient({}, settings([6, 8_192])).session.peerHeaderListBytesMax).toBe(8_192);
+  });
+
   test("gives back what came after the last stream that GOAWAY names, and finishes the others", () => {
     const client = openBareClient();
     const [first, second] = [ask(client).diary, ask(client).diary];

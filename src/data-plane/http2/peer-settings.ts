@@ -9,6 +9,8 @@ export interface PeerSettings {
   streamsMax: number;
   streamWindowBytes: number;
   frameBytesMax: number;
+  /** The largest header list it says it takes, in bytes by the count of RFC 9113, 6.5.2. */
+  headerListBytesMax: number;
 }
 
 /** What holds before the peer has said anything. */
@@ -19,6 +21,7 @@ export function newPeerSettings(): PeerSettings {
     streamsMax: int31Max,
     streamWindowBytes: initialWindowBytes,
     frameBytesMax: smallestFrameBytesMax,
+    headerListBytesMax: Number.POSITIVE_INFINITY,
   };
 }
 
@@ -60,6 +63,9 @@ function apply(
     case settingId.maxFrameSize:
       if (value < smallestFrameBytesMax || value > 2 ** 24 - 1) return "setting-invalid";
       settings.frameBytesMax = value;
+      return undefined;
+    case settingId.maxHeaderListSize:
+      settings.headerListBytesMax = value;
       return undefined;
     case settingId.enableConnectProtocol:
     case settingId.noRfc7540Priorities:

@@ -103,6 +103,11 @@ export abstract class SessionCore implements StreamSession, Deadline {
     timer.add(this);
   }
 
+  /** The largest header list the peer says it takes, in bytes; a larger one is better refused than sent. */
+  get peerHeaderListBytesMax(): number {
+    return this.peer.headerListBytesMax;
+  }
+
   /** Takes no new streams, lets those open end, then closes. */
   abstract drain(): void;
 
