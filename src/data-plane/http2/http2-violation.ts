@@ -1,0 +1,78 @@
+/** Error codes of HTTP/2 (RFC 9113, 7). */
+export const errorCode = {
+  noError: 0,
+  protocolError: 1,
+  internalError: 2,
+  flowControlError: 3,
+  settingsTimeout: 4,
+  streamClosed: 5,
+  frameSizeError: 6,
+  refusedStream: 7,
+  cancel: 8,
+  compressionError: 9,
+  connectError: 10,
+  enhanceYourCalm: 11,
+  inadequateSecurity: 12,
+  http11Required: 13,
+} as const;
+
+const codes = {
+  "preface-invalid": errorCode.protocolError,
+  "first-frame-not-settings": errorCode.protocolError,
+  "frame-too-large": errorCode.frameSizeError,
+  "frame-size-invalid": errorCode.frameSizeError,
+  "stream-id-missing": errorCode.protocolError,
+  "stream-id-forbidden": errorCode.protocolError,
+  "stream-id-invalid": errorCode.protocolError,
+  "stream-id-backwards": errorCode.protocolError,
+  "stream-idle": errorCode.protocolError,
+  "stream-closed": errorCode.streamClosed,
+  "padding-invalid": errorCode.protocolError,
+  "priority-self-dependency": errorCode.protocolError,
+  "continuation-expected": errorCode.protocolError,
+  "continuation-unexpected": errorCode.protocolError,
+  "continuation-flood": errorCode.enhanceYourCalm,
+  "push-forbidden": errorCode.protocolError,
+  "setting-invalid": errorCode.protocolError,
+  "settings-timeout": errorCode.settingsTimeout,
+  "window-setting-invalid": errorCode.flowControlError,
+  "window-increment-zero": errorCode.protocolError,
+  "window-overflow": errorCode.flowControlError,
+  "window-exceeded": errorCode.flowControlError,
+  "header-block-too-large": errorCode.enhanceYourCalm,
+  "header-block-timeout": errorCode.enhanceYourCalm,
+  "header-block-invalid": errorCode.compressionError,
+  "header-list-too-large": errorCode.enhanceYourCalm,
+  "header-field-invalid": errorCode.protocolError,
+  "header-field-forbidden": errorCode.protocolError,
+  "pseudo-header-unknown": errorCode.protocolError,
+  "pseudo-header-repeated": errorCode.protocolError,
+  "pseudo-header-misplaced": errorCode.protocolError,
+  "pseudo-header-missing": errorCode.protocolError,
+  "pseudo-header-invalid": errorCode.protocolError,
+  "host-contradicts-authority": errorCode.protocolError,
+  "content-length-invalid": errorCode.protocolError,
+  "content-length-mismatch": errorCode.protocolError,
+  "connect-unsupported": errorCode.protocolError,
+  "trailers-without-end": errorCode.protocolError,
+  "response-without-head": errorCode.protocolError,
+  "too-many-interim-responses": errorCode.enhanceYourCalm,
+  "too-many-streams": errorCode.refusedStream,
+  "stream-refused": errorCode.refusedStream,
+  "reset-flood": errorCode.enhanceYourCalm,
+  "control-frame-flood": errorCode.enhanceYourCalm,
+  "output-flood": errorCode.enhanceYourCalm,
+  "ping-timeout": errorCode.noError,
+  "send-stalled": errorCode.cancel,
+  "transport-stalled": errorCode.noError,
+  "drain-timeout": errorCode.noError,
+  "internal-fault": errorCode.internalError,
+} as const;
+
+/** Why a stream or a connection was ended by us. */
+export type Http2Violation = keyof typeof codes;
+
+/** The error code that tells the peer of a violation (RFC 9113, 7). */
+export function errorCodeOf(violation: Http2Violation): number {
+  return codes[violation];
+}
