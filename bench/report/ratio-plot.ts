@@ -1,0 +1,86 @@
+import type { PairSummary } from "../measure/summarise.ts";
+import type { Scenario } from "../scenarios.ts";
+
+/** A scenario with what came of it. */
+export interface PlottedScenario {
+  readonly scenario: Scenario;
+  readonly rows: readonly PairSummary[];
+}
+
+const labelWidth = 150;
+const plotWidth = 520;
+const valueWidth = 120;
+const barHeight = 14;
+const barGap = 4;
+const groupGap = 30;
+const top = 64;
+const colours = ["#9aa5b1", "#4e79a7", "#59a14f", "#b07aa1", "#e15759", "#f28e2b", "#76b7b2"];
+
+/** An SVG of bars: throughput of each pair as a multiple of the base, with its 95 % interval; a line at 1. */
+export function ratioPlot(
+  scenarios: readonly PlottedScenario[],
+  { base, caption }: { readonly base: string; readonly caption: string },
+): string {
+  const groups = scenarios
+    .map(({ scenario, rows }) => ({
+      title: scenario.title,
+      bars: rows.flatMap(({ name, compared }) => {
+        const ratio = compared.requestsPerSecond?.ratio;
+        return scenario.kind !== "saturation" || name === "direct" || ratio === undefined
+          ? []
+          : [{ name, ratio }];
+      }),
+    }))
+    .filter(({ bars }) => bars.length > 0);
+  const names = [...new Set(groups.flatMap(({ bars }) => bars.map(({ name }) => name)))];
+  const right = Math.max(
+    1.5,
+    ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio.high ?? ratio.median)),
+  );
+  const x = (value: number): number => Math.round((labelWidth + (value / right) * plotWidth) * 10) / 10;
+  const parts: string[] = [];
+  let y = top;
+  for (const { title, bars } of groups) {
+    parts.push(text(labelWidth, y, title, 'class="title"'));
+    y += 8;
+    for (const { name, ratio } of bars) {
+      const { median, low = median, high = median } = ratio;
+      const middle = y + barHeight / 2;
+      const colour = colours[names.indexOf(name) % colours.length];
+      parts.push(
+        text(labelWidth - 8, y + barHeight - 3, name, 'text-anchor="end"'),
+        `<rect x="${labelWidth}" y="${y}" width="${x(median) - labelWidth}" height="${barHeight}" fill="${colour}"/>`,
+        `<path d="M${x(low)} ${middle}H${x(high)}M${x(low)} ${middle - 4}v8M${x(high)} ${middle - 4}v8" class="interval"/>`,
+        text(x(high) + 8, y + barHeight - 3, median.toFixed(2)),
+      );
+      y += barHeight + barGap;
+    }
+    y += groupGap;
+  }
+  const bottom = y - groupGap + 4;
+  const ticks = tickValues(right).map((value) => {
+    const style = value === 1 ? "one" : "grid";
+    return `<path d="M${x(value)} ${top - 12}V${bottom}" class="${style}"/>${text(x(value), bottom + 14, String(value), 'text-anchor="middle"')}`;
+  });
+  const width = labelWidth + plotWidth + valueWidth;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + 30}" width="${width}" height="${bottom + 30}" role="img">
+<style>text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold}.head{font-size:15px;font-weight:bold}.grid{stroke:#d8dee4}.one{stroke:#24292f;stroke-dasharray:4 3}.interval{stroke:#24292f;stroke-width:1.5;fill:none}</style>
+<rect width="100%" height="100%" fill="#fff"/>
+${text(16, 22, `Requests per second, as a multiple of ${base} in the same round`, 'class="head"')}
+${text(16, 40, caption)}
+${[...ticks, ...parts].join("\n")}
+</svg>
+`;
+}
+
+/** Round values from 0 to `right`, at most ten of them, 1 always among them. */
+export function tickValues(right: number): number[] {
+  const step = [0.25, 0.5, 1, 2, 5, 10, 20, 50].find((candidate) => right / candidate <= 9) ?? 100;
+  const ticks = Array.from({ length: Math.floor(right / step) + 1 }, (_, index) => index * step);
+  return ticks.includes(1) ? ticks : [...ticks, 1].sort((left, right) => left - right);
+}
+
+function text(x: number, y: number, content: string, attributes = ""): string {
+  const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+  return `<text x="${x}" y="${y}"${attributes === "" ? "" : ` ${attributes}`}>${escaped}</text>`;
+}
