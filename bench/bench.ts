@@ -28,7 +28,7 @@ async function main(): Promise<number> {
     process.stderr.write(`${missing}\n`);
     return 2;
   }
-  return await runToItsEnd(options.value);
+  return runToItsEnd(options.value);
 }
 
 /** Whatever happens, nothing that was started stays. */

@@ -20,7 +20,7 @@ npm run bench -- --quick          fewer scenarios, shorter rounds, some 5 minute
 npm run bench -- --full           more and longer rounds, about 90 minutes
 npm run bench -- --only NAME      scenarios with NAME in their name; the others of all runs are left out
 npm run bench -- --compare REF    another build of Troth (git ref, or folder of a checkout) against this one
-npm run bench -- --profile        where both sidecars spend their time at saturation
+npm run bench -- --profile        where both sidecars spend their time at saturation, or in --only NAME
 `;
 
 /** Reads the command line. */

@@ -12,7 +12,7 @@ import { directPeer } from "./peers/direct.ts";
 import { envoyPeer } from "./peers/envoy-pair.ts";
 import { haproxyHttp1Peer, haproxyHttp2Peer } from "./peers/haproxy-pair.ts";
 import { nginxPeer } from "./peers/nginx-pair.ts";
-import type { Peer } from "./peers/pair.ts";
+import type { Pair, Peer } from "./peers/pair.ts";
 import { makeTestAuthority } from "./peers/test-authority.ts";
 import { trothPeer } from "./peers/troth-pair.ts";
 import { ratioPlot } from "./report/ratio-plot.ts";
@@ -59,7 +59,8 @@ export async function runBench(run: BenchRun): Promise<number> {
   for (const peer of lineUp.peers) {
     stopped.throwIfAborted();
     tell(`starting ${peer.name}`);
-    pairs.push({ name: peer.name, pair: stack.use(await peer.open(stage)) });
+    const openFresh = (): Promise<Pair> => peer.open(stage);
+    pairs.push({ name: peer.name, pair: stack.use(await openFresh()), openFresh });
   }
   const results: ScenarioResult[] = [];
   for (const scenario of chosen) {

@@ -40,7 +40,7 @@ enum {
 
 #define NANOS 1000000000LL
 /* Requests that were due and have no answer so long after the end are errors. */
-#define LATE_NANOS (2 * NANOS)
+#define LATE_NANOS (5 * NANOS)
 #define CONNECT_NANOS (10 * NANOS)
 
 /* Histogram: 2^7 linear steps per power of two, so a value is off by less than 1 %. */

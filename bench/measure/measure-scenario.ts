@@ -14,6 +14,8 @@ const idleLooksMax = 8;
 export interface NamedPair {
   readonly name: string;
   readonly pair: Pair;
+  /** Starts another pair of the same kind. */
+  readonly openFresh: () => Promise<Pair>;
 }
 
 /** All rounds of a scenario; round i of each pair was measured right before and after round i of the others. */
@@ -36,14 +38,26 @@ export async function measureScenario(
   const budget = new RepetitionBudget(instruments.stopped);
   for (let round = 0; round < count; round += 1) {
     const row: Record<string, Measurement> = {};
-    for (const { name, pair } of measured) {
+    for (const named of measured) {
       instruments.stopped.throwIfAborted();
-      instruments.tell(`${scenario.name}: round ${round + 1} of ${count}, ${name}`);
-      row[name] = await leastDisturbed(() => measurePair(scenario, pair, effort, instruments), budget);
+      instruments.tell(`${scenario.name}: round ${round + 1} of ${count}, ${named.name}`);
+      row[named.name] = await leastDisturbed(() => measureOnce(scenario, named, effort, instruments), budget);
     }
     rounds.push(row);
   }
   return { scenario, rounds };
+}
+
+async function measureOnce(
+  scenario: Scenario,
+  { pair, openFresh }: NamedPair,
+  effort: Effort,
+  instruments: Instruments,
+): Promise<Measurement> {
+  if (scenario.kind !== "memory") return measurePair(scenario, pair, effort, instruments);
+  // What a proxy took for earlier scenarios it keeps, and would hide what connections take now.
+  await using fresh = await openFresh();
+  return await measurePair(scenario, fresh, effort, instruments);
 }
 
 /** Repeats a measurement that others disturbed or that failed; the undisturbed or least disturbed one counts. */

@@ -59,6 +59,7 @@ export function resultsJson(facts: RunFacts, results: readonly ScenarioResult[])
   return `${JSON.stringify({ apiVersion: "troth.bench/v1", kind: "BenchResults", ...facts, scenarios }, rounded, 1)}\n`;
 }
 
-function withoutHistogram({ histogram: _, ...rest }: Measurement): Omit<Measurement, "histogram"> {
-  return rest;
+function withoutHistogram(measurement: Measurement): Omit<Measurement, "histogram"> {
+  const { figures, foreignCores, errors, tls } = measurement;
+  return { figures, foreignCores, errors, ...(tls === undefined ? {} : { tls }) };
 }
