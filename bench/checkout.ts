@@ -1,7 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, realpathSync, symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { messageOf } from "../src/base/mesh-error.ts";
 
 /** This checkout. */
 export const repository: string = resolve(import.meta.dirname, "..");
@@ -20,13 +19,8 @@ export function openCheckout(refOrFolder: string, folder: string): Checkout {
     return { root, about: `${refOrFolder} (${commitOf(root)})`, [Symbol.dispose]: () => {} };
   }
   const root = join(folder, "checkout");
-  try {
-    git("rev-parse", "--verify", `${refOrFolder}^{commit}`);
-  } catch (error) {
-    throw new Error(`"${refOrFolder}" is neither a checkout of Troth nor a git ref: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+  if (!isCommit(refOrFolder))
+    throw new Error(`"${refOrFolder}" is neither a folder with a checkout of Troth nor a git ref`);
   git("worktree", "add", "--detach", root, refOrFolder);
   symlinkSync(realpathSync(join(repository, "node_modules")), join(root, "node_modules"));
   return {
@@ -47,6 +41,15 @@ export function commitOf(root: string): string {
       : `${commit}, changed`;
   } catch {
     return "no commit";
+  }
+}
+
+function isCommit(ref: string): boolean {
+  try {
+    git("rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`);
+    return true;
+  } catch {
+    return false;
   }
 }
 

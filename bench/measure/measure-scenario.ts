@@ -36,6 +36,12 @@ export async function measureScenario(
   const count = roundsOf(scenario, effort);
   // Repetitions may take as long again as the rounds themselves, so that a busy machine does not keep this for ever.
   const budget = new RepetitionBudget(instruments.stopped);
+  for (const { name, pair } of scenario.kind === "memory" ? [] : measured) {
+    instruments.stopped.throwIfAborted();
+    instruments.tell(`${scenario.name}: warming up ${name}`);
+    // Opens the connections between the proxies and lets their code be compiled; says nothing.
+    await attempted(() => measurePair(scenario, pair, effort, instruments));
+  }
   for (let round = 0; round < count; round += 1) {
     const row: Record<string, Measurement> = {};
     for (const named of measured) {
