@@ -1,35 +1,33 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, realpathSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 /** This checkout. */
 export const repository: string = resolve(import.meta.dirname, "..");
 
 /** Another build of Troth to be compared with. */
-export interface Checkout extends Disposable {
+export interface Checkout {
   readonly root: string;
   /** What was asked for, and which commit that is. */
   readonly about: string;
 }
 
-/** Opens the build in a folder, or checks out a git ref into a folder that goes away; its packages are this one's. */
+/** The build in a folder, or that of a git ref, written into a subfolder of `folder`; its packages are this one's. */
 export function openCheckout(refOrFolder: string, folder: string): Checkout {
   if (existsSync(join(refOrFolder, "src", "cli", "main.ts"))) {
     const root = resolve(refOrFolder);
-    return { root, about: `${refOrFolder} (${commitOf(root)})`, [Symbol.dispose]: () => {} };
+    return { root, about: `${refOrFolder} (${commitOf(root)})` };
   }
-  const root = join(folder, "checkout");
-  if (!isCommit(refOrFolder))
+  const commit = commitNamed(refOrFolder);
+  if (commit === undefined)
     throw new Error(`"${refOrFolder}" is neither a folder with a checkout of Troth nor a git ref`);
-  git("worktree", "add", "--detach", root, refOrFolder);
+  const root = join(folder, "checkout");
+  const archive = `${root}.tar`;
+  mkdirSync(root);
+  git("archive", "--format=tar", `--output=${archive}`, commit);
+  execFileSync("tar", ["-xf", archive, "-C", root]);
   symlinkSync(realpathSync(join(repository, "node_modules")), join(root, "node_modules"));
-  return {
-    root,
-    about: `${refOrFolder} (${commitOf(root)})`,
-    [Symbol.dispose]: () => {
-      git("worktree", "remove", "--force", root);
-    },
-  };
+  return { root, about: `${refOrFolder} (${commit.slice(0, 7)})` };
 }
 
 /** The commit of a checkout, and whether anything in it differs from that. */
@@ -44,12 +42,11 @@ export function commitOf(root: string): string {
   }
 }
 
-function isCommit(ref: string): boolean {
+function commitNamed(ref: string): string | undefined {
   try {
-    git("rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`);
-    return true;
+    return git("rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`);
   } catch {
-    return false;
+    return undefined;
   }
 }
 

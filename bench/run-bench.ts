@@ -44,7 +44,7 @@ export async function runBench(run: BenchRun): Promise<number> {
   await using stack = new AsyncDisposableStack();
   const loadProgram = await compileLoadGenerator();
   const cores = chooseCores();
-  const checkout = options.compare === "" ? undefined : stack.use(openCheckout(options.compare, folder));
+  const checkout = options.compare === "" ? undefined : openCheckout(options.compare, folder);
   const lineUp = lineUpOf(run.repository, checkout);
   const application = stack.use(await openApplication(folder, cores.client));
   const stage = {
