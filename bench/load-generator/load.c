@@ -34,13 +34,12 @@ enum {
   request_bytes_max = 4 * 1024 * 1024,
   read_bytes = 256 * 1024,
   events_max = 512,
+  errors_max = 1000,
   errors_kept = 4,
   error_chars = 160,
 };
 
 #define NANOS 1000000000LL
-/* Requests that were due and have no answer so long after the end are errors. */
-#define LATE_NANOS (5 * NANOS)
 #define CONNECT_NANOS (10 * NANOS)
 
 /* Histogram: 2^7 linear steps per power of two, so a value is off by less than 1 %. */
@@ -54,6 +53,7 @@ struct options {
   double seconds;
   double warmup_seconds;
   double rate;
+  double late_seconds; /* requests that have no answer so long after the end are errors */
   long body_bytes;
   long expected_bytes;
   bool new_connections;
@@ -73,18 +73,17 @@ struct connection {
   char head[1024];
 };
 
-static struct options options = {.path = "/", .connections = 1, .seconds = 1, .expected_bytes = -1};
+static struct options options = {.path = "/", .connections = 1, .seconds = 1, .late_seconds = 5, .expected_bytes = -1};
 static struct connection *connections;
 static char *request;
 static size_t request_bytes;
 static int poller, timer;
-static int64_t start, measured_from, end;
+static int64_t start, measured_from, end, late;
 static int64_t next_request; /* open loop: the next one to fall due */
 static int64_t completed, measured, errors, unanswered, bytes_read;
 static int64_t latency_sum, latency_max;
 static uint32_t histogram[buckets_max];
 static char error_texts[errors_kept][error_chars];
-static bool is_over;
 
 static int64_t now(void) {
   struct timespec time;
@@ -358,15 +357,21 @@ static int64_t next_wake(int64_t time) {
     int64_t due = start + (int64_t)((double)next_request * (NANOS / options.rate));
     if (due < end) return due;
   }
-  return time < end ? end : end + LATE_NANOS;
+  return time < end ? end : late;
 }
 
-static bool all_quiet(void) {
+/* Requests that were sent, or were due, and have no answer. */
+static int64_t count_unanswered(void) {
+  int64_t count = 0;
   for (int i = 0; i < options.connections; i++) {
-    if (!is_free(&connections[i])) return false;
-    if (due_of(&connections[i]) < end) return false;
+    const struct connection *c = &connections[i];
+    count += c->state == connecting || c->state == waiting_head || c->state == waiting_body;
+    if (options.rate == 0) continue;
+    int64_t left = end - due_of(c);
+    double interval = NANOS / options.rate * options.connections;
+    if (left > 0) count += 1 + (int64_t)((double)(left - 1) / interval);
   }
-  return true;
+  return count;
 }
 
 static void wait_once(int64_t until) {
@@ -403,20 +408,18 @@ static void run(void) {
   start = now();
   measured_from = start + (int64_t)(options.warmup_seconds * (double)NANOS);
   end = measured_from + (int64_t)(options.seconds * (double)NANOS);
+  late = end + (int64_t)(options.late_seconds * (double)NANOS);
   if (options.rate == 0)
     for (int i = 0; i < options.connections; i++) go_on(&connections[i], start);
-  while (!is_over) {
+  for (;;) {
     int64_t time = now();
     if (options.rate > 0) start_what_is_due(time);
-    is_over = options.rate == 0 ? time >= end : time >= end + LATE_NANOS || (time >= end && all_quiet());
-    if (errors > 1000) is_over = true;
-    if (!is_over) wait_once(next_wake(time));
+    if (errors > errors_max) break;
+    /* Answers on their way are waited for: to leave now would make a proxy close its connection to the next one. */
+    if (time >= end && (count_unanswered() == 0 || time >= late)) break;
+    wait_once(next_wake(time));
   }
-  if (options.rate == 0) return;
-  int64_t due = (int64_t)((double)(end - start) / NANOS * options.rate);
-  unanswered = due > completed ? due - completed : 0;
-  /* One request may fall on the very end of the schedule. */
-  if (unanswered <= 1) unanswered = 0;
+  unanswered = count_unanswered();
   if (unanswered > 0) note_error("%s", "requests without an answer");
 }
 
@@ -447,7 +450,7 @@ static void print_result(void) {
 
 static void usage(void) {
   fprintf(stderr, "usage: load --address IP:PORT --host NAME [--path /] [--connections N] [--seconds S] [--warmup S]\n"
-                  "            [--rate REQUESTS_PER_SECOND] [--body BYTES] [--expect BYTES] [--new-connections]\n"
+                  "            [--rate REQUESTS_PER_SECOND] [--late S] [--body BYTES] [--expect BYTES] [--new-connections]\n"
                   "            [--hold-seconds S]\n"
                   "--hold-seconds keeps the connections open for so long after the result.\n");
   exit(64);
@@ -467,7 +470,7 @@ static void parse_options(int count, char **arguments) {
       {"address", required_argument, NULL, 'a'}, {"host", required_argument, NULL, 'h'},
       {"path", required_argument, NULL, 'p'},    {"connections", required_argument, NULL, 'c'},
       {"seconds", required_argument, NULL, 's'}, {"warmup", required_argument, NULL, 'w'},
-      {"rate", required_argument, NULL, 'r'},    {"body", required_argument, NULL, 'b'},
+      {"late", required_argument, NULL, 'l'},    {"rate", required_argument, NULL, 'r'},    {"body", required_argument, NULL, 'b'},
       {"expect", required_argument, NULL, 'e'},  {"new-connections", no_argument, NULL, 'n'},
       {"hold-seconds", required_argument, NULL, 'H'}, {NULL, 0, NULL, 0}};
   int letter;
@@ -479,6 +482,7 @@ static void parse_options(int count, char **arguments) {
       case 's': options.seconds = atof(optarg); break;
       case 'w': options.warmup_seconds = atof(optarg); break;
       case 'r': options.rate = atof(optarg); break;
+      case 'l': options.late_seconds = atof(optarg); break;
       case 'b': options.body_bytes = atol(optarg); break;
       case 'e': options.expected_bytes = atol(optarg); break;
       case 'n': options.new_connections = true; break;
@@ -487,7 +491,7 @@ static void parse_options(int count, char **arguments) {
     }
   bool is_sound = options.address.sin_port != 0 && options.host != NULL && options.connections >= 1 &&
                   options.connections <= connections_max && options.seconds > 0 && options.warmup_seconds >= 0 &&
-                  options.rate >= 0 && options.body_bytes >= 0 && options.body_bytes <= request_bytes_max - head_bytes_max;
+                  options.rate >= 0 && options.late_seconds >= 0 && options.body_bytes >= 0 && options.body_bytes <= request_bytes_max - head_bytes_max;
   if (!is_sound || optind != count) usage();
 }
 

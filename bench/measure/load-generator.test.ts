@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
-import { compileLoadGenerator, type Load, type LoadResult, runLoad } from "./load.ts";
+import { runCommand } from "../../test/apparatus/running-command.ts";
+import { compileLoadGenerator, type Load, type LoadResult, parseLoadResult, runLoad } from "./load.ts";
 
 const seconds = 0.3;
 const answer = `HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n${"x".repeat(1024)}`;
@@ -125,6 +126,25 @@ describe.runIf(canCompile)("the load generator in a closed loop", () => {
     const { result } = await tried({}, { closes: true });
 
     expect(result.errors).toBeGreaterThan(0);
+  });
+});
+
+describe.runIf(canCompile)("a request without an answer", () => {
+  it.each([
+    ["in a closed loop", []],
+    ["in an open loop", ["--rate", "20"]],
+  ])("is an error %s", async (_, rate) => {
+    const silent = net.createServer((socket) => socket.resume());
+    await new Promise<void>((resolve) => silent.listen({ host: "127.0.0.1", port: 0 }, resolve));
+    const bound = silent.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : 0;
+
+    const times = ["--seconds", "0.2", "--late", "0.1"];
+    const args = ["--address", `127.0.0.1:${port}`, "--host", "app", ...times, ...rate];
+    const { stdout } = await runCommand(program, args, { timeoutMillis: 10_000 });
+
+    expect(parseLoadResult(stdout).errorTexts).toEqual(["requests without an answer"]);
+    await new Promise<void>((resolve) => silent.close(() => resolve()));
   });
 });
 
