@@ -81,7 +81,7 @@ export async function runBench(run: BenchRun): Promise<number> {
     results.push({ ...measured, rows });
     process.stdout.write(scenarioTable(scenario, rows, facts, checkout !== undefined));
   }
-  const caption = `${facts.machine.processor}, ${facts.machine.cores} cores, Linux ${facts.machine.kernel}, Node ${facts.machine.node}; ${facts.takenAt.slice(0, 10)}; bars: median, lines: 95 %`;
+  const caption = captionOf(facts, results);
   const path = writeResults(facts, results, ratioPlot(results, { base: facts.base, caption }));
   process.stdout.write(`\n${disturbance(results)}written: ${path}.json, ${path}.svg\n`);
   return results.some(({ rows }) => rows.some(({ errors }) => errors.length > 0)) ? 1 : 0;
@@ -166,6 +166,12 @@ function introduction(facts: RunFacts): string {
     `other processes use ${facts.foreignCoresBefore.toFixed(2)} cores now${facts.foreignCoresBefore > foreignCoresMax ? `, more than ${foreignCoresMax}: expect disturbed rounds` : ""}`,
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function captionOf({ machine, takenAt }: RunFacts, results: readonly ScenarioResult[]): string {
+  const where = `${machine.processor}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}, ${takenAt.slice(0, 10)}`;
+  const state = disturbance(results) === "" ? "" : "; PRELIMINARY: others used the machine";
+  return `${where}; bars: median, lines: 95 %${state}`;
 }
 
 function disturbance(results: readonly ScenarioResult[]): string {

@@ -14,7 +14,11 @@ const barHeight = 14;
 const barGap = 4;
 const groupGap = 30;
 const top = 64;
-const colours = ["#9aa5b1", "#4e79a7", "#59a14f", "#b07aa1", "#e15759", "#f28e2b", "#76b7b2"];
+/** How far the axis may go beyond the longest bar; an interval that goes farther ends in an arrow. */
+const axisReach = 1.5;
+const peerColour = "#8fa3b8";
+const trothColour = "#d9822b";
+const controlColour = "#d0d7de";
 
 /** An SVG of bars: throughput of each pair as a multiple of the base, with its 95 % interval; a line at 1. */
 export function ratioPlot(
@@ -32,11 +36,9 @@ export function ratioPlot(
       }),
     }))
     .filter(({ bars }) => bars.length > 0);
-  const names = [...new Set(groups.flatMap(({ bars }) => bars.map(({ name }) => name)))];
-  const right = Math.max(
-    1.5,
-    ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio.high ?? ratio.median)),
-  );
+  const ratios = groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio));
+  const longest = Math.max(1, ...ratios.map(({ median }) => median)) * axisReach;
+  const right = Math.min(longest, Math.max(1.5, ...ratios.map(({ median, high = median }) => high)));
   const x = (value: number): number => Math.round((labelWidth + (value / right) * plotWidth) * 10) / 10;
   const parts: string[] = [];
   let y = top;
@@ -46,12 +48,12 @@ export function ratioPlot(
     for (const { name, ratio } of bars) {
       const { median, low = median, high = median } = ratio;
       const middle = y + barHeight / 2;
-      const colour = colours[names.indexOf(name) % colours.length];
+      const end = high > right ? `M${x(right) - 6} ${middle - 4}l6 4l-6 4` : `M${x(high)} ${middle - 4}v8`;
       parts.push(
         text(labelWidth - 8, y + barHeight - 3, name, 'text-anchor="end"'),
-        `<rect x="${labelWidth}" y="${y}" width="${x(median) - labelWidth}" height="${barHeight}" fill="${colour}"/>`,
-        `<path d="M${x(low)} ${middle}H${x(high)}M${x(low)} ${middle - 4}v8M${x(high)} ${middle - 4}v8" class="interval"/>`,
-        text(x(high) + 8, y + barHeight - 3, median.toFixed(2)),
+        `<rect x="${labelWidth}" y="${y}" width="${x(median) - labelWidth}" height="${barHeight}" fill="${colourOf(name)}"/>`,
+        `<path d="M${x(low)} ${middle}H${x(Math.min(high, right))}M${x(low)} ${middle - 4}v8${end}" class="interval"/>`,
+        text(x(Math.min(high, right)) + 8, y + barHeight - 3, median.toFixed(2)),
       );
       y += barHeight + barGap;
     }
@@ -64,13 +66,18 @@ export function ratioPlot(
   });
   const width = labelWidth + plotWidth + valueWidth;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + 30}" width="${width}" height="${bottom + 30}" role="img">
-<style>text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold}.head{font-size:15px;font-weight:bold}.grid{stroke:#d8dee4}.one{stroke:#24292f;stroke-dasharray:4 3}.interval{stroke:#24292f;stroke-width:1.5;fill:none}</style>
+<style>text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;paint-order:stroke;stroke:#fff;stroke-width:5}.head{font-size:15px;font-weight:bold}.grid{stroke:#d8dee4}.one{stroke:#24292f;stroke-dasharray:4 3}.interval{stroke:#24292f;stroke-width:1.5;fill:none}</style>
 <rect width="100%" height="100%" fill="#fff"/>
 ${text(16, 22, `Requests per second, as a multiple of ${base} in the same round`, 'class="head"')}
 ${text(16, 40, caption)}
 ${[...ticks, ...parts].join("\n")}
 </svg>
 `;
+}
+
+function colourOf(name: string): string {
+  if (name.endsWith(" again")) return controlColour;
+  return name === "troth" || name === "here" ? trothColour : peerColour;
 }
 
 /** Round values from 0 to `right`, at most ten of them, 1 always among them. */
