@@ -75,6 +75,25 @@ describe("ratioPlot", () => {
     expect(plot).toContain(">2.00</text>");
   });
 
+  it("ends an interval that would dwarf the bars in an arrow", () => {
+    const [base, troth] = rows;
+    const wide = { median: 2, low: 1.5, high: 500 };
+    const difference = { median: 0, low: 0, high: 0 };
+    const compared = { requestsPerSecond: { ratio: wide, difference, differenceUpperBound: 0 } };
+    if (base === undefined || troth === undefined) throw new Error("there are two rows");
+
+    const wideRows = [base, { ...troth, compared }];
+    const drawn = ratioPlot([{ scenario: scenarioNamed("get-16k"), rows: wideRows }], {
+      base: "nginx",
+      caption: "",
+    });
+
+    expect(drawn).toContain("l6 4l-6 4");
+    expect(
+      Math.max(...[...drawn.matchAll(/ width="([0-9.]+)"/g)].map(([, width]) => Number(width))),
+    ).toBeLessThan(800);
+  });
+
   it("escapes what it is given", () => {
     expect(plot).toContain("a &amp; b");
     expect(plot).toContain("troth &lt;1></text>");
