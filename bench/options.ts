@@ -15,8 +15,8 @@ export interface BenchOptions {
 }
 
 /** How the bench is called. */
-export const benchUsage = `npm run bench                     Troth against the peers, some 30 minutes
-npm run bench -- --quick          fewer scenarios, shorter rounds, some 5 minutes
+export const benchUsage = `npm run bench                     Troth against the peers, some 35 minutes
+npm run bench -- --quick          fewer scenarios, shorter rounds, some 8 minutes
 npm run bench -- --full           more and longer rounds, about 90 minutes
 npm run bench -- --only NAME      scenarios with NAME in their name; the others of all runs are left out
 npm run bench -- --compare REF    another build of Troth (git ref, or folder of a checkout) against this one
