@@ -81,8 +81,8 @@ export async function runBench(run: BenchRun): Promise<number> {
     results.push({ ...measured, rows });
     process.stdout.write(scenarioTable(scenario, rows, facts, checkout !== undefined));
   }
-  const caption = captionOf(facts, results);
-  const path = writeResults(facts, results, ratioPlot(results, { base: facts.base, caption }));
+  const captions = captionsOf(facts, results);
+  const path = writeResults(facts, results, ratioPlot(results, { base: facts.base, captions }));
   process.stdout.write(`\n${disturbance(results)}written: ${path}.json, ${path}.svg\n`);
   return results.some(({ rows }) => rows.some(({ errors }) => errors.length > 0)) ? 1 : 0;
 }
@@ -168,10 +168,13 @@ function introduction(facts: RunFacts): string {
   return `${lines.join("\n")}\n`;
 }
 
-function captionOf({ machine, takenAt }: RunFacts, results: readonly ScenarioResult[]): string {
-  const where = `${machine.processor}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}, ${takenAt.slice(0, 10)}`;
+function captionsOf({ machine, takenAt }: RunFacts, results: readonly ScenarioResult[]): string[] {
+  const { processor, cores, kernel, node } = machine;
   const state = disturbance(results) === "" ? "" : "; PRELIMINARY: others used the machine";
-  return `${where}; bars: median, lines: 95 %${state}`;
+  return [
+    `${processor}, ${cores} cores, Linux ${kernel}, Node ${node}, ${takenAt.slice(0, 10)}`,
+    `Bars: median of the rounds, lines: 95 % interval${state}`,
+  ];
 }
 
 function disturbance(results: readonly ScenarioResult[]): string {

@@ -286,8 +286,14 @@ static bool take(struct connection *c, const char *bytes, size_t count) {
       shut(c);
       return false;
     }
-    if (c->state == waiting_body && c->body_left == 0) complete(c);
-    if (c->state == closed) return false;
+    if (c->state != waiting_body || c->body_left > 0) continue;
+    if (count > 0) {
+      note_error("%s", "more bytes than the answer has");
+      shut(c);
+      return false;
+    }
+    complete(c);
+    return c->state != closed;
   }
   return true;
 }

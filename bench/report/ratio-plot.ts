@@ -13,7 +13,7 @@ const valueWidth = 120;
 const barHeight = 14;
 const barGap = 4;
 const groupGap = 30;
-const top = 64;
+const top = 80;
 /** How far the axis may go beyond the longest bar; an interval that goes farther ends in an arrow. */
 const axisReach = 1.5;
 const peerColour = "#8fa3b8";
@@ -23,7 +23,7 @@ const controlColour = "#d0d7de";
 /** An SVG of bars: throughput of each pair as a multiple of the base, with its 95 % interval; a line at 1. */
 export function ratioPlot(
   scenarios: readonly PlottedScenario[],
-  { base, caption }: { readonly base: string; readonly caption: string },
+  { base, captions }: { readonly base: string; readonly captions: readonly string[] },
 ): string {
   const groups = scenarios
     .map(({ scenario, rows }) => ({
@@ -69,7 +69,7 @@ export function ratioPlot(
 <style>text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;paint-order:stroke;stroke:#fff;stroke-width:5}.head{font-size:15px;font-weight:bold}.grid{stroke:#d8dee4}.one{stroke:#24292f;stroke-dasharray:4 3}.interval{stroke:#24292f;stroke-width:1.5;fill:none}</style>
 <rect width="100%" height="100%" fill="#fff"/>
 ${text(16, 22, `Requests per second, as a multiple of ${base} in the same round`, 'class="head"')}
-${text(16, 40, caption)}
+${captions.map((caption, line) => text(16, 40 + 15 * line, caption)).join("\n")}
 ${[...ticks, ...parts].join("\n")}
 </svg>
 `;

@@ -67,7 +67,7 @@ describe("scenarioTable", () => {
 describe("ratioPlot", () => {
   const plot = ratioPlot([{ scenario: scenarioNamed("saturation-64"), rows }], {
     base: "nginx",
-    caption: "a & b",
+    captions: ["a & b"],
   });
 
   it("draws a bar and an interval for each pair but the base", () => {
@@ -85,7 +85,7 @@ describe("ratioPlot", () => {
     const wideRows = [base, { ...troth, compared }];
     const drawn = ratioPlot([{ scenario: scenarioNamed("get-16k"), rows: wideRows }], {
       base: "nginx",
-      caption: "",
+      captions: [],
     });
 
     expect(drawn).toContain("l6 4l-6 4");
