@@ -9,6 +9,7 @@ export default defineConfig({
       "test/conformance/**/*.test.ts",
       "test/fuzz/**/*.test.ts",
       "test/contracts/**/*.test.ts",
+      "bench/**/*.test.ts",
     ],
     testTimeout: 20_000,
   },

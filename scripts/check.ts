@@ -4,7 +4,16 @@ const steps: readonly (readonly [string, readonly string[]])[] = [
   ["format", ["node_modules/@biomejs/biome/bin/biome", "ci", "--log-level=warn", "."]],
   [
     "lint",
-    ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings", "src", "test", "scripts", "bin"],
+    [
+      "node_modules/oxlint/bin/oxlint",
+      "--type-aware",
+      "--deny-warnings",
+      "src",
+      "test",
+      "scripts",
+      "bin",
+      "bench",
+    ],
   ],
   ["types", ["node_modules/typescript/bin/tsc", "-p", "."]],
   ["reference", ["scripts/reference.ts", "--check"]],
