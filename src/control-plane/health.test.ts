@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ask } from "../../test/apparatus/workload.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../test/contracts/temporary-folder.ts";
 import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
@@ -35,7 +35,11 @@ async function get(path: string): Promise<string> {
 }
 
 it("is ready while it issues epochs, and not when none has come for half a minute", async () => {
-  const before = await get("/readyz?verbose");
+  const before = await vi.waitFor(async () => {
+    const page = await get("/readyz?verbose");
+    expect(page).toContain("[+] epochs");
+    return page;
+  });
   clock.advanceSeconds(31);
 
   expect(before).toBe("[+] trust-log ok\n[+] epochs ok\nreadyz check passed\n");

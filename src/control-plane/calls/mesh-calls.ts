@@ -54,7 +54,7 @@ async function takeReport(parts: ControlPlaneParts, node: string, report: Report
     throw new ConnectError("too many followers in one report", Code.InvalidArgument);
   const { writer } = parts.issuer;
   parts.registry.report(writer.state, node, report);
-  for (const { reason, detail } of report.alarms) parts.registry.raise(node, reason, `${node}: ${detail}`);
+  for (const alarm of report.alarms) parts.registry.raiseFor(node, alarm);
   const ended = report.ended.filter((instance) => writer.state.instances.get(instance)?.node === node);
   if (ended.length > 0)
     await writer.write(
