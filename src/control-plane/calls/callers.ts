@@ -24,6 +24,12 @@ export function isMemberKey(state: TrustState, key: Uint8Array): boolean {
   return nodeOf(state, key) !== undefined || personOfKey(state, key) !== undefined;
 }
 
+/** Whether the caller proved to hold a joined node's key. */
+export function isNode({ issuer }: ControlPlaneParts, context: HandlerContext): boolean {
+  const key = context.values.get(peerKey);
+  return key !== undefined && nodeOf(issuer.writer.state, key) !== undefined;
+}
+
 /** The joined node whose key the caller proved to hold. */
 export function callingNode({ issuer }: ControlPlaneParts, context: HandlerContext): string {
   const key = context.values.get(peerKey);
