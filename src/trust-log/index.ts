@@ -32,7 +32,7 @@ export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } 
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
 export { personOf } from "./person.ts";
-export type { Recovery, RecoveryRefusal } from "./recovery.ts";
+export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
 export {
   formatNote,
   isNoteName,
