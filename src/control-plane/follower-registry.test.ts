@@ -41,3 +41,16 @@ it("counts the control plane's own alarms by reason, however many reasons a node
     expect(page).toContain(`troth_control_plane_alarms_total{reason="${reason}"} 1\n`);
   expect(page.match(/^troth_control_plane_alarms_total/gm)?.length).toBe(alarmReasons.length + 64 + 1);
 });
+
+it("keeps the latest 32 alarms of each source, and what is said again once", () => {
+  const registry = new FollowerRegistry(fakeClock());
+  registry.raise("/log", "log-forked", "long ago");
+
+  for (let count = 0; count < 40; count += 1)
+    for (const _ of ["once", "again"]) registry.raiseFor("edge-1", { reason: "made-up", detail: `${count}` });
+
+  const details = registry.alarms().map(({ detail }) => detail);
+  expect(details).toHaveLength(33);
+  expect(details[0]).toBe("long ago");
+  expect(details.at(-1)).toBe("edge-1: 39");
+});

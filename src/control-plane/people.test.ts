@@ -88,7 +88,7 @@ describe("who may call what", () => {
     expect(running.writer.tree.size).toBe(size);
   });
 
-  it("is told to operators where somebody tried more, with who and what, and never without end", async () => {
+  it("is told to operators where somebody tried more, with who and what, once however often", async () => {
     using stranger = await adminAs(running, people.get("a stranger"));
     using viewer = await adminAs(running, people.get("viewer"));
     for (let count = 0; count < 50; count += 1) await outcomeOf(stranger.admin.getStatus({}));
@@ -98,9 +98,8 @@ describe("who may call what", () => {
     const { alarms } = await operator.admin.getStatus({});
     const details = alarms.filter(({ reason }) => reason === "call-refused").map(({ detail }) => detail);
 
-    expect(
-      details.filter((detail) => /^GetStatus by key [0-9a-f]{16}: unknown-key$/.test(detail)),
-    ).toHaveLength(32);
+    expect(new Set(details).size).toBe(details.length);
+    expect(details).toContainEqual(expect.stringMatching(/^GetStatus by key [0-9a-f]{16}: unknown-key$/));
     expect(details).toContainEqual(
       expect.stringMatching(/^Append by example.org\/viewer\/viewer-1, key [0-9a-f]{16}: wrong-role$/),
     );

@@ -2,9 +2,10 @@ import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@conn
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Refusal } from "../../base/result.ts";
 import type { Admin } from "../../protocol/index.ts";
+import type { PersonRole } from "../../trust-log/index.ts";
 import type { AlarmReason } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
-import { callingPerson, type Person, type PersonRole } from "./callers.ts";
+import { callingPerson, type Person } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 
 const entriesPerAppendMax = 256;
