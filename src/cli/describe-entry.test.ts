@@ -14,7 +14,7 @@ it.each([
   [
     "authority.put",
     { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 1 } },
-    "rule.put takes 2 signatures of the role operator and 1 approvals",
+    "rule.put takes 2 signatures of the role operator and 1 approval",
   ],
   ["toString", { a: 1 }, '{"a":1}'],
   ["unheard.of", { name: "x".repeat(200) }, `{"name":"${"x".repeat(111)}…`],

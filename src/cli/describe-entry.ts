@@ -50,7 +50,11 @@ function grantText(grant: Json | undefined): string {
   const members =
     typeof grant === "object" && grant !== null && !Array.isArray(grant) ? Object.entries(grant) : [];
   const { role, signatures, approvals } = Object.fromEntries(members);
-  return `${text(signatures)} signatures of the role ${text(role)} and ${text(approvals)} approvals`;
+  return `${counted(signatures, "signature")} of the role ${text(role)} and ${counted(approvals, "approval")}`;
+}
+
+function counted(count: Json | undefined, noun: string): string {
+  return `${text(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function moment(value: Json | undefined): string {

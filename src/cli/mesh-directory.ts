@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { bytesOf, textOf } from "../base/bytes.ts";
@@ -77,6 +77,18 @@ export function makeMeshDirectory(directory: MeshDirectory): void {
     join(directory.agentSocket, ".."),
   ])
     makeFolderOrExplain(folder);
+  requireOwnFolder(join(directory.agentSocket, ".."));
+}
+
+/** In the temporary directory anybody can have made the folder first, and would own the socket that sidecars trust. */
+function requireOwnFolder(folder: string): void {
+  const found = lstatSync(folder);
+  const isOwn = found.isDirectory() && found.uid === userInfo().uid;
+  if (isOwn && (found.mode & 0o022) === 0) return;
+  throw new CliError(
+    exitCode.failed,
+    `${folder}, where the agent's socket goes, ${isOwn ? "may be written by others" : "is another user's or no folder"}: remove it, or name a directory with a shorter path with --dir or TROTH_DIR`,
+  );
 }
 
 function makeFolderOrExplain(folder: string): void {

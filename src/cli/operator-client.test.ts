@@ -79,8 +79,8 @@ describe("append", () => {
     expect([...running.writer.state.services.entries()].map(([name]) => name)).toEqual(["/a", "/b"]);
     expect(running.writer.state.rules.has("/a /z")).toBe(false);
     expect(proposals.map(({ what, missing }) => [what, missing])).toEqual([
-      ["let /a call /z", { signatures: 1, approvals: 1 }],
-      ["let /b call /z", { signatures: 1, approvals: 1 }],
+      ["/a may call /z", { signatures: 1, approvals: 1 }],
+      ["/b may call /z", { signatures: 1, approvals: 1 }],
     ]);
     expect(heard()).toContain("waits for 1 more signature of an operator and 1 approval: troth approve ");
   });

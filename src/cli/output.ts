@@ -108,7 +108,8 @@ export function durationOf(seconds: number): string {
   return whole < 172_800 ? `${Math.round(whole / 3_600)} h` : `${Math.round(whole / 86_400)} d`;
 }
 
-/** A moment as ISO 8601 in UTC, to the second. */
+/** A moment as ISO 8601 in UTC, to the second; beyond what a date can hold, its seconds. */
 export function momentOf(seconds: number): string {
+  if (Math.abs(seconds) >= 8.64e12) return `${seconds} s after 1970`;
   return new Date(seconds * 1000).toISOString().replace(/\.[0-9]+Z$/, "Z");
 }

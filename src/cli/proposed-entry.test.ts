@@ -1,35 +1,6 @@
 import { expect, it, test } from "vitest";
-import type { JsonObject } from "../base/canonical-json.ts";
-import { entryInWords, waitsFor } from "./proposed-entry.ts";
+import { waitsFor } from "./proposed-entry.ts";
 import { reachedInWords, reachedOf } from "./proxy-progress.ts";
-
-test.each<[string, JsonObject, string]>([
-  [
-    "rule.put",
-    { from: "/a", to: "/b", effect: "allow", methods: ["GET"], paths: ["/x"] },
-    "let /a call /b (only GET /x)",
-  ],
-  ["rule.put", { from: "/a", to: "/b", effect: "deny", methods: [], paths: [] }, "forbid /a to call /b"],
-  ["rule.remove", { from: "/a", to: "/b" }, "remove the rule from /a to /b"],
-  [
-    "service.put",
-    { name: "/a", nodes: ["*"], dataClass: "internal" },
-    "register service /a (data class internal, on nodes *)",
-  ],
-  [
-    "key.put",
-    { name: "d/operator/x", role: "operator", publicKey: "AA==" },
-    "add d/operator/x as operator with key AA==",
-  ],
-  [
-    "authority.put",
-    { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 1 } },
-    "from now on rule.put takes 2 signatures of role operator and 1 approval",
-  ],
-  ["some.kind", { a: 1 }, 'some.kind {"a":1}'],
-])("says what %s does", (kind, body, words) => {
-  expect(entryInWords(kind, body)).toBe(words);
-});
 
 test.each([
   [

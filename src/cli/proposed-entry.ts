@@ -1,5 +1,5 @@
-import { isJsonObject, type Json, type JsonObject } from "../base/canonical-json.ts";
 import type { UnfinishedEntry } from "../trust-log/index.ts";
+import { describeEntry } from "./describe-entry.ts";
 
 /** An entry that waits at the control plane for the signatures of others. */
 export interface ProposedEntry {
@@ -44,54 +44,7 @@ export function missingInWords({ role, missing }: Pick<ProposedEntry, "role" | "
 /** What is known of a proposal that was judged. */
 export function proposedEntryOf(id: string, { statement, needed, missing }: UnfinishedEntry): ProposedEntry {
   const { kind, body } = statement;
-  return { id, kind, what: entryInWords(kind, body), role: needed.role, missing };
-}
-
-/** What an entry does, in a few words for the person who is asked to sign it. */
-export function entryInWords(kind: string, body: JsonObject): string {
-  const of = (name: string): string => wordsOf(body[name]);
-  switch (kind) {
-    case "rule.put":
-      return `${body["effect"] === "deny" ? "forbid" : "let"} ${of("from")} ${body["effect"] === "deny" ? "to " : ""}call ${of("to")}${limitsOf(body)}`;
-    case "rule.remove":
-      return `remove the rule from ${of("from")} to ${of("to")}`;
-    case "service.put":
-      return `register service ${of("name")} (data class ${of("dataClass")}, on nodes ${of("nodes")})`;
-    case "service.remove":
-      return `remove service ${of("name")}`;
-    case "node.invite":
-      return `invite node ${of("node")}`;
-    case "node.remove":
-      return `remove node ${of("node")} and all that runs there`;
-    case "key.put":
-      return `add ${of("name")} as ${of("role")} with key ${of("publicKey")}`;
-    case "key.remove":
-      return `remove the key of ${of("name")}`;
-    case "authority.put":
-      return `from now on ${of("kind")} takes ${grantInWords(body["grant"])}`;
-    default:
-      return `${kind} ${JSON.stringify(body)}`;
-  }
-}
-
-function limitsOf(body: JsonObject): string {
-  const limits = [wordsOf(body["methods"]), wordsOf(body["paths"])].filter((text) => text !== "");
-  return limits.length === 0 ? "" : ` (only ${limits.join(" ")})`;
-}
-
-function grantInWords(grant: Json | undefined): string {
-  if (!isJsonObject(grant)) return wordsOf(grant);
-  const { signatures, approvals } = grant;
-  return `${counted(signatures, "signature")} of role ${wordsOf(grant["role"])} and ${counted(approvals, "approval")}`;
-}
-
-function counted(count: Json | undefined, noun: string): string {
-  return `${wordsOf(count)} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-function wordsOf(value: Json | undefined): string {
-  if (Array.isArray(value)) return value.map(wordsOf).join(", ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value ?? "");
+  return { id, kind, what: describeEntry(kind, body), role: needed.role, missing };
 }
 
 function articleOf(role: string): string {

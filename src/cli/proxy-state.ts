@@ -29,3 +29,26 @@ export function proxyStateText(
   if (state === "behind") return `${word} ${size - Number(follower?.size ?? 0)}`;
   return state === "stale" ? `${word} ${durationOf(follower?.stalenessSeconds ?? 0)}` : word;
 }
+
+/** What a proxy last said of itself, as programs read it: noughts and empty texts where it has said nothing. */
+export function proxyFigures(follower: FollowerStatus | undefined): {
+  readonly treeSize: number;
+  readonly certificateNotAfterSeconds: number;
+  readonly requestsForwarded: number;
+  readonly requestsRefused: number;
+  readonly outboundRequests: number;
+  readonly address: string;
+  readonly adminAddress: string;
+  readonly outboundAddress: string;
+} {
+  return {
+    treeSize: Number(follower?.size ?? 0),
+    certificateNotAfterSeconds: Number(follower?.certificateNotAfterSeconds ?? 0),
+    requestsForwarded: Number(follower?.requestsForwarded ?? 0),
+    requestsRefused: Number(follower?.requestsRefused ?? 0),
+    outboundRequests: Number(follower?.outboundRequests ?? 0),
+    address: follower?.address ?? "",
+    adminAddress: follower?.adminAddress ?? "",
+    outboundAddress: follower?.outboundAddress ?? "",
+  };
+}

@@ -4,7 +4,7 @@ import type { FollowerStatus, GetStatusResponse } from "../protocol/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import type { OperatorClient } from "./operator-client.ts";
-import { proxyStateOf } from "./proxy-state.ts";
+import { proxyFigures, proxyStateOf } from "./proxy-state.ts";
 import { systemClock } from "./system.ts";
 
 /** What `troth get` and `troth describe` know: the log as this client has checked it, and what the mesh reports. */
@@ -194,16 +194,9 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
         { service: row.service, node: row.node },
         {
           state: proxyStateOf(follower, size, row.isDraining),
-          treeSize: Number(follower?.size ?? 0),
           entriesBehind: Math.max(0, size - Number(follower?.size ?? 0)),
           stalenessSeconds: follower?.stalenessSeconds ?? null,
-          certificateNotAfterSeconds: Number(follower?.certificateNotAfterSeconds ?? 0),
-          requestsForwarded: Number(follower?.requestsForwarded ?? 0),
-          requestsRefused: Number(follower?.requestsRefused ?? 0),
-          outboundRequests: Number(follower?.outboundRequests ?? 0),
-          address: follower?.address ?? "",
-          adminAddress: follower?.adminAddress ?? "",
-          outboundAddress: follower?.outboundAddress ?? "",
+          ...proxyFigures(follower),
         },
       );
     });

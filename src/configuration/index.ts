@@ -1,18 +1,15 @@
 export {
   type AccessPolicyManifest,
-  dialectVersion,
   isManifestKind,
   type Manifest,
   type ManifestKind,
   manifestSchemas,
-  readOnlyKinds,
   type ServiceManifest,
 } from "./dialect.ts";
 export { type ComparedLine, compareLines } from "./line-difference.ts";
 export { nearestWord } from "./nearest-word.ts";
 export {
   type ChangeOutcome,
-  currentManifest,
   type DescribedState,
   manifestsOf,
   type PlannedChange,

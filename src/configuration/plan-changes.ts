@@ -62,11 +62,7 @@ export function manifestsOf(state: DescribedState): Manifest[] {
 }
 
 /** The object of this name as the state has it. */
-export function currentManifest(
-  state: DescribedState,
-  kind: ManifestKind,
-  name: string,
-): Manifest | undefined {
+function currentManifest(state: DescribedState, kind: ManifestKind, name: string): Manifest | undefined {
   if (kind === "Service") {
     const row = state.services.get(name);
     return row === undefined ? undefined : serviceOf(name, row);

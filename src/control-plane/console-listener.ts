@@ -16,8 +16,8 @@ const connectionsMax = 64;
 const headersTimeoutMillis = 5_000;
 const requestTimeoutMillis = 10_000;
 const messageBytesMax = 64 * 1024;
-/** Alarms about browsers share these, so that no page can push out what others have raised. */
-const source = "(console)";
+/** A page can cause as many of the first as it likes; the second need a code or a cookie, and must not be pushed out. */
+const alarmSources = { pages: "(pages)", sessions: "(sessions)" } as const;
 
 const securityHeaders = {
   "content-security-policy":
@@ -75,7 +75,7 @@ export async function openConsoleListener(
       const asked = judgeBrowserRequest(browserRequestOf(request), port);
       if (!asked.ok) {
         if (gateStatus[asked.reason] === 403)
-          parts.registry.raise(source, "browser-refused", `${asked.reason}: ${asked.detail}`);
+          parts.registry.raise(alarmSources.pages, "browser-refused", `${asked.reason}: ${asked.detail}`);
         answer(response, gateStatus[asked.reason], asked.reason);
         return;
       }
@@ -133,7 +133,11 @@ function redeem(parts: ControlPlaneParts, code: string, response: ServerResponse
   const redeemed = parts.sessions.redeem(code);
   if (!redeemed.ok) {
     const { reason, detail } = redeemed;
-    parts.registry.raise(source, "session-refused", `${reason}${detail === "" ? "" : `: ${detail}`}`);
+    parts.registry.raise(
+      alarmSources.sessions,
+      "session-refused",
+      `${reason}${detail === "" ? "" : `: ${detail}`}`,
+    );
     const remedy = "This link opens no session; ask for another with: troth session open";
     answer(response, 403, reason, sentencePage(`${remedy} (${reason})`));
     return;
@@ -154,7 +158,8 @@ function sessionOf(
   const checked = parts.sessions.check(cookie);
   if (checked.ok) return checked.value;
   const { reason, detail } = checked;
-  if (reason === "key-removed") parts.registry.raise(source, "session-refused", `${reason}: ${detail}`);
+  if (reason === "key-removed")
+    parts.registry.raise(alarmSources.sessions, "session-refused", `${reason}: ${detail}`);
   answer(response, 401, reason, sentencePage(`Not signed in (${reason}); sign in with: troth session open`));
   return undefined;
 }

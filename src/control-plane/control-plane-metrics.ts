@@ -2,12 +2,13 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import { addGauge, addProcessMetrics } from "../telemetry/index.ts";
 import { isEntryKind, parseEntry } from "../trust-log/index.ts";
+import { alarmReasons } from "./follower-registry.ts";
 import type { AppendRefusal } from "./log-writer.ts";
 
 const appendBoundsSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 /** Istio's, of the same measure (pilot_proxy_convergence_time). */
 const convergenceBoundsSeconds = [0.1, 0.5, 1, 3, 5, 10, 20, 30];
-/** Reasons of alarms, which nodes choose; what comes beyond is counted as {@link other}. Honest nodes use far fewer. */
+/** Reasons of alarms that nodes choose; what comes beyond is counted as {@link other}. Honest nodes use far fewer. */
 const reasonsMax = 64;
 const reasonPattern = /^[a-z][a-z0-9.-]{0,63}$/;
 const other = "_OTHER";
@@ -123,13 +124,13 @@ export function addMeshGauges(
   });
 }
 
-/** Keeps reasons few and plain, whoever chose them. */
+/** Keeps reasons few and plain, whoever chose them; those of the control plane itself always have their place. */
 class BoundedReasons {
-  readonly #known = new Set<string>();
+  readonly #known = new Set<string>(alarmReasons);
 
   of(value: string): string {
     if (this.#known.has(value)) return value;
-    if (this.#known.size >= reasonsMax || !reasonPattern.test(value)) return other;
+    if (this.#known.size >= alarmReasons.length + reasonsMax || !reasonPattern.test(value)) return other;
     this.#known.add(value);
     return value;
   }

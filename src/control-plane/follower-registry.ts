@@ -20,6 +20,25 @@ const alarmsPerSourceMax = 32;
 const alarmSourcesMax = 1_024;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
+/** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
+export const alarmReasons = [
+  "approval-refused",
+  "browser-refused",
+  "call-refused",
+  "clock-disagrees",
+  "clock-unconfirmed",
+  "entry-refused",
+  "join-refused",
+  "log-forked",
+  "log-rolled-back",
+  "proposal-refused",
+  "session-refused",
+  "withdrawal-refused",
+] as const;
+
+/** Why the control plane raises an alarm. */
+export type AlarmReason = (typeof alarmReasons)[number];
+
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 interface NodeReport {
@@ -81,8 +100,7 @@ export class FollowerRegistry {
     this.#nodes.set(node, {
       size: Number(report.agentSize),
       atMillis: this.#clock.monotonicMillis(),
-      clockAheadSeconds:
-        report.clockSeconds === 0 ? undefined : report.clockSeconds - this.#clock.nowSeconds(),
+      clockAheadSeconds: this.#aheadOf(report.clockSeconds),
     });
     for (const instance of report.ended)
       if (this.#followers.get(instance)?.node === node) this.#forget(instance);
@@ -117,8 +135,17 @@ export class FollowerRegistry {
     return () => this.#reportListeners.delete(callback);
   }
 
-  /** Notes something that should not have happened; `source` is the node that says so, or empty. */
-  raise(source: string, reason: string, detail: string): void {
+  /** Notes something that should not have happened; what comes of one source pushes out nothing of another's. */
+  raise(source: string, reason: AlarmReason, detail: string): void {
+    this.#note(source, reason, detail);
+  }
+
+  /** Notes what a node says should not have happened. */
+  raiseFor(node: string, { reason, detail }: Pick<Alarm, "reason" | "detail">): void {
+    this.#note(node, reason, `${node}: ${detail}`);
+  }
+
+  #note(source: string, reason: string, detail: string): void {
     const [shortReason, shortDetail] = [
       reason.slice(0, reasonCharactersMax),
       detail.slice(0, detailCharactersMax),
@@ -190,6 +217,12 @@ export class FollowerRegistry {
   onEndpoints(callback: () => void): () => void {
     this.#listeners.add(callback);
     return () => this.#listeners.delete(callback);
+  }
+
+  /** Undefined where the agent did not tell, or told what is no time: a median has no place for it. */
+  #aheadOf(clockSeconds: number): number | undefined {
+    const isTold = Number.isFinite(clockSeconds) && clockSeconds !== 0;
+    return isTold ? clockSeconds - this.#clock.nowSeconds() : undefined;
   }
 
   #forget(instance: string): void {

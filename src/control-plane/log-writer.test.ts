@@ -11,6 +11,7 @@ import {
   type SmallDomain,
 } from "../../test/fakes/small-domain.ts";
 import { serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
+import { base64Of } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import type { Head, Journal } from "../storage/index.ts";
@@ -21,6 +22,7 @@ import {
   MerkleTree,
   signEntry,
   TrustState,
+  verifierKeyOf,
 } from "../trust-log/index.ts";
 import { openLogFiles } from "./log-files.ts";
 import type { LogStorage } from "./log-storage.ts";
@@ -449,3 +451,20 @@ it("signs what is durable before it closes, and takes nothing after", async () =
 function pause(millis: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, millis));
 }
+
+it("takes no recovery while it runs, whoever signed it: from the next entry on its own key would count nowhere", async () => {
+  await using world = await openWorld();
+  await using writer = await openWriter(world, world.files);
+  const recovery = {
+    generation: 2,
+    size: writer.tree.size,
+    root: base64Of(writer.tree.root()),
+    logKey: verifierKeyOf(signerNamed("example.org/trust-log-2")),
+  };
+  const entry = operatorEntry(world.domain, writer.state, { kind: "log.recover", body: recovery });
+
+  expect(await writer.submit([entry])).toMatchObject({ ok: false, reason: "offline-only" });
+
+  expect(writer.state.genesis?.recoveredSizes).toEqual([]);
+  await putService(world.domain, writer, "/after");
+});

@@ -12,6 +12,7 @@ import {
   formatSnapshot,
   leafHash,
   MerkleTree,
+  mayBeRecovery,
   type NoteSigner,
   type PresentedSnapshot,
   signCheckpoint,
@@ -49,7 +50,7 @@ export interface OwnStatement {
 }
 
 /** Why an entry was not ordered. It would have had no effect, so the log does not take it. */
-export type AppendRefusal = EntryRefusal | FoldStop | "log-rolled-back";
+export type AppendRefusal = EntryRefusal | FoldStop | "log-rolled-back" | "offline-only";
 
 /** What a log writer needs. */
 export interface LogWriterOptions {
@@ -308,6 +309,12 @@ export class LogWriter implements AsyncDisposable {
   /** Folds entries up to the first that is refused, and puts those that took effect into `batch`. */
   #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
     for (const entry of entries) {
+      // Under the key that it names nothing of this process would count any more.
+      if (mayBeRecovery(entry))
+        return this.#refuse(entry, {
+          reason: "offline-only",
+          detail: "a recovery begins while the control plane is stopped: troth log recover",
+        });
       const folded = foldEntry(this.#state, this.#tree, entry);
       if (!folded.ok) return this.#refuse(entry, folded);
       if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);

@@ -85,7 +85,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     await LogWriter.open({
       epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
       withheld: (reason, detail) =>
-        registry.raise("", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
+        registry.raise("/clock", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
       storage: options.storage,
       keys,
       clock,

@@ -11,8 +11,8 @@ import {
   type SmallDomain,
 } from "../../test/fakes/small-domain.ts";
 import { keyTextOf, serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
-import { bytesOf, textOf } from "../base/bytes.ts";
-import { type NoteSigner, parseEntry, signNote } from "../trust-log/index.ts";
+import { base64Of, bytesOf, textOf } from "../base/bytes.ts";
+import { type NoteSigner, parseEntry, signNote, verifierKeyOf } from "../trust-log/index.ts";
 
 let folder: TemporaryFolder;
 let clock: FakeClock;
@@ -156,6 +156,21 @@ describe("a proposal is refused", () => {
       () => serviceEntry("/x", [ready(bob)], { kind: "no.kind" }),
       () => bob,
       "unauthorised",
+    ],
+    [
+      "that is a recovery of the log",
+      () =>
+        serviceEntry("/x", [ready(bob)], {
+          kind: "log.recover",
+          body: {
+            generation: 2,
+            size: 1,
+            root: base64Of(running.writer.tree.root(1)),
+            logKey: verifierKeyOf(signerNamed("example.org/trust-log-2")),
+          },
+        }),
+      () => bob,
+      "offline-only",
     ],
     [
       "that has expired",

@@ -161,6 +161,8 @@ export class Proposals {
     // Else whoever reads a withdrawn proposal could bring it back, and take its author's places.
     if (statement.author !== caller)
       return fail("not-the-author", `${caller} proposes for ${statement.author}`);
+    if (statement.kind === "log.recover")
+      return fail("offline-only", "a recovery collects its signatures in a file: troth log recover --sign");
     const [useless] = uncounted;
     if (useless !== undefined) return fail("unauthorised", `${useless.name}: ${useless.why}`);
     if (missing.signatures + missing.approvals === 0)

@@ -110,6 +110,19 @@ describe("a control plane whose disk went back", () => {
     await waiting;
   });
 
+  test("hears it also from a node that had not joined yet on the disk's copy", async () => {
+    const running = stack.use(await runControlPlane(domain, systemClock));
+
+    await expect(showTo(running, newest.checkpoint, signerNamed("joined-later"))).rejects.toThrow(
+      "unknown-node",
+    );
+
+    expect(await append(running)).toMatchObject({ ok: false, reason: "log-rolled-back" });
+    expect((await alarmsOf(running)).at(-1)).toMatch(
+      /^log-rolled-back: .*an agent that this log does not know/,
+    );
+  });
+
   test("does not wait for ever for a node that does not come", async () => {
     const running = stack.use(await runControlPlane(domain, systemClock));
 

@@ -35,7 +35,8 @@ export class RollbackGuard implements Disposable {
   constructor(options: RollbackGuardOptions) {
     this.#options = options;
     this.#timer = setTimeout(() => this.#settle(), claimsMillisMax);
-    if (options.published !== undefined) this.#judge("", options.published);
+    if (options.published !== undefined)
+      this.#judge(options.published, { whoShows: "the published tiles show", copy: "the tiles" });
     this.#settleIfAllHeard();
   }
 
@@ -46,9 +47,15 @@ export class RollbackGuard implements Disposable {
 
   /** Takes what a node shows as the newest checkpoint that it keeps; empty where there is none. */
   hear(node: string, note: Uint8Array): void {
-    if (note.byteLength > 0) this.#judge(node, note);
+    this.#judge(note, { whoShows: `${node} shows`, copy: `the agent's folder of ${node}` });
     this.#heard.add(node);
     this.#settleIfAllHeard();
+  }
+
+  /** Takes what a caller shows whom the log does not name: an agent that joined after the disk's copy was made. */
+  hearUnknown(note: Uint8Array): void {
+    const whoShows = "an agent that this log does not know shows";
+    this.#judge(note, { whoShows, copy: "the folder of a node's agent" });
   }
 
   [Symbol.dispose](): void {
@@ -56,15 +63,15 @@ export class RollbackGuard implements Disposable {
     if (!this.#isSettled) this.#options.writer.halt("closed before the nodes had shown what they have");
   }
 
-  #judge(node: string, note: Uint8Array): void {
+  #judge(note: Uint8Array, { whoShows, copy }: { readonly whoShows: string; readonly copy: string }): void {
+    if (note.byteLength === 0) return;
     const { writer, logKey, registry, log } = this.#options;
     const shown = checkCheckpoint(note, logKey);
     // Of an earlier generation, which is over, or forged.
     if (!shown.ok) return;
     const ownSize = writer.newest?.size ?? 0;
-    const who = node === "" ? "the published tiles show" : `${node} shows`;
     if (shown.value.size > ownSize) {
-      const detail = `the control plane's log went back from ${shown.value.size} entries, which ${who}, to ${ownSize}; it orders nothing any more: stop it and run: troth log recover --from FOLDER, with ${node === "" ? "the tiles" : `the agent's folder of ${node}`}`;
+      const detail = `the control plane's log went back from ${shown.value.size} entries, which ${whoShows}, to ${ownSize}; it orders nothing any more: stop it and run: troth log recover --from FOLDER, with ${copy}`;
       registry.raise(alarmSource, "log-rolled-back", detail);
       // Nodes come back every second.
       if (writer.isHalted) return;
@@ -72,13 +79,13 @@ export class RollbackGuard implements Disposable {
       log.error("the trust log on disk went back; nothing is ordered", {
         from: shown.value.size,
         to: ownSize,
-        node,
+        whoShows,
         remedy: "stop the control plane and run: troth log recover --from FOLDER",
       });
     } else if (!sameBytes(writer.tree.root(shown.value.size), shown.value.root)) {
-      const detail = `${who} another tree of ${shown.value.size} entries under the log's own key: whoever has that key has signed two histories; see troth log recover --size`;
+      const detail = `${whoShows} another tree of ${shown.value.size} entries under the log's own key: whoever has that key has signed two histories; see troth log recover --size`;
       registry.raise(alarmSource, "log-forked", detail);
-      log.error("the trust log was forked", { size: shown.value.size, node });
+      log.error("the trust log was forked", { size: shown.value.size, whoShows });
     }
   }
 

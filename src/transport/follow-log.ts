@@ -60,7 +60,8 @@ export class LogView {
   #recovered: { readonly anchor: LogAnchor; readonly remembered: TreeHead } | undefined;
   /** A snapshot that led nowhere is not asked for again. */
   #isSnapshotUseless = false;
-  readonly #epochAge: EpochAge;
+  readonly #clock: Clock;
+  #epochAge: EpochAge;
   readonly #waiting = new Set<() => void>();
   #entries: Uint8Array[] = [];
   #entriesBytes = 0;
@@ -75,6 +76,7 @@ export class LogView {
     this.#remembered = options.remembered;
     this.#events = options.events ?? {};
     this.#follower = new LogFollower(options.anchor, options.remembered);
+    this.#clock = options.clock;
     this.#epochAge = new EpochAge(options.clock);
   }
 
@@ -165,8 +167,11 @@ export class LogView {
     if (!taken.ok) return this.#refuse(taken.reason, taken.detail);
     this.#follower = follower;
     this.#candidate = undefined;
-    if (this.#recovered !== undefined)
+    if (this.#recovered !== undefined) {
       ({ anchor: this.#anchor, remembered: this.#remembered } = this.#recovered);
+      // The epochs that were given up say nothing of those that come.
+      this.#epochAge = new EpochAge(this.#clock);
+    }
     this.#recovered = undefined;
     const { epochNumber: number = 0, epochTimeSeconds: timeSeconds = 0 } = this.#follower.state.genesis ?? {};
     this.#epochAge.note({ number, timeSeconds });
@@ -191,7 +196,11 @@ export class LogView {
     readonly index: bigint;
     readonly entry: Uint8Array;
   }): Promise<Result<true, ViewRefusal>> {
-    const judged = this.#follower.judgeRecovery({ index: Number(shown.index), entry: shown.entry });
+    const judged = this.#follower.judgeRecovery({
+      index: Number(shown.index),
+      entry: shown.entry,
+      nowSeconds: this.#clock.nowSeconds(),
+    });
     if (!judged.ok) return this.#refuse("recovery-refused", `${judged.reason}: ${judged.detail}`);
     const { generation, size, root, logKey } = judged.value;
     await this.#events.recovered?.(judged.value);

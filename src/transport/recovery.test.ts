@@ -85,6 +85,18 @@ describe("a view that is past a recovery", () => {
     expect(view.follower.state.services.has("/newer")).toBe(true);
   });
 
+  it("counts how stale it is from the people's epochs on, whatever times and numbers a thief's had", async () => {
+    for (let epoch = 0; epoch < 200; epoch += 1) log.putEpoch(365 * 86_400);
+    await view.take(updateOf(log.step(view.follower.size)));
+    chosen.putEpoch(10);
+    await askOnce(chosen);
+
+    await askOnce(chosen);
+
+    expect(view.follower.size).toBe(chosen.entries.length);
+    expect(view.stalenessSeconds).toBeLessThan(10);
+  });
+
   it("takes nothing of the old history once it has accepted the recovery, and keeps what it had until then", async () => {
     await view.take(recoveryOf());
     log.put("service.put", serviceBody("/thief"));

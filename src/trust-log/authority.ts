@@ -33,10 +33,11 @@ export function checkAuthority(
     : ok(used);
 }
 
-/** As {@link checkAuthority}, whatever the sequence number; the author's row. */
+/** As {@link checkAuthority}, whatever the sequence number, and at a time that is an epoch's unless given; the author's row. */
 export function checkSigners(
   state: TrustState,
   { statement, note }: PresentedEntry,
+  nowSeconds = state.genesis?.epochTimeSeconds ?? 0,
 ): Result<AuthorRow, EntryRefusal> {
   const { kind, author: authorName, expiresAtSeconds } = statement;
   if (statement.log !== state.genesis?.genesis) return fail("other-log", statement.log);
@@ -66,7 +67,7 @@ export function checkSigners(
   const approvals = approvers.difference(signers).size;
   if (approvals < needed.approvals)
     return fail("unauthorised", `${approvals} of ${needed.approvals} approvals by other people`);
-  if (expiresAtSeconds !== 0 && expiresAtSeconds < state.genesis.epochTimeSeconds)
+  if (expiresAtSeconds !== 0 && expiresAtSeconds < nowSeconds)
     return fail("expired", `at ${expiresAtSeconds}`);
   return ok(author);
 }

@@ -10,7 +10,13 @@ import { type EntryRefusal, type FoldStop, foldEntry } from "./fold.ts";
 import { generationOf } from "./generation.ts";
 import { isConsistent } from "./merkle-proof.ts";
 import { Frontier, leafHash } from "./merkle-tree.ts";
-import { judgeRecovery, mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
+import {
+  judgeRecovery,
+  mayBeRecovery,
+  type Recovery,
+  type RecoveryRefusal,
+  type ShownRecovery,
+} from "./recovery.ts";
 import { type NoteVerifier, parseVerifierKey } from "./signed-note.ts";
 import type { ReadSnapshot } from "./snapshot.ts";
 import { TrustState } from "./trust-state.ts";
@@ -135,10 +141,7 @@ export class LogFollower {
   }
 
   /** Judges, by the state here, an entry that says the log goes on from before {@link size}. Changes nothing. */
-  judgeRecovery(shown: {
-    readonly index: number;
-    readonly entry: Uint8Array;
-  }): Result<Recovery, RecoveryRefusal> {
+  judgeRecovery(shown: ShownRecovery): Result<Recovery, RecoveryRefusal> {
     return judgeRecovery(this, shown);
   }
 

@@ -31,8 +31,8 @@ export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
-export { personOf } from "./person.ts";
-export type { Recovery, RecoveryRefusal } from "./recovery.ts";
+export { isPeoples, isPersonName, type PersonRole, peoplesRoles, personOf } from "./person.ts";
+export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
 export {
   formatNote,
   isNoteName,
@@ -69,7 +69,6 @@ export {
   checkTlogProof,
   formatTlogProof,
   type ProvedEntry,
-  parseTlogProof,
   type TlogProof,
   type TlogProofRefusal,
 } from "./tlog-proof.ts";

@@ -13,6 +13,8 @@ import { LogFollower, type LogStep } from "./follower.ts";
 import { type NoteSigner, verifierKeyOf } from "./signed-note.ts";
 
 const forkedAt = 4;
+/** Of a follower whose clock is right. */
+const nowSeconds = foundedAtSeconds + 60;
 let log: SmallTrustLog;
 /** The history that people chose: the first entries of the log, and then a recovery. */
 let chosen: SmallTrustLog;
@@ -118,7 +120,7 @@ describe("a follower that is past the recovery", () => {
     const follower = followerAt(log.entries.length);
 
     expect(["rolled-back", "other-origin"]).toContain(refusal(follower, chosen.step(0)));
-    expect(follower.judgeRecovery({ index: forkedAt, entry: recovery })).toMatchObject({
+    expect(follower.judgeRecovery({ nowSeconds, index: forkedAt, entry: recovery })).toMatchObject({
       ok: true,
       value: { generation: 2, size: forkedAt, root: log.tree.root(forkedAt) },
     });
@@ -128,7 +130,9 @@ describe("a follower that is past the recovery", () => {
     const { sequence } = log.state.authors.get(log.operators[0].name) ?? {};
     expect(sequence).toBeGreaterThan(4);
 
-    expect(followerAt(log.entries.length).judgeRecovery({ index: forkedAt, entry: recovery }).ok).toBe(true);
+    expect(
+      followerAt(log.entries.length).judgeRecovery({ nowSeconds, index: forkedAt, entry: recovery }).ok,
+    ).toBe(true);
   });
 
   const rows: readonly (readonly [string, string, () => { index?: number; entry: Uint8Array }])[] = [
@@ -192,7 +196,7 @@ describe("a follower that is past the recovery", () => {
   test.each(rows)("%s: does not go back for %s", (reason, _, given) => {
     const { index = forkedAt, entry } = given();
 
-    expect(followerAt(log.entries.length).judgeRecovery({ index, entry })).toMatchObject({
+    expect(followerAt(log.entries.length).judgeRecovery({ nowSeconds, index, entry })).toMatchObject({
       ok: false,
       reason,
     });
@@ -203,11 +207,25 @@ describe("a follower that is past the recovery", () => {
     const follower = followerAt(log.entries.length);
     const [alice, bob] = log.operators;
 
-    expect(follower.judgeRecovery({ index: forkedAt, entry: recovery })).toMatchObject({
+    expect(follower.judgeRecovery({ nowSeconds, index: forkedAt, entry: recovery })).toMatchObject({
       ok: false,
       reason: "unauthorised",
     });
-    expect(follower.judgeRecovery({ index: forkedAt, entry: shown({}, { by: [alice, bob] }) }).ok).toBe(true);
+    expect(
+      follower.judgeRecovery({ nowSeconds, index: forkedAt, entry: shown({}, { by: [alice, bob] }) }).ok,
+    ).toBe(true);
+  });
+
+  test("goes back though a thief of the epochs' key has let years pass, and not once its own clock agrees", () => {
+    const expiresAtSeconds = foundedAtSeconds + 600;
+    log.putEpoch(100 * 365 * 86_400);
+    const follower = followerAt(log.entries.length);
+    const timely = { index: forkedAt, entry: shown({}, { expiresAtSeconds }) };
+
+    expect(follower.judgeRecovery({ nowSeconds, ...timely }).ok).toBe(true);
+    expect(follower.judgeRecovery({ nowSeconds: expiresAtSeconds + 1, ...timely })).toMatchObject({
+      reason: "expired",
+    });
   });
 
   test("does not believe whom the entries that it is to give up have removed", () => {
@@ -216,15 +234,19 @@ describe("a follower that is past the recovery", () => {
     const follower = followerAt(log.entries.length);
 
     for (const by of [[alice], [bob, alice]] satisfies NoteSigner[][])
-      expect(follower.judgeRecovery({ index: forkedAt, entry: shown({}, { by }) }).ok).toBe(false);
-    expect(follower.judgeRecovery({ index: forkedAt, entry: shown({}, { by: [carol] }) }).ok).toBe(true);
+      expect(follower.judgeRecovery({ nowSeconds, index: forkedAt, entry: shown({}, { by }) }).ok).toBe(
+        false,
+      );
+    expect(
+      follower.judgeRecovery({ nowSeconds, index: forkedAt, entry: shown({}, { by: [carol] }) }).ok,
+    ).toBe(true);
   });
 
   test("once gone back, does not for the same entry again: other-generation", () => {
     const follower = new LogFollower({ ...log.anchor, logKey: chosen.logKey });
     expect(follower.take(chosen.step(0)).ok).toBe(true);
 
-    expect(follower.judgeRecovery({ index: forkedAt, entry: recovery })).toMatchObject({
+    expect(follower.judgeRecovery({ nowSeconds, index: forkedAt, entry: recovery })).toMatchObject({
       reason: "other-generation",
     });
   });
@@ -281,7 +303,7 @@ test("however often a log is taken up, and wherever a follower was, it ends in t
           const generation = (follower.state.genesis?.recoveredSizes.length ?? 0) + 1;
           const due = recoveries[generation - 1];
           if (due !== undefined && due.index < follower.size) {
-            const judged = follower.judgeRecovery(due);
+            const judged = follower.judgeRecovery({ nowSeconds, ...due });
             if (!judged.ok) throw new Error(judged.reason);
             const { logKey, size, root } = judged.value;
             follower = new LogFollower({ ...newest.anchor, logKey }, { size, root });

@@ -17,17 +17,26 @@ export interface Recovery {
   readonly logKey: NoteVerifier;
 }
 
+/** An entry that a relay shows as a recovery. */
+export interface ShownRecovery {
+  readonly index: number;
+  readonly entry: Uint8Array;
+  /** The follower's own wall clock. */
+  readonly nowSeconds: number;
+}
+
 /** Why a follower does not go back: nobody entitled says so, or it has gone already, or it need not. */
 export type RecoveryRefusal = EntryRefusal | "other-generation" | "not-ahead";
 
 /**
  * Judges an entry that tells a follower to give up entries it has, by the follower's own state: the people that it
  * knows must have signed it, and it must be the generation after its own. Sequence numbers do not count, since the
- * entries to be given up may have used them; the generation keeps an old one from being shown again.
+ * entries to be given up may have used them; the generation keeps an old one from being shown again. It has expired when
+ * both the newest epoch and the follower's own clock say so: the epochs to be given up may be a thief's, of any time.
  */
 export function judgeRecovery(
   { state, size }: { readonly state: TrustState; readonly size: number },
-  { index, entry }: { readonly index: number; readonly entry: Uint8Array },
+  { index, entry, nowSeconds }: ShownRecovery,
 ): Result<Recovery, RecoveryRefusal> {
   const presented = parseEntry(entry);
   if (!presented.ok) return presented;
@@ -39,7 +48,8 @@ export function judgeRecovery(
     return fail("other-generation", `${recovery.value.generation} after ${own}`);
   if (recovery.value.size !== index || index >= size)
     return fail("not-ahead", `a recovery at ${recovery.value.size}, shown at ${index}, of ${size} entries`);
-  const signed = checkSigners(state, presented.value);
+  const epochSeconds = state.genesis?.epochTimeSeconds ?? 0;
+  const signed = checkSigners(state, presented.value, Math.min(epochSeconds, nowSeconds));
   return signed.ok ? recovery : signed;
 }
 

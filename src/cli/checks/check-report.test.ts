@@ -60,3 +60,12 @@ it("takes what a check throws for a failure", async () => {
   expect(isGood).toBe(false);
   expect(report.lines[0]?.finding?.error).toBe("no such file");
 });
+
+it("moves no cursor and writes no line of its own for what a node or a proxy said", async () => {
+  const report = new CheckReport();
+  const error = "alarm: edge-1: \u001b[2J\u009b1A\n√ all is well";
+
+  await report.run(diskSpace, () => ({ error, remedy: "see troth status" }));
+
+  expect(report.text(false)).toContain("    alarm: edge-1: \\u{1b}[2J\\u{9b}1A √ all is well\n    remedy");
+});

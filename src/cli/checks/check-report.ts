@@ -1,4 +1,5 @@
 import { messageOf } from "../../base/mesh-error.ts";
+import { printable } from "../output.ts";
 
 /** Where each check's failure is explained: headings of docs/guides/troubleshooting.md. */
 export const checkAnchors = [
@@ -108,7 +109,7 @@ function textOfLine({ description, result, finding, ...check }: CheckLine): stri
   const head = `${marks[result]} ${description}\n`;
   if (finding === undefined) return head;
   const command = finding.command === undefined ? "" : `        ${finding.command}\n`;
-  return `${head}    ${finding.error}\n    remedy: ${finding.remedy}\n${command}    see ${hintOf(check)} for hints\n`;
+  return `${head}    ${printable(finding.error)}\n    remedy: ${printable(finding.remedy)}\n${command}    see ${hintOf(check)} for hints\n`;
 }
 
 function hintOf({ anchor }: Pick<Check, "anchor">): string {

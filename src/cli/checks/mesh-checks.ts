@@ -8,6 +8,7 @@ import type { MeshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf } from "../output.ts";
 import { shellWord } from "../shell-word.ts";
+import { shownAlarms } from "../shown-alarms.ts";
 import type { CheckReport, Finding } from "./check-report.ts";
 
 /** An epoch comes every ten seconds. */
@@ -155,10 +156,12 @@ function authorityFinding({ client, nowSeconds, directory }: RunningMesh): Findi
 }
 
 function alarmFinding({ status }: RunningMesh): Finding | undefined {
-  const recent = status.alarms.filter(({ secondsAgo }) => secondsAgo < alarmSecondsMax).at(-1);
-  if (recent === undefined) return undefined;
+  const recent = status.alarms.filter(({ secondsAgo }) => secondsAgo < alarmSecondsMax);
+  const nodes = status.nodes.map(({ node }) => node);
+  const errors = shownAlarms(recent, nodes).map(({ reason, detail }) => `${reason}: ${detail}`);
+  if (errors.length === 0) return undefined;
   return {
-    error: `${recent.reason}: ${recent.detail}`,
+    error: errors.join("; "),
     remedy: `see "troth status" for all of them and docs/guides/operations.md for what they mean; an alarm ages out after ${durationOf(alarmSecondsMax)}`,
     isWarning: true,
   };

@@ -11,6 +11,9 @@ import { randomBytes, systemClock } from "../system.ts";
 import { loadNodeKey } from "./run-processes.ts";
 import { invite } from "./up.ts";
 
+/** More than any token has. */
+const tokenCharactersMax = 8_192;
+
 /** `troth node invite NODE`: a join token for one machine, good once and for ten minutes. */
 export async function inviteNode(
   node: string,
@@ -22,12 +25,12 @@ export async function inviteNode(
   const token = formatJoinToken(invited.token);
   printAnswer(options.output, "JoinToken", { node, token, proposals }, () => `${token}\n`);
   const when = proposals.length === 0 ? "within ten minutes" : "once it is approved, within a day";
-  process.stderr.write(`troth: on ${node}, ${when}: troth join TOKEN\n`);
+  process.stderr.write(`troth: on ${node}, ${when}: troth join -, and the token on its standard input\n`);
 }
 
 /** `troth join TOKEN`: makes this machine's agent a member of the mesh that the token names. */
 export async function join(text: string, options: { dir: string }): Promise<void> {
-  const token = parseJoinToken(text.trim());
+  const token = parseJoinToken((text === "-" ? await tokenOfInput() : text).trim());
   if (!token.ok) throw new CliError(exitCode.unreadable, `this is no join token: ${token.detail}`);
   const directory = meshDirectory(options.dir);
   makeMeshDirectory(directory);
@@ -40,6 +43,16 @@ export async function join(text: string, options: { dir: string }): Promise<void
   process.stdout.write(
     `joined as ${token.value.node}; start the agent with: troth node-agent --dir ${directory.path}\n`,
   );
+}
+
+/** Every user of a machine can read the arguments of its processes, so a token may come on standard input. */
+async function tokenOfInput(): Promise<string> {
+  let token = "";
+  for await (const chunk of process.stdin) {
+    token += String(chunk);
+    if (token.length > tokenCharactersMax) break;
+  }
+  return token;
 }
 
 /** `troth node list`: the machines that have joined and those that are invited. */

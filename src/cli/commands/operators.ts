@@ -5,9 +5,11 @@ import {
   type AuthorRole,
   type EntryKind,
   isEntryKind,
+  isPersonName,
   type LogStep,
   parseEntry,
   parseVerifierKey,
+  peoplesRoles,
   verifierKeyOf,
 } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
@@ -23,9 +25,6 @@ import { loadOperator, type NewEntry, OperatorClient } from "../operator-client.
 import { type OutputFormat, printAnswer, tableOf } from "../output.ts";
 import { type Appended, shortId } from "../proposed-entry.ts";
 
-const personPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const personRoles: ReadonlySet<string> = new Set(["viewer", "operator", "approver", "auditor"]);
-
 interface Options {
   readonly dir: string;
   readonly output: OutputFormat;
@@ -37,7 +36,7 @@ export async function listOperators(options: Options & { readonly grants: boolea
   const stepped = (step: LogStep): void => noteKeys(step, since);
   using client = await OperatorClient.open(meshDirectory(options.dir), { stepped });
   const items = [...client.state.authors.entries()]
-    .filter(([, { role }]) => personRoles.has(role))
+    .filter(([, { role }]) => peoplesRoles.has(role))
     .map(([name, { role, publicKey, isRemoved }]) => ({
       name,
       role,
@@ -79,9 +78,9 @@ export async function makeKey(
 ): Promise<void> {
   const card = parseMeshCard(cardText.trim());
   if (!card.ok) throw new CliError(exitCode.unreadable, `this is no mesh card: ${card.detail}`);
-  if (!personRoles.has(options.role))
-    throw new CliError(exitCode.usage, `--role takes ${[...personRoles].join(", ")}, not "${options.role}"`);
-  if (!personPattern.test(options.name))
+  if (!peoplesRoles.has(options.role))
+    throw new CliError(exitCode.usage, `--role takes ${[...peoplesRoles].join(", ")}, not "${options.role}"`);
+  if (!isPersonName(options.name))
     throw new CliError(
       exitCode.usage,
       `"${options.name}" is no name: lower-case letters, digits and hyphens`,
@@ -113,10 +112,10 @@ export async function addOperator(verifierKey: string, options: Options): Promis
   using client = await OperatorClient.open(meshDirectory(options.dir));
   const { trustDomain } = client.domain;
   const [domain, role = "", person = "", ...rest] = name.split("/");
-  if (domain !== trustDomain || !personRoles.has(role) || !personPattern.test(person) || rest.length > 0)
+  if (domain !== trustDomain || !peoplesRoles.has(role) || !isPersonName(person) || rest.length > 0)
     throw new CliError(
       exitCode.usage,
-      `${name} is not ${trustDomain}/ROLE/PERSON with one of the roles ${[...personRoles].join(", ")}`,
+      `${name} is not ${trustDomain}/ROLE/PERSON with one of the roles ${[...peoplesRoles].join(", ")}`,
     );
   const body = { name, role, publicKey: base64Of(publicKeyBytes(publicKey)) };
   const appended = await client.append([{ kind: "key.put", body }]);
@@ -127,7 +126,7 @@ export async function addOperator(verifierKey: string, options: Options): Promis
 export async function removeOperator(text: string, options: Options): Promise<void> {
   using client = await OperatorClient.open(meshDirectory(options.dir));
   const names = [...client.state.authors.entries()]
-    .filter(([, { role, isRemoved }]) => !isRemoved && personRoles.has(role))
+    .filter(([, { role, isRemoved }]) => !isRemoved && peoplesRoles.has(role))
     .map(([name]) => name)
     .filter((name) => name === text || name.endsWith(`/${text}`));
   const [name, other] = names;

@@ -1,10 +1,12 @@
-import { createInterface } from "node:readline/promises";
+import { canonicalJson } from "../../base/canonical-json.ts";
 import { personOf } from "../../trust-log/index.ts";
+import { confirmSigning } from "../confirm-signing.ts";
+import { describeEntry } from "../describe-entry.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { type JudgedProposal, OperatorClient } from "../operator-client.ts";
-import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
-import { entryInWords, missingInWords, proposedEntryOf, shortId } from "../proposed-entry.ts";
+import { durationOf, momentOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
+import { missingInWords, proposedEntryOf, shortId } from "../proposed-entry.ts";
 import { systemClock } from "../system.ts";
 
 const idCharactersMin = 4;
@@ -55,8 +57,7 @@ export async function approve(
   for (const proposal of chosen) {
     const reason = whyNot(client, proposal);
     if (reason !== undefined) throw new CliError(exitCode.no, `${shortId(proposal.id)}: ${reason}`);
-    process.stderr.write(inWords(proposal));
-    if (!options.yes) await confirm();
+    await confirmSigning(shownOf(proposal), options.yes);
     const size = await client.approve(proposal);
     const still = size === undefined ? await client.proposals() : [];
     const missing = still.find(({ id }) => id === proposal.id)?.missing ?? { signatures: 0, approvals: 0 };
@@ -118,26 +119,15 @@ function viewOf(proposal: JudgedProposal): ReturnType<typeof proposedEntryOf> & 
   return { ...proposedEntryOf(id, proposal), author, signers, approvers, expiresAtSeconds };
 }
 
-function inWords(proposal: JudgedProposal): string {
-  const { statement, signers, approvers, missing, needed } = proposal;
+/** What is about to be signed: in words, which leave things out, and then the whole of it. */
+function shownOf({ id, statement, signers, approvers, missing, needed }: JudgedProposal): [string, string][] {
   return [
-    `proposal  ${proposal.id}`,
-    `entry     ${entryInWords(statement.kind, statement.body)}`,
-    `author    ${statement.author}`,
-    `signed    ${[...signers, ...approvers].join(", ")}`,
-    `missing   ${missingInWords({ role: needed.role, missing })}`,
-    "",
-  ].join("\n");
-}
-
-async function confirm(): Promise<void> {
-  if (!process.stdin.isTTY)
-    throw new CliError(exitCode.usage, "nobody is there to ask; say --yes to sign what stands above");
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question("Sign this? [y/N] ");
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError(exitCode.no, "not signed");
-  } finally {
-    terminal.close();
-  }
+    ["proposal", id],
+    ["entry", describeEntry(statement.kind, statement.body)],
+    ["says", `${statement.kind} ${canonicalJson(statement.body)}`],
+    ["author", statement.author],
+    ["until", statement.expiresAtSeconds === 0 ? "without an end" : momentOf(statement.expiresAtSeconds)],
+    ["signed", [...signers, ...approvers].join(", ")],
+    ["missing", missingInWords({ role: needed.role, missing })],
+  ];
 }

@@ -5,7 +5,7 @@ import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf, type OutputFormat, printAnswer, tableOf, talk } from "../output.ts";
 import { reachedInWords } from "../proxy-progress.ts";
-import { proxyStateOf, proxyStateText } from "../proxy-state.ts";
+import { proxyFigures, proxyStateOf, proxyStateText } from "../proxy-state.ts";
 import { readProxyConfig } from "../read-proxy-config.ts";
 import { followersOf, gatherFacts, type MeshFacts, requireResources } from "../resources.ts";
 import { requireReached, writeEntries } from "../write-entries.ts";
@@ -142,15 +142,8 @@ function proxiesOf(facts: MeshFacts) {
         node: row.node,
         state,
         statusText: proxyStateText(state, follower, size),
-        treeSize: Number(follower?.size ?? 0),
         stalenessSeconds: follower?.stalenessSeconds ?? 0,
-        certificateNotAfterSeconds: Number(follower?.certificateNotAfterSeconds ?? 0),
-        requestsForwarded: Number(follower?.requestsForwarded ?? 0),
-        requestsRefused: Number(follower?.requestsRefused ?? 0),
-        outboundRequests: Number(follower?.outboundRequests ?? 0),
-        address: follower?.address ?? "",
-        adminAddress: follower?.adminAddress ?? "",
-        outboundAddress: follower?.outboundAddress ?? "",
+        ...proxyFigures(follower),
       };
     })
     .sort((left, right) =>

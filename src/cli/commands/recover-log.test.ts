@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { temporaryFolder } from "../../../test/contracts/temporary-folder.ts";
 import { SmallTrustLog, serviceBody } from "../../../test/fakes/small-trust-log.ts";
+import { base64Of } from "../../base/bytes.ts";
 import { exportPrivateKey } from "../../crypto/index.ts";
 import { openFileJournal, openFileKeyStore, openHead, openWriterLock } from "../../storage/index.ts";
 import { generationOf, type NoteSigner, parseVerifierKey, verifierKeyOf } from "../../trust-log/index.ts";
@@ -17,6 +18,7 @@ let log: SmallTrustLog;
 let alices: string;
 let bobs: string;
 let answers: string[];
+let said: string[];
 
 beforeEach(async () => {
   stack = new AsyncDisposableStack();
@@ -40,6 +42,8 @@ beforeEach(async () => {
   await journal.appendAll(log.entries);
   await (await openHead(controlPlaneLog, lock)).advance({ size: log.tree.size, root: log.tree.root() });
   answers = [];
+  said = [];
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => said.push(String(text)) > 0);
   vi.spyOn(process.stdout, "write").mockImplementation((text) => answers.push(String(text)) > 0);
 });
 afterEach(async () => {
@@ -80,7 +84,11 @@ test("a generation that takes two people begins once both have signed, and verif
 
   const carried = join(bobs, "from-alice.entry");
   await writeFile(carried, await readFile(file));
-  await recover(bobs, { sign: carried });
+  await expect(recover(bobs, { sign: carried })).rejects.toThrow("nobody is there to ask");
+  expect(await readFile(carried)).toEqual(await readFile(file));
+  const [shown] = said.filter((line) => line.startsWith("says "));
+  expect(shown).toContain(`"root":"${base64Of(log.tree.root(size))}"`);
+  await recover(bobs, { sign: carried, yes: true });
   await writeFile(file, await readFile(carried));
   await recover(alices, { apply: file });
 

@@ -1,7 +1,7 @@
 import { createPublicKey } from "node:crypto";
 import { join } from "node:path";
 import { base64Of, bytesOf, concatBytes, textOf } from "../../base/bytes.ts";
-import type { JsonObject } from "../../base/canonical-json.ts";
+import { canonicalJson, type JsonObject } from "../../base/canonical-json.ts";
 import { codeOf, MeshError } from "../../base/mesh-error.ts";
 import {
   beginGeneration,
@@ -15,6 +15,8 @@ import {
 import { exportPrivateKey, generateEd25519, importPrivateKey } from "../../crypto/index.ts";
 import { openFileKeyStore, readFileIfPresent, writeFileAtomically } from "../../storage/index.ts";
 import {
+  type EntryBody,
+  entryBodies,
   entryVersion,
   foldEntry,
   generationOf,
@@ -27,6 +29,8 @@ import {
   signNote,
   verifierKeyOf,
 } from "../../trust-log/index.ts";
+import { confirmSigning } from "../confirm-signing.ts";
+import { describeEntry } from "../describe-entry.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import {
   type KnownDomain,
@@ -36,7 +40,7 @@ import {
   writeKnownDomain,
 } from "../mesh-directory.ts";
 import { loadOperator } from "../operator-client.ts";
-import { type OutputFormat, printAnswer } from "../output.ts";
+import { momentOf, type OutputFormat, printAnswer } from "../output.ts";
 import { openLog, systemClock } from "../system.ts";
 
 /** Collecting signatures takes people, who take time. */
@@ -50,6 +54,8 @@ export interface RecoverOptions {
   readonly size?: number;
   readonly newLogKey?: boolean;
   readonly sign?: string;
+  /** Signs without asking. */
+  readonly yes?: boolean;
   readonly apply?: string;
 }
 
@@ -67,7 +73,8 @@ export async function recoverLog(options: RecoverOptions): Promise<void> {
   try {
     if (from !== undefined) await restore(directory, domain, { ...options, from });
     else if (size !== undefined) await propose(directory, domain, { ...options, size });
-    else if (sign !== undefined) await cosign(directory, domain, { ...options, sign });
+    else if (sign !== undefined)
+      await cosign(directory, domain, { sign, output: options.output, hasSaidYes: options.yes === true });
     else if (apply !== undefined) await begin(directory, domain, await entryIn(apply), options.output);
   } catch (error) {
     if (codeOf(error) === "ERR_STORAGE_LOCKED")
@@ -184,7 +191,11 @@ function signerOf(key: Uint8Array, name: string): NoteSigner {
 async function cosign(
   directory: MeshDirectory,
   domain: KnownDomain,
-  { sign: file, output }: { readonly sign: string; readonly output: OutputFormat },
+  {
+    sign: file,
+    output,
+    hasSaidYes,
+  }: { readonly sign: string; readonly output: OutputFormat; readonly hasSaidYes: boolean },
 ): Promise<void> {
   const entry = await entryIn(file);
   const { statement, note } = presentedOf(entry, file);
@@ -193,10 +204,21 @@ async function cosign(
     throw new CliError(exitCode.no, `${file} is about another mesh's log; not signed`);
   if (note.signatures.some(({ name }) => name === operator.name))
     throw new CliError(exitCode.no, `${operator.name} has signed ${file} already`);
+  const { generation, size, root, logKey } = recoveryIn(statement.body);
+  const present = parseVerifierKey(domain.logKey);
+  const shown = [
+    ["signer", operator.name],
+    ["entry", describeEntry(statement.kind, statement.body)],
+    ["says", `${statement.kind} ${canonicalJson(statement.body)}`],
+    ["gives up", `every entry from number ${size} on, in every agent and sidecar`],
+    ["generation", `${generation}; this directory knows ${present.ok ? generationOf(present.value) : 1}`],
+    ["author", statement.author],
+    ["until", statement.expiresAtSeconds === 0 ? "without an end" : momentOf(statement.expiresAtSeconds)],
+  ] as const;
+  await confirmSigning(shown, hasSaidYes);
   const signed = textOf(signNote(note.text, [operator])) ?? "";
   const line = signed.slice(signed.lastIndexOf("\n", signed.length - 2) + 1);
   await writeFileAtomically(file, concatBytes(entry, bytesOf(line)), 0o600);
-  const { generation, size, root, logKey } = recoveryIn(statement.body);
   printAnswer(
     output,
     "LogRecoverySignature",
@@ -256,17 +278,11 @@ function presentedOf(entry: Uint8Array, file: string): PresentedEntry {
   throw new CliError(exitCode.unreadable, `${file} is no recovery of a log`);
 }
 
-function recoveryIn({ generation, size, root, logKey }: JsonObject): {
-  readonly generation: number;
-  readonly size: number;
-  readonly root: string;
-  readonly logKey: string;
-} {
-  const isWhole =
-    typeof generation === "number" &&
-    typeof size === "number" &&
-    typeof root === "string" &&
-    typeof logKey === "string";
-  if (!isWhole) throw new CliError(exitCode.unreadable, "the recovery does not say where the log goes on");
-  return { generation, size, root, logKey };
+function recoveryIn(body: JsonObject): EntryBody<"log.recover"> {
+  const parsed = entryBodies["log.recover"].safeParse(body);
+  if (parsed.success && parseVerifierKey(parsed.data.logKey).ok) return parsed.data;
+  throw new CliError(
+    exitCode.unreadable,
+    "the recovery does not say where the log goes on, and under which key",
+  );
 }

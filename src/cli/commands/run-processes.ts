@@ -126,7 +126,8 @@ export async function runNodeAgent(options: {
         recovered: async (newLogKey) => {
           await writeMembership(directory, { ...membership, logKey: newLogKey });
           const known = await readKnownDomain(directory);
-          if (known !== undefined) await writeKnownDomain(directory, { ...known, logKey: newLogKey });
+          if (known?.genesis === membership.genesis)
+            await writeKnownDomain(directory, { ...known, logKey: newLogKey });
         },
       }),
     );

@@ -3,9 +3,8 @@ import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
 import { readTargets } from "../scrape-targets.ts";
+import { shownAlarms } from "../shown-alarms.ts";
 import { systemClock } from "../system.ts";
-
-const alarmsShownMax = 10;
 
 /** `troth status`: the control plane, the nodes, the instances, and what should not have happened. */
 export async function status(options: { dir: string; output: OutputFormat }): Promise<void> {
@@ -60,7 +59,7 @@ export async function status(options: { dir: string; output: OutputFormat }): Pr
       ]),
     );
     if (instances.length === 0)
-      return `${head}${nodes}\nNo instance runs. troth run --service NAME -- COMMAND starts one.\n${alarmsOf(view.alarms)}`;
+      return `${head}${nodes}\nNo instance runs. troth run --service NAME -- COMMAND starts one.\n${alarmsOf(view)}`;
     const rows = instances.map((one) => [
       one.service,
       one.instance.slice(0, 8),
@@ -75,15 +74,26 @@ export async function status(options: { dir: string; output: OutputFormat }): Pr
       ["SERVICE", "INSTANCE", "NODE", "STATUS", "SIZE", "FORWARDED", "REFUSED", "CERTIFICATE ENDS IN"],
       rows.sort(byFirst),
     );
-    return `${head}${nodes}\n${table}${alarmsOf(view.alarms)}`;
+    return `${head}${nodes}\n${table}${alarmsOf(view)}`;
   });
 }
 
-function alarmsOf(alarms: readonly { reason: string; detail: string; secondsAgo: number }[]): string {
-  const rows = alarms
-    .slice(-alarmsShownMax)
-    .map(({ secondsAgo, reason, detail }) => [durationOf(secondsAgo), reason, detail]);
-  return rows.length === 0 ? "" : `\n${tableOf(["AGO", "ALARM", "DETAIL"], rows)}`;
+function alarmsOf({
+  alarms,
+  nodes,
+}: {
+  readonly alarms: readonly { reason: string; detail: string; secondsAgo: number }[];
+  readonly nodes: readonly { readonly node: string }[];
+}): string {
+  const shown = shownAlarms(
+    alarms,
+    nodes.map(({ node }) => node),
+  );
+  if (shown.length === 0) return "";
+  const rows = shown.map(({ secondsAgo, reason, detail }) => [durationOf(secondsAgo), reason, detail]);
+  const rest = alarms.length - shown.length;
+  const more = rest === 0 ? "" : `and ${rest} more: troth status -o json\n`;
+  return `\n${tableOf(["AGO", "ALARM", "DETAIL"], rows)}${more}`;
 }
 
 /** `troth services`: what is registered, who may call it, what serves it. */

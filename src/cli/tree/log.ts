@@ -88,6 +88,7 @@ function addRecover(program: Command, log: Command): void {
     .option("--size <entries>", "begin a new generation after this many entries", wholeNumber)
     .option("--new-log-key", "with --size: under a new key of the log, as after a theft of the old one")
     .option("--sign <file>", "add this directory's signature to a recovery that waits for more")
+    .option("--yes", "with --sign: do not ask", false)
     .option("--apply <file>", "begin the generation that a file with enough signatures describes")
     .addOption(output())
     .action(async (options) =>

@@ -32,7 +32,7 @@ export function addNodeCommands(program: Command): void {
   program
     .command("join")
     .description("make this machine a member of the mesh that a join token names")
-    .argument("<token>")
+    .argument("<token>", "or - for standard input, where no other user of the machine can see it")
     .action(async (token: string) =>
       (await import("../commands/nodes.ts")).join(token, { dir: directoryOf(program) }),
     );

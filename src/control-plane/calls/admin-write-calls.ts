@@ -2,8 +2,10 @@ import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@conn
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Refusal } from "../../base/result.ts";
 import type { Admin } from "../../protocol/index.ts";
+import type { PersonRole } from "../../trust-log/index.ts";
+import type { AlarmReason } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
-import { callingPerson, type Person, type PersonRole } from "./callers.ts";
+import { callingPerson, type Person } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 
 const entriesPerAppendMax = 256;
@@ -26,7 +28,7 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
   const opening = openRateLimit(parts.clock, sessionsPerPerson);
   const writerOf = (context: HandlerContext, limit: typeof appends): Person =>
     within(callingPerson(parts, context, writers), limit);
-  const refuse = (person: Person, reason: string, refusal: Refusal<string>): ConnectError => {
+  const refuse = (person: Person, reason: AlarmReason, refusal: Refusal<string>): ConnectError => {
     registry.raise(person.name, reason, `${person.name}: ${refusal.reason}: ${refusal.detail}`);
     return new ConnectError(`${refusal.reason}: ${refusal.detail}`, Code.PermissionDenied);
   };

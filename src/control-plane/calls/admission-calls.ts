@@ -8,6 +8,8 @@ import { readLog, takePlace } from "./read-log.ts";
 
 const strangers = { perSecond: 20, burst: 100, callersMax: 1 };
 const newcomersReadingMax = 32;
+/** Whoever can reach the control plane can cause these alarms, so they are kept apart from all others. */
+const source = "(newcomers)";
 
 /** The calls of those who have no key in the log yet. */
 export function admissionCalls(parts: ControlPlaneParts): ServiceImpl<typeof Admission> {
@@ -35,7 +37,7 @@ export function admissionCalls(parts: ControlPlaneParts): ServiceImpl<typeof Adm
       };
       const written = await parts.issuer.writer.write([{ role: "issuer", kind: "node.join", body }]);
       if (!written.ok) {
-        parts.registry.raise("", "join-refused", `${node}: ${written.detail}`);
+        parts.registry.raise(source, "join-refused", `${node}: ${written.detail}`);
         throw new ConnectError(`${written.reason}: ${written.detail}`, Code.PermissionDenied);
       }
       return { size: BigInt(written.value) };

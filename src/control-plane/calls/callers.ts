@@ -2,11 +2,8 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { base64Of, hexOf } from "../../base/bytes.ts";
 import { sha256 } from "../../crypto/index.ts";
 import { peerKey } from "../../transport/index.ts";
-import type { AuthorRole, TrustState } from "../../trust-log/index.ts";
+import { isPeoples, type PersonRole, type TrustState } from "../../trust-log/index.ts";
 import type { ControlPlaneParts } from "./parts.ts";
-
-/** What a person may be. */
-export type PersonRole = Extract<AuthorRole, "viewer" | "operator" | "approver" | "auditor">;
 
 /** A person whose key the log has. */
 export interface Person {
@@ -15,13 +12,18 @@ export interface Person {
   readonly role: PersonRole;
 }
 
-const personRoles: ReadonlySet<string> = new Set<PersonRole>(["viewer", "operator", "approver", "auditor"]);
 /** The alarms of callers without a key in the log share these, so that they push out nobody else's. */
 const strangers = "(strangers)";
 
 /** Whether a key is a joined node's or a person's. */
 export function isMemberKey(state: TrustState, key: Uint8Array): boolean {
   return nodeOf(state, key) !== undefined || personOfKey(state, key) !== undefined;
+}
+
+/** Whether the caller proved to hold a joined node's key. */
+export function isNode({ issuer }: ControlPlaneParts, context: HandlerContext): boolean {
+  const key = context.values.get(peerKey);
+  return key !== undefined && nodeOf(issuer.writer.state, key) !== undefined;
 }
 
 /** The joined node whose key the caller proved to hold. */
@@ -67,12 +69,8 @@ export function callingPerson(
 export function personOfKey(state: TrustState, key: Uint8Array): Person | undefined {
   const encoded = base64Of(key);
   for (const [name, { role, publicKey, isRemoved }] of state.authors.entries())
-    if (publicKey === encoded && !isRemoved && isPersonRole(role)) return { name, role };
+    if (publicKey === encoded && !isRemoved && isPeoples(role)) return { name, role };
   return undefined;
-}
-
-function isPersonRole(role: AuthorRole): role is PersonRole {
-  return personRoles.has(role);
 }
 
 /** Enough of a key's SHA-256 to find it by. */

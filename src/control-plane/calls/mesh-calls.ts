@@ -2,12 +2,14 @@ import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
 import { openRateLimit } from "../rate-limit.ts";
-import { callingNode } from "./callers.ts";
+import { callingNode, isNode } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 import { readLog, takePlace } from "./read-log.ts";
 
 const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
+/** Checkpoints of callers that the log does not name, all of them together. */
+const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
 const reportedFollowersMax = 10_000;
 const followsPerNodeMax = 16;
 
@@ -15,9 +17,12 @@ const followsPerNodeMax = 16;
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
+  const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
   return {
     follow: async function* (request, context) {
+      // The log's own key signed it, so it counts whoever shows it.
+      if (!isNode(parts, context) && unknown.take("")) parts.guard.hearUnknown(request.checkpoint);
       const node = callingNode(parts, context);
       if (request.protocolVersion > protocolVersion)
         throw new ConnectError(
@@ -54,7 +59,7 @@ async function takeReport(parts: ControlPlaneParts, node: string, report: Report
     throw new ConnectError("too many followers in one report", Code.InvalidArgument);
   const { writer } = parts.issuer;
   parts.registry.report(writer.state, node, report);
-  for (const { reason, detail } of report.alarms) parts.registry.raise(node, reason, `${node}: ${detail}`);
+  for (const alarm of report.alarms) parts.registry.raiseFor(node, alarm);
   const ended = report.ended.filter((instance) => writer.state.instances.get(instance)?.node === node);
   if (ended.length > 0)
     await writer.write(
