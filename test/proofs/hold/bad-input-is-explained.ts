@@ -42,7 +42,9 @@ export const claim: Claim = {
     if (problems.length > 0) return failed(`${problems.length} of ${inputs.length}: ${problems.join("; ")}`);
     // One node has joined and runs no agent, and the refused joins raised alarms: all else is well.
     const { lines } = await checkOf(mesh.path);
-    const wrong = lines.filter(({ result, hint }) => result === "error" && !/#agent-connected$/.test(hint ?? ""));
+    const wrong = lines.filter(
+      ({ result, hint }) => result === "error" && !/#agent-connected$/.test(hint ?? ""),
+    );
     if (wrong.length > 0) return failed(`the mesh is not well: ${JSON.stringify(wrong)}`);
     const allowed = await troth(mesh.path, "allow", "/proof/caller", "/proof/callee");
     return allowed.code === 0 ? ok(`${inputs.length} cases`) : failed(`troth allow: ${allowed.stderr}`);
