@@ -43,7 +43,7 @@ export const claim: Claim = {
     // One node has joined and runs no agent, and the refused joins raised alarms: all else is well.
     const { lines } = await checkOf(mesh.path);
     const wrong = lines.filter(
-      ({ result, hint }) => result === "error" && !/#agent-connected$/.test(hint ?? ""),
+      ({ result, hint }) => result === "error" && hint?.endsWith("#agent-connected") !== true,
     );
     if (wrong.length > 0) return failed(`the mesh is not well: ${JSON.stringify(wrong)}`);
     const allowed = await troth(mesh.path, "allow", "/proof/caller", "/proof/callee");
