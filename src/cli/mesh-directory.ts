@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { bytesOf, textOf } from "../base/bytes.ts";
 import { canonicalJson, isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
-import { readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
+import { makeFolder, readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 
 /** The longest path that every platform takes for a Unix socket. */
@@ -68,7 +68,7 @@ export function meshDirectory(path: string): MeshDirectory {
 }
 
 /** Makes the folders that must be closed to other users before anything is put into them. */
-export function makeMeshDirectory(directory: MeshDirectory): void {
+export async function makeMeshDirectory(directory: MeshDirectory): Promise<void> {
   for (const folder of [
     directory.path,
     directory.agent,
@@ -76,7 +76,7 @@ export function makeMeshDirectory(directory: MeshDirectory): void {
     directory.proxies,
     join(directory.agentSocket, ".."),
   ])
-    makeFolderOrExplain(folder);
+    await makeFolderOrExplain(folder);
   requireOwnFolder(join(directory.agentSocket, ".."));
 }
 
@@ -91,9 +91,9 @@ function requireOwnFolder(folder: string): void {
   );
 }
 
-function makeFolderOrExplain(folder: string): void {
+async function makeFolderOrExplain(folder: string): Promise<void> {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
   } catch (cause) {
     throw new CliError(exitCode.failed, `cannot make the folder ${folder}: ${whyNot(cause)}`);
   }
@@ -107,6 +107,8 @@ function whyNot(cause: unknown): string {
     case "EACCES":
     case "EPERM":
       return "this user may not write there; name another directory with --dir or TROTH_DIR";
+    case "ENOENT":
+      return "no folder can be made there; name another directory with --dir or TROTH_DIR";
     case "EROFS":
       return "the file system is read-only; name another directory with --dir or TROTH_DIR";
     case "ENOSPC":

@@ -44,7 +44,7 @@ async function clientOf(signer: NoteSigner | undefined): Promise<OperatorClient>
   if (signer === undefined) throw new Error("nobody");
   directories += 1;
   const directory = meshDirectory(`${folder.path}/person-${directories}`);
-  makeMeshDirectory(directory);
+  await makeMeshDirectory(directory);
   const keys = await openFileKeyStore(directory.operatorKeys);
   await keys.save("operator", exportPrivateKey(signer.privateKey));
   const { genesis, logKey } = domain.anchor;

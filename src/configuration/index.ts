@@ -1,9 +1,11 @@
 export {
   type AccessPolicyManifest,
+  dialectVersion,
   isManifestKind,
   type Manifest,
   type ManifestKind,
   manifestSchemas,
+  readOnlyKinds,
   type ServiceManifest,
 } from "./dialect.ts";
 export { type ComparedLine, compareLines } from "./line-difference.ts";

@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { codeOf, MeshError } from "../base/mesh-error.ts";
+import { makeRoom } from "../telemetry/index.ts";
 import { peerKey } from "../transport/index.ts";
 import type { ControlPlaneParts } from "./calls/parts.ts";
 import { judgeBrowserRequest } from "./console-gate.ts";
@@ -13,6 +14,8 @@ const host = "127.0.0.1";
 const cookieName = "troth-session";
 const cookieSecondsMax = 8 * 3600;
 const connectionsMax = 64;
+/** Of these, so many may be without a whole request; one more ends the oldest. */
+const waitingConnectionsMax = 48;
 const headersTimeoutMillis = 5_000;
 const requestTimeoutMillis = 10_000;
 const messageBytesMax = 64 * 1024;
@@ -96,6 +99,7 @@ export async function openConsoleListener(
     },
   );
   server.maxConnections = connectionsMax;
+  makeRoom(server, waitingConnectionsMax);
   const sockets = new Set<Socket>();
   server.on("connection", (socket) => {
     sockets.add(socket);

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
@@ -358,6 +359,34 @@ it("takes no more connections from one instance than its share, and goes on to s
 it("closes a connection that stalls in its handshake", async () => {
   expect(await stalled).toBeGreaterThan(4_500);
   expect(await stalled).toBeLessThan(8_000);
+});
+
+it("ends the oldest of more than 2048 connections that stall in their handshake, and goes on to serve", async () => {
+  const papers = goodPapers();
+  await logPapers(mesh, papers, { instance: front.instance, service: "/shop/front" });
+  await mesh.settled();
+  const [host = "", port = ""] = ledger.sidecar.inboundAddress.split(":");
+  let ended = 0;
+  const crowd: net.Socket[] = [];
+  // No more at once than the kernel keeps.
+  while (crowd.length < 2_100) {
+    const some = Array.from({ length: 300 }, () => net.connect({ host, port: Number(port) }));
+    for (const socket of some) {
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        ended += 1;
+      });
+    }
+    await Promise.all(some.map((socket) => once(socket, "connect")));
+    crowd.push(...some);
+  }
+
+  const served = await meet(ledger.sidecar.inboundAddress, papers);
+  const endedBefore = ended;
+  for (const socket of crowd) socket.destroy();
+
+  expect(served.answer).toContain("HTTP/1.1 200");
+  expect(endedBefore).toBeGreaterThanOrEqual(2_100 - 2_048);
 });
 
 /** How long a connection lasts, in milliseconds, on which nothing is said. */

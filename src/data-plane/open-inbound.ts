@@ -2,6 +2,7 @@ import type { TLSSocket } from "node:tls";
 import { hexOf } from "../base/bytes.ts";
 import { codeOf } from "../base/mesh-error.ts";
 import { type AccessDecision, decideAccess, evaluatorVersion } from "../policy/index.ts";
+import { HalfOpen } from "../transport/index.ts";
 import type { Freshness, RuleRow } from "../trust-log/index.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
@@ -26,6 +27,8 @@ import { pathOf, RequestTrace } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 const connectionsMax = 10_000;
+/** Of one source, in their handshake; many, since all proxies of a machine are one source and may come at once. */
+const halfOpenPerSourceMax = 2_048;
 /** Connections with one instance, in both directions; a peer that may call nothing must not use up the others' share. */
 const connectionsPerInstanceMax = 768;
 /** How long draining waits for requests in flight. */
@@ -41,6 +44,7 @@ const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 export const inboundLimits: Readonly<Record<string, number>> = {
   connectionsMax,
   connectionsPerInstanceMax,
+  halfOpenPerSourceMax,
   drainMillisMax,
   decisionsPerConnectionMax,
   decidedPathCharactersMax,
@@ -76,10 +80,13 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   let isDraining = false;
 
   server.maxConnections = connectionsMax;
+  const halfOpen = new HalfOpen(halfOpenPerSourceMax);
+  server.on("connection", (socket) => halfOpen.add(socket));
   server.on("tlsClientError", (error, socket) => {
     refuse(context, socket, { reason: "handshake-failed", detail: codeOf(error) ?? "" });
   });
   server.on("secureConnection", (socket) => {
+    halfOpen.settle(socket);
     served.set(socket, undefined);
     socket.once("close", () => served.delete(socket));
     socket.on("error", () => socket.destroy());

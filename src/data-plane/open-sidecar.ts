@@ -53,7 +53,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   let isAppUp = false;
   const advertise = (): void => void core.advertise(isAppUp && !core.isDraining ? inbound.address : "");
   const app = opened.use(
-    watchApp(options.app, (isUp) => {
+    watchApp(options.app, options.log, (isUp) => {
       isAppUp = isUp;
       advertise();
     }),

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -80,4 +81,27 @@ test("a folder is made with those above it, private, and left alone when it is t
   await makeFolder(path);
 
   expect((await stat(path)).mode & 0o777).toBe(0o700);
+});
+
+test.skipIf(!existsSync("/proc/self"))(
+  "a folder where the file system takes none is refused at once",
+  async () => {
+    await expect(makeFolder("/proc/one/below/another")).rejects.toMatchObject({ code: "ENOENT" });
+  },
+);
+
+test("a folder whose place a file has is refused, at any depth", async () => {
+  const file = join(folder.path, "file");
+  await writeFile(file, "");
+
+  await expect(makeFolder(file)).rejects.toMatchObject({ code: "EEXIST" });
+  await expect(makeFolder(join(file, "below"))).rejects.toMatchObject({ code: "EEXIST" });
+});
+
+test("two processes may make the same folder", async () => {
+  const path = join(folder.path, "a", "b", "c");
+
+  await Promise.all([makeFolder(path), makeFolder(path), makeFolder(path)]);
+
+  expect((await stat(path)).isDirectory()).toBe(true);
 });

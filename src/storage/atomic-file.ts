@@ -1,4 +1,4 @@
-import { type FileHandle, link, mkdir, open, readFile, rename, unlink } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { codeOf } from "../base/mesh-error.ts";
 
@@ -48,10 +48,24 @@ export async function syncFolder(path: string): Promise<void> {
 
 /** Makes a folder of mode 0700, and the folders above it, durably; leaves one that is there as it is. */
 export async function makeFolder(path: string): Promise<void> {
-  const topmost = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (topmost === undefined) return;
-  for (let made = resolve(path); made.length >= resolve(topmost).length; made = dirname(made))
-    await syncFolder(dirname(made));
+  for (const made of await makeMissing(resolve(path))) await syncFolder(dirname(made));
+}
+
+/** The folders that it made. Node's own `recursive` never ends where a file system takes no folders, like `/proc`. */
+async function makeMissing(path: string): Promise<string[]> {
+  const above = (await isFolder(dirname(path))) ? [] : await makeMissing(dirname(path));
+  try {
+    await mkdir(path, { mode: 0o700 });
+    return [...above, path];
+  } catch (error) {
+    // There before, or made by another process meanwhile.
+    if (await isFolder(path)) return above;
+    throw error;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? dirname(path) === path;
 }
 
 let temporaries = 0;

@@ -1,4 +1,5 @@
 export { HttpDurations, type HttpRequestSample } from "./http-metrics.ts";
+export { makeRoom } from "./make-room.ts";
 export {
   type AdminListener,
   type AdminOptions,

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ask } from "../../test/apparatus/workload.ts";
 import { silentLog } from "../../test/fakes/silent-log.ts";
@@ -74,4 +77,31 @@ it.each(["0.0.0.0", "::", "192.0.2.1", "example.org"])("refuses to listen on %s"
   });
 
   await expect(opening).rejects.toMatchObject({ code: "ERR_TELEMETRY_LISTEN" });
+});
+
+it("answers while more connections than it takes send their requests slowly", async () => {
+  const [host = "", port = ""] = admin.address.split(":");
+  const crowd = Array.from({ length: 200 }, () => {
+    const socket = net.connect({ host, port: Number(port) });
+    socket.on("error", () => {});
+    socket.write("GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
+    return socket;
+  });
+  await Promise.all(crowd.map((socket) => once(socket, "connect")));
+
+  const answers = [await get("/livez"), await get("/livez")];
+  for (const socket of crowd) socket.destroy();
+
+  expect(answers).toEqual(["200 ok\n", "200 ok\n"]);
+});
+
+it("keeps a connection for more than one request", async () => {
+  const [host = "", port = ""] = admin.address.split(":");
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const asked = { host, port, path: "/livez", agent };
+
+  const statuses = [(await ask(asked)).status, (await ask(asked)).status];
+  agent.destroy();
+
+  expect(statuses).toEqual([200, 200]);
 });

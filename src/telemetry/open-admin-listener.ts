@@ -1,10 +1,15 @@
 import http from "node:http";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
+import { makeRoom } from "./make-room.ts";
 
 const loopbackHost = /^(127\.0\.0\.1|localhost)(:[0-9]+)?$/;
 const loopbackAddresses: ReadonlySet<string> = new Set(["127.0.0.1", "localhost"]);
 const connectionsMax = 64;
+/** Of these, so many may be without a whole request; one more ends the oldest. */
+const waitingConnectionsMax = 48;
+/** How long a request may take to arrive. */
+const requestMillisMax = 5_000;
 
 /** One condition of being ready. */
 export interface ReadinessCheck {
@@ -43,12 +48,14 @@ export async function openAdminListener(options: AdminOptions): Promise<AdminLis
       "ERR_TELEMETRY_LISTEN",
       `${host} is not loopback; the admin listener has no access control: use 127.0.0.1 and forward from there`,
     );
-  const server = http.createServer((request, response) => {
+  const timeouts = { headersTimeout: requestMillisMax, requestTimeout: requestMillisMax };
+  const server = http.createServer(timeouts, (request, response) => {
     void answerTo(request, options).then(({ status, body, type }) =>
       response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body),
     );
   });
   server.maxConnections = connectionsMax;
+  makeRoom(server, waitingConnectionsMax);
   const address = await listen(server, options);
   options.log.info("admin listener open", { address });
   return {

@@ -99,6 +99,80 @@ describe("the age of a follower's newest epoch", () => {
     expect(age.seconds).toBe(0);
   });
 
+  describe("when the wall clock is put back", () => {
+    const day = 86_400;
+
+    it("is small where that clock was ahead at the first epoch", () => {
+      const { clock, age, epoch } = following();
+      clock.setWallSeconds(start + day);
+      epoch(1);
+      clock.advanceSeconds(10);
+      epoch(2);
+      expect(age.seconds).toBe(day);
+
+      clock.setWallSeconds(start + 10);
+      clock.advanceSeconds(10);
+      epoch(3);
+
+      expect(age.seconds).toBe(0);
+    });
+
+    it("is small also where the first epoch was an hour old and the relay has caught up since", () => {
+      const { clock, age, epoch } = following();
+      clock.advanceSeconds(3600);
+      clock.setWallSeconds(start + 3600 + day);
+      epoch(1);
+      epoch(361);
+      expect(age.seconds).toBe(day);
+
+      clock.setWallSeconds(start + 3600);
+      clock.advanceSeconds(10);
+      epoch(362);
+
+      expect(age.seconds).toBe(0);
+    });
+
+    it("becomes less by no more than the clock was put back, for a relay that is late from the first epoch on", () => {
+      const { clock, age, epoch } = following();
+      clock.setWallSeconds(start + 3600);
+      epoch(1);
+      clock.setWallSeconds(start + 3540);
+      for (let number = 2; number <= 50; number += 1) {
+        clock.advanceSeconds(10);
+        epoch(number);
+      }
+
+      expect(age.seconds).toBe(3540);
+    });
+
+    it("stays what it was for a relay that fell behind later", () => {
+      const { clock, age, epoch } = following();
+      epoch(1);
+      clock.advanceSeconds(3600);
+      epoch(2);
+      clock.setWallSeconds(start - day);
+      for (let number = 3; number <= 50; number += 1) {
+        clock.advanceSeconds(10);
+        epoch(number);
+      }
+
+      expect(age.seconds).toBe(3590);
+    });
+
+    it("does not become less with every swing of a clock", () => {
+      const { clock, age, epoch } = following();
+      clock.setWallSeconds(start + 3600);
+      epoch(1);
+      for (let number = 2; number <= 100; number += 1) {
+        clock.advanceSeconds(10);
+        clock.setWallSeconds(start + 3600 + 10 * (number - 1) + (number % 2 === 0 ? -5 : 5));
+        epoch(number);
+      }
+
+      expect(age.seconds).toBe(3595);
+    });
+  });
+
   it("does not begin anew with an epoch that came before", () => {
     const { clock, age, epoch } = following();
     epoch(1);

@@ -8,6 +8,9 @@ const epochIntervalSeconds = 10;
  * epochs on at the right pace for ever. So what the epochs themselves say counts against the local monotonic clock:
  * however far they fall behind it, by their times and by their numbers, is added. The smaller of the two counts, since
  * the sequencer's clock may be put right (times stand still) and the sequencer may have been away (numbers do).
+ *
+ * Only the first epoch is judged by the wall clock. Where that clock is put back later, it was ahead then, and what it
+ * added is taken off again by as much, as a new start would; what epochs fell behind since is not.
  */
 export class EpochAge {
   readonly #clock: Clock;
@@ -19,6 +22,10 @@ export class EpochAge {
   /** The monotonic clock, less the time and less the number's time, of an epoch that came without delay. */
   #promptByTime = 0;
   #promptByNumber = 0;
+  /** What is left in the lag of the wall clock's judgement on the first epoch. */
+  #judgedSeconds = 0;
+  /** The least that the wall clock was ahead of the monotonic one since then, so that a clock that swings adds nothing up. */
+  #wallOffsetSeconds = Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -45,17 +52,32 @@ export class EpochAge {
     const now = this.#nowSeconds();
     const byTime = now - epoch.timeSeconds;
     const byNumber = now - epoch.number * epochIntervalSeconds;
-    this.#lagSeconds =
-      this.#number === 0
-        ? // Nothing to compare with yet but the wall clock; the first epoch may come from a relay's store.
-          Math.max(0, this.#clock.nowSeconds() - epoch.timeSeconds)
-        : Math.max(0, Math.min(byTime - this.#promptByTime, byNumber - this.#promptByNumber));
+    const isFirst = this.#number === 0;
+    const putBackSeconds = this.#noteWallOffset();
+    if (isFirst) {
+      // Nothing to compare with yet but the wall clock; the first epoch may come from a relay's store.
+      this.#lagSeconds = Math.max(0, this.#clock.nowSeconds() - epoch.timeSeconds);
+      this.#judgedSeconds = this.#lagSeconds;
+    } else {
+      const takenOff = Math.min(putBackSeconds, this.#judgedSeconds);
+      const behind = Math.min(byTime - this.#promptByTime, byNumber - this.#promptByNumber);
+      this.#lagSeconds = Math.max(0, behind - takenOff);
+      this.#judgedSeconds = Math.min(this.#judgedSeconds - takenOff, this.#lagSeconds);
+    }
     this.#promptByTime = byTime - this.#lagSeconds;
     this.#promptByNumber = byNumber - this.#lagSeconds;
-    this.#isLive = this.#number !== 0;
+    this.#isLive = !isFirst;
     this.#timeSeconds = epoch.timeSeconds;
     this.#number = epoch.number;
     this.#arrivedSeconds = now;
+  }
+
+  /** By how many seconds the wall clock is further back than ever before. */
+  #noteWallOffset(): number {
+    const offset = this.#clock.nowSeconds() - this.#nowSeconds();
+    const before = this.#wallOffsetSeconds;
+    this.#wallOffsetSeconds = Math.min(before, offset);
+    return before === Infinity ? 0 : before - this.#wallOffsetSeconds;
   }
 
   #nowSeconds(): number {

@@ -19,7 +19,7 @@ it.each([
 });
 
 it("ends the oldest of a source's handshakes for one too many, and no other's", () => {
-  const halfOpen = new HalfOpen();
+  const halfOpen = new HalfOpen(256);
   const from = (remoteAddress: string, remotePort: number): net.Socket =>
     Object.defineProperties(new net.Socket(), {
       remoteAddress: { value: remoteAddress },
@@ -39,7 +39,7 @@ it("ends the oldest of a source's handshakes for one too many, and no other's", 
 });
 
 it("forgets a connection that closes", async () => {
-  const halfOpen = new HalfOpen();
+  const halfOpen = new HalfOpen(256);
   const sockets = Array.from({ length: 256 }, () => new net.Socket());
   for (const [place, socket] of sockets.entries())
     halfOpen.add(

@@ -1,8 +1,5 @@
 import type { Socket } from "node:net";
 
-/** How many connections of one source may be in their handshake at once. */
-const halfOpenPerSourceMax = 256;
-
 /**
  * The connections whose handshake has not ended, by source. One too many ends the oldest of the same source: an honest
  * handshake takes milliseconds, so what is old there is somebody who holds places. Loopback is one source for all
@@ -10,6 +7,12 @@ const halfOpenPerSourceMax = 256;
  */
 export class HalfOpen {
   readonly #bySource = new Map<string, Map<string, Socket>>();
+  readonly #perSourceMax: number;
+
+  /** `perSourceMax` connections of one source may be in their handshake at once. */
+  constructor(perSourceMax: number) {
+    this.#perSourceMax = perSourceMax;
+  }
 
   /** Notes a connection that has just been taken. */
   add(socket: Socket): void {
@@ -19,7 +22,7 @@ export class HalfOpen {
     this.#bySource.set(source, sockets);
     sockets.set(name, socket);
     socket.once("close", () => this.#forget(source, name));
-    if (sockets.size <= halfOpenPerSourceMax) return;
+    if (sockets.size <= this.#perSourceMax) return;
     for (const [oldest, held] of sockets.entries().take(1)) {
       this.#forget(source, oldest);
       held.destroy();

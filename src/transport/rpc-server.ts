@@ -18,6 +18,7 @@ import type { TlsIdentity } from "./tls-identity.ts";
 
 const handshakeTimeoutMillis = 5_000;
 const connectionsMax = 10_000;
+const halfOpenPerSourceMax = 256;
 const connectionsPerKeyMax = 64;
 const streamsPerConnectionMax = 128;
 const messageBytesMax = 4 * 1024 * 1024;
@@ -183,7 +184,7 @@ function tlsListener(
     ALPNProtocols: ["h2"],
     handshakeTimeout: handshakeTimeoutMillis,
   });
-  const halfOpen = new HalfOpen();
+  const halfOpen = new HalfOpen(halfOpenPerSourceMax);
   server.on("connection", (socket) => halfOpen.add(socket));
   server.on("secureConnection", (socket) => {
     halfOpen.settle(socket);

@@ -105,6 +105,7 @@ function dueAt(seconds: number, growing: number): number {
   return seconds < growing ? seconds ** 2 / (2 * growing) : seconds - growing / 2;
 }
 
-function quantile(sorted: readonly number[], share: number): number {
+/** The value below which a share of sorted values lies; 0 where there are none. */
+export function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }

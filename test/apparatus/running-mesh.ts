@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { freePort } from "../../src/cli/free-port.ts";
 import {
@@ -164,10 +164,10 @@ export async function servingInstance(path: string, service: string): Promise<In
   }
 }
 
-/** Process ids of a mesh by the command of `troth` that they run: `control-plane`, `node-agent`, `sidecar`. */
+/** Process ids of a mesh by the command of `troth` that they run (`control-plane`, `node-agent`, `sidecar`), or by their script. */
 export function processesOf(mesh: RunningMesh, command: string): number[] {
   return processesMarked(mesh.command.mark)
-    .filter((process) => process.command[2] === command)
+    .filter(({ command: [, script = "", name] }) => name === command || basename(script) === command)
     .map(({ pid }) => pid);
 }
 

@@ -33,7 +33,7 @@ export async function join(text: string, options: { dir: string }): Promise<void
   const token = parseJoinToken((text === "-" ? await tokenOfInput() : text).trim());
   if (!token.ok) throw new CliError(exitCode.unreadable, `this is no join token: ${token.detail}`);
   const directory = meshDirectory(options.dir);
-  makeMeshDirectory(directory);
+  await makeMeshDirectory(directory);
   const present = await readMembership(directory);
   if (present !== undefined)
     throw new CliError(exitCode.failed, `${directory.agent} has joined already, as ${present.node}`);

@@ -93,7 +93,7 @@ export async function makeKey(
       exitCode.failed,
       `${directory.path} has the key of ${known.operator} already; choose another directory with --dir`,
     );
-  makeMeshDirectory(directory);
+  await makeMeshDirectory(directory);
   const key = await loadOperator(directory, operator);
   await writeKnownDomain(directory, { ...card.value, operator });
   const verifierKey = verifierKeyOf(key);

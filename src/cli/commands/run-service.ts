@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { constants } from "node:os";
 import { join } from "node:path";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
+import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
@@ -27,10 +27,8 @@ export interface RunOptions {
 /** An application behind its sidecar. */
 export interface RunningService extends AsyncDisposable {
   readonly name: ServiceName;
-  readonly app: ChildProcess;
+  readonly app: AppProcess;
   readonly sidecar: Supervisor;
-  /** Resolves to the application's exit code, in the shell's convention. */
-  readonly exited: Promise<number>;
 }
 
 /** `troth run`: starts a sidecar, then the application once the sidecar is ready; ends with the application's code. */
@@ -40,12 +38,8 @@ export async function runService(command: readonly string[], options: RunOptions
   await registerIfNew(directory, name);
   const stopped = untilStopped();
   await using running = await openService(directory, { ...options, name, command, stdio: "inherit" });
-  const signalled = stopped.then(() => {
-    running.app.kill("SIGTERM");
-  });
-  const code = await running.exited;
-  void signalled;
-  return code;
+  void stopped.then(() => running.app.stop());
+  return await running.app.exited;
 }
 
 /** Reads a service name; a missing leading slash is forgiven. */
@@ -112,27 +106,22 @@ export async function openService(
   );
   const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
   const proxy = options.httpProxy ? { http_proxy: outboundUrl, HTTP_PROXY: outboundUrl } : {};
-  const app = spawn(file, args, {
-    // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
-    stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
-    env: {
-      ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
-      ...proxy,
-      PORT: String(appPort),
-      TROTH_SERVICE: options.name,
-      TROTH_OUTBOUND_URL: outboundUrl,
-    },
-  });
-  const exited = exitOf(app, file);
-  stack.defer(async () => {
-    if (app.exitCode === null && app.signalCode === null) app.kill("SIGTERM");
-    const killer = setTimeout(() => app.kill("SIGKILL"), 5_000);
-    await exited.catch(() => 0);
-    clearTimeout(killer);
-  });
-  await Promise.race([exited, new Promise((resolve) => app.once("spawn", resolve))]);
+  const start = (): ChildProcess =>
+    spawn(file, args, {
+      // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
+      stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
+      env: {
+        ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
+        ...proxy,
+        PORT: String(appPort),
+        TROTH_SERVICE: options.name,
+        TROTH_OUTBOUND_URL: outboundUrl,
+      },
+    });
+  // What `troth run` runs ends it; the demo's applications have nobody else to start them again.
+  const app = stack.use(await openApp(start, { file, restarts: options.isOwn === true }));
   const running = stack.move();
-  return { name: options.name, app, sidecar, exited, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { name: options.name, app, sidecar, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 async function holdPort(port: number): Promise<HeldPort | undefined> {
@@ -141,19 +130,4 @@ async function holdPort(port: number): Promise<HeldPort | undefined> {
   } catch (error) {
     throw await explainListening(error, `127.0.0.1:${port}`, "--outbound-port");
   }
-}
-
-function exitOf(app: ChildProcess, file: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    app.once("error", (cause) =>
-      reject(
-        new CliError(exitCode.notFound, `cannot run ${file}; write the command and its arguments after --`, {
-          cause,
-        }),
-      ),
-    );
-    app.once("exit", (code, signal) =>
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    );
-  });
 }

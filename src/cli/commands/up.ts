@@ -83,7 +83,7 @@ export async function openMesh(
 ): Promise<RunningMesh> {
   const directory = meshDirectory(options.dir);
   assertOptions(options);
-  makeMeshDirectory(directory);
+  await makeMeshDirectory(directory);
   await using stack = new AsyncDisposableStack();
   const before = await readKnownDomain(directory);
   const domain = await resumeOrFound(directory, before, options);

@@ -5,17 +5,19 @@ import { canSeeProcesses, signal } from "../../apparatus/marked-processes.ts";
 import { outboundAddressOf, processesOf, type RunningMesh, statusOf } from "../../apparatus/running-mesh.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
+/** The application behind which all others are. */
+const appFile = "ledger.ts";
 const backMillisMax = 20_000;
 
 /** Each is killed and comes back as another process; a sidecar comes back as another instance of its service. */
 export const claim: Claim = {
-  text: "a killed control plane, node agent or sidecar is started again and does its work again",
+  text: "a killed control plane, node agent, sidecar or application of the demo is started again and does its work again",
   uses: [demoMesh],
   run: async () => {
     if (!canSeeProcesses()) return skipped("finding the processes takes procfs");
     const mesh = await demoMesh.get();
     const seen: string[] = [];
-    for (const what of ["control-plane", "node-agent", "sidecar"]) {
+    for (const what of ["control-plane", "node-agent", "sidecar", appFile]) {
       const [pid, ...others] = processesOf(mesh, what);
       if (pid === undefined) return failed(`there is no ${what}`);
       const before = (await statusOf(mesh.path)).treeSize;
