@@ -8,7 +8,7 @@ it("makes folders that other users cannot enter", async () => {
   await using folder = await temporaryFolder();
   const directory = meshDirectory(join(folder.path, "mesh"));
 
-  makeMeshDirectory(directory);
+  await makeMeshDirectory(directory);
 
   for (const made of [directory.path, directory.agent, directory.logs, dirname(directory.agentSocket)])
     expect((await stat(made)).mode & 0o777).toBe(0o700);
@@ -22,10 +22,10 @@ it("uses no folder for the agent's socket that others may write to, or that some
   try {
     await mkdir(place);
     await chmod(place, 0o777);
-    expect(() => makeMeshDirectory(directory)).toThrow(/may be written by others: remove it/);
+    await expect(makeMeshDirectory(directory)).rejects.toThrow(/may be written by others: remove it/);
     await rm(place, { recursive: true });
     await symlink(folder.path, place);
-    expect(() => makeMeshDirectory(directory)).toThrow(/is another user's or no folder/);
+    await expect(makeMeshDirectory(directory)).rejects.toThrow(/is another user's or no folder/);
   } finally {
     await rm(place, { recursive: true, force: true });
   }

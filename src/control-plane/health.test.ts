@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { ask } from "../../test/apparatus/workload.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../test/contracts/temporary-folder.ts";
 import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
