@@ -9,10 +9,10 @@ function words(...typed: string[]): string[] {
 }
 
 it.each([
-  [["ap"], ["apply"]],
+  [["app"], ["apply", "approve"]],
   [
     ["log", ""],
-    ["verify", "show", "prove", "help"],
+    ["verify", "show", "prove", "recover", "help"],
   ],
   [["proxy", "d"], ["drain"]],
   [["--dir", "/x", "ide"], ["identity"]],
