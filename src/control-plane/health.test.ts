@@ -80,3 +80,9 @@ it("shows the tree, the nodes, the followers and how long appends took", async (
   expect(page).toContain("\ntroth_control_plane_append_duration_seconds_count 2\n");
   expect(page).toContain("\ntroth_control_plane_epochs_total 1\n");
 });
+
+it("is not ready once it orders nothing any more, and says where to look", async () => {
+  running.writer.halt("the log went back");
+
+  expect(await get("/readyz")).toContain("[-] trust-log: nothing is ordered any more; troth status says why");
+});

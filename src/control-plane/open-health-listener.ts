@@ -30,14 +30,17 @@ export function openHealthListener(options: {
   const checks = [
     {
       name: "trust-log",
-      missing: () =>
-        writer.isBroken
-          ? "the log can be written no more; see this process's log, then restart it"
-          : undefined,
+      missing: () => unwritable(writer),
     },
     { name: "epochs", missing: () => oldEpoch(metrics.epochAgeSeconds()) },
   ];
   return openAdminListener({ listen, checks, metrics: () => metrics.registry.metrics(), log });
+}
+
+function unwritable({ isBroken, isHalted }: LogWriter): string | undefined {
+  if (isHalted)
+    return "nothing is ordered any more; troth status says why, docs/guides/recovery.md what to do";
+  return isBroken ? "the log can be written no more; see this process's log, then restart it" : undefined;
 }
 
 function oldEpoch(ageSeconds: number | undefined): string | undefined {

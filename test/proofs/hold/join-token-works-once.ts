@@ -124,6 +124,7 @@ function alteredTokens(
 /** Tries it, and looks at what the user is told, at the log, and at the alarms. */
 async function problemsOf(mesh: RunningMesh, token: BadToken, machine: SecondMachine): Promise<string[]> {
   const before = await observe(mesh);
+  const startMillis = performance.now();
   const { code, stderr } = await machine.join(token.text);
   const after = await observe(mesh);
   const problems: string[] = [];
@@ -131,16 +132,22 @@ async function problemsOf(mesh: RunningMesh, token: BadToken, machine: SecondMac
   if (!stderr.includes(token.says)) problems.push(`said ${stderr.trim()}`);
   if (await machine.hasState()) problems.push("left state on the machine");
   if (after.joins !== before.joins) problems.push("the log took an entry");
-  if (after.alarms > before.alarms !== token.arrives)
+  if (after.alarmedMillis > startMillis !== token.arrives)
     problems.push(token.arrives ? "raised no alarm" : "raised an alarm");
   return problems.map((problem) => `${token.what}: ${problem}`);
 }
 
-async function observe(mesh: RunningMesh): Promise<{ readonly joins: string; readonly alarms: number }> {
+/** Who is in, and when the last refusal to join was raised: said again, it is the same alarm at another time. */
+async function observe(
+  mesh: RunningMesh,
+): Promise<{ readonly joins: string; readonly alarmedMillis: number }> {
   using client = await OperatorClient.open(mesh.directory);
   const nodes = [...client.state.nodes.entries()].map(([node, { nodeKey }]) => `${node} ${nodeKey}`);
+  const askedMillis = performance.now();
   const { alarms } = await client.admin.getStatus({});
-  return { joins: nodes.join("\n"), alarms: alarms.filter(({ reason }) => reason === "join-refused").length };
+  const refusals = alarms.filter(({ reason }) => reason === "join-refused");
+  const alarmedMillis = Math.max(0, ...refusals.map(({ secondsAgo }) => askedMillis - secondsAgo * 1000));
+  return { joins: nodes.join("\n"), alarmedMillis };
 }
 
 async function append(
