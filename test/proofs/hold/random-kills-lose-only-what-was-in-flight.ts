@@ -10,6 +10,7 @@ import { type IsBack, type Kill, killStorm } from "../../apparatus/kill-storm.ts
 import { canSeeProcesses } from "../../apparatus/marked-processes.ts";
 import { type AskedOnce, openLoopLoad } from "../../apparatus/open-loop-load.ts";
 import { type MeshStatus, statusOf, troth } from "../../apparatus/running-mesh.ts";
+import { StatusClient } from "../../apparatus/status-client.ts";
 import { arrivalsIn, openStormMesh, type StormMesh } from "../../apparatus/storm-mesh.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
@@ -17,7 +18,7 @@ const requestsPerSecond = 500;
 const stormSecondsFull = 600;
 const stormSecondsShort = 60;
 const calmSeconds = 3;
-const appendPauseMillis = 100;
+const appendPauseMillis = 500;
 const settleMillisMax = 30_000;
 const instances = 5;
 
@@ -74,9 +75,10 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
   /** When a request that was answered through a unit was sent, at last. */
   const answeredBy = new Map<string, number>();
   let appendedMillis = 0;
+  using status = new StatusClient(mesh.directory);
   const isBack: IsBack = async ({ unit }, sinceMillis) => {
     if (unit !== "mesh") return (answeredBy.get(unit) ?? 0) > sinceMillis;
-    return appendedMillis > sinceMillis && (await isConnected(mesh, sinceMillis));
+    return appendedMillis > sinceMillis && (await isConnected(status, sinceMillis));
   };
   const calm = new CalmLoad();
   const ending = new AbortController();
@@ -122,8 +124,8 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
 }
 
 /** Whether the control plane has heard of the node agent since. */
-async function isConnected(mesh: StormMesh, sinceMillis: number): Promise<boolean> {
-  const status = await statusOf(mesh.path).catch(() => undefined);
+async function isConnected(client: StatusClient, sinceMillis: number): Promise<boolean> {
+  const status = await client.ask();
   return (
     status?.nodes.every(
       ({ isConnected: is, lastReportSecondsAgo: ago }) => is && performance.now() - ago * 1000 > sinceMillis,
