@@ -18,7 +18,7 @@ import { FollowerProgress } from "./follower-progress.ts";
  * since the sidecars of a machine come back to their agent one after another.
  */
 const endpointGraceMillis = 15_000;
-const instanceGraceMillis = 10_000;
+const instanceGraceMillis = 5_000;
 const nodeSilenceMillisMax = 5_000;
 /** Each source keeps its own latest alarms, so that nobody can push out what others have raised. */
 const alarmsPerSourceMax = 32;
