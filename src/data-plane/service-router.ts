@@ -178,23 +178,23 @@ export class ServiceRouter {
   #choiceOf(service: string): Choice {
     return {
       pick: (tried) => this.#pick(service, tried),
-      hasOther: (than) => {
-        const now = this.#context.clock.monotonicMillis();
-        const all = this.#byService.get(service) ?? [];
-        return all.some((instance) => instance !== than && instance.avoidUntilMillis <= now);
-      },
+      hasOther: (than) => (this.#byService.get(service) ?? []).some((instance) => instance !== than),
       avoid: ({ endpoint }) => this.#avoid(endpoint),
     };
   }
 
-  /** The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed. */
+  /**
+   * The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed; of
+   * nothing but what just failed, the one for which that is longest ago.
+   */
   #pick(service: string, tried: ReadonlySet<Instance>): Instance | undefined {
     const now = this.#context.clock.monotonicMillis();
     const all = (this.#byService.get(service) ?? []).filter((instance) => !tried.has(instance));
     const healthy = all.filter(({ avoidUntilMillis }) => avoidUntilMillis <= now);
-    const candidates = healthy.length > 0 ? healthy : all;
-    const one = candidates[Math.floor(this.#random() * candidates.length)];
-    const other = candidates[Math.floor(this.#random() * candidates.length)];
+    if (healthy.length === 0)
+      return all.toSorted((left, right) => left.avoidUntilMillis - right.avoidUntilMillis)[0];
+    const one = healthy[Math.floor(this.#random() * healthy.length)];
+    const other = healthy[Math.floor(this.#random() * healthy.length)];
     if (one === undefined || other === undefined) return one;
     return loadOf(one) <= loadOf(other) ? one : other;
   }
@@ -246,7 +246,7 @@ export class ServiceRouter {
 /** The instances that a request can go to. */
 interface Choice {
   readonly pick: (tried: ReadonlySet<Instance>) => Instance | undefined;
-  /** Whether there is another one that has not just failed. */
+  /** Whether there is another one. */
   readonly hasOther: (than: Instance) => boolean;
   readonly avoid: (instance: Instance) => void;
 }
