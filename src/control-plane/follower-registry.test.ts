@@ -1,56 +1,105 @@
 import { create } from "@bufbuild/protobuf";
-import { expect, it, test } from "vitest";
-import { fakeClock } from "../../test/fakes/fake-clock.ts";
-import { ReportRequestSchema } from "../protocol/index.ts";
+import { beforeEach, expect, it } from "vitest";
+import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
+import { FollowerStatusSchema, ReportRequestSchema } from "../protocol/index.ts";
 import { TrustState } from "../trust-log/index.ts";
-import { controlPlaneMetrics } from "./control-plane-metrics.ts";
-import { alarmReasons, FollowerRegistry } from "./follower-registry.ts";
+import { FollowerRegistry } from "./follower-registry.ts";
 
-test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0])(
-  "an agent whose clock shows %d has told no time, and moves no median",
-  (clockSeconds) => {
-    const registry = new FollowerRegistry(fakeClock());
+let clock: FakeClock;
+let registry: FollowerRegistry;
+let state: TrustState;
+let told: number;
 
-    registry.report(new TrustState(), "edge-1", create(ReportRequestSchema, { clockSeconds }));
-
-    expect(registry.clocksAheadSeconds()).toEqual([]);
-  },
-);
-
-it("tells how far an agent's clock is ahead", () => {
-  const clock = fakeClock();
-  const registry = new FollowerRegistry(clock);
-  const clockSeconds = clock.nowSeconds() + 400;
-
-  registry.report(new TrustState(), "edge-1", create(ReportRequestSchema, { clockSeconds }));
-
-  expect(registry.clocksAheadSeconds()).toEqual([400]);
+beforeEach(() => {
+  clock = fakeClock();
+  registry = new FollowerRegistry(clock);
+  state = new TrustState();
+  told = 0;
+  registry.onEndpoints(() => {
+    told += 1;
+  });
+  for (const node of ["one", "two"]) state.nodes.set(node, { nodeKey: "" });
 });
 
-it("counts the control plane's own alarms by reason, however many reasons a node makes up", async () => {
-  const clock = fakeClock();
-  const metrics = controlPlaneMetrics(clock);
-  const registry = new FollowerRegistry(clock, { raised: metrics.alarm });
-  for (let made = 0; made < 200; made += 1)
-    registry.raiseFor("edge-1", { reason: `made-up-${made}`, detail: "" });
+function register(instance: string, node: string): void {
+  const row = { service: "/shop/pay", auditKey: "", registeredAtSeconds: 0, isDraining: false };
+  state.instances.set(instance, { ...row, node });
+}
 
-  for (const reason of alarmReasons) registry.raise("/log", reason, "");
+function report(node: string, ...instances: readonly string[]): void {
+  const followers = instances.map((instance) =>
+    create(FollowerStatusSchema, { instance, address: "127.0.0.1:1" }),
+  );
+  registry.report(state, node, create(ReportRequestSchema, { followers }));
+}
 
-  const page = await metrics.registry.metrics();
-  for (const reason of alarmReasons)
-    expect(page).toContain(`troth_control_plane_alarms_total{reason="${reason}"} 1\n`);
-  expect(page.match(/^troth_control_plane_alarms_total/gm)?.length).toBe(alarmReasons.length + 64 + 1);
+function served(): readonly string[] | undefined {
+  return registry.endpoints(state)?.map(({ instance }) => instance);
+}
+
+it("says nothing of endpoints until every node has told of every instance that the log has on it", () => {
+  register("a", "one");
+  register("b", "one");
+  register("c", "two");
+
+  report("one", "a");
+  report("two", "c");
+  expect(served()).toBeUndefined();
+
+  report("one", "a", "b");
+  expect(served()?.toSorted()).toEqual(["a", "b", "c"]);
+  expect(told).toBe(1);
 });
 
-it("keeps the latest 32 alarms of each source, and what is said again once", () => {
-  const registry = new FollowerRegistry(fakeClock());
-  registry.raise("/log", "log-forked", "long ago");
+it("waits for an instance for five seconds from its node's first report, whenever that comes", () => {
+  register("a", "one");
+  report("two");
+  clock.advanceSeconds(20);
+  expect(served()).toEqual([]);
 
-  for (let count = 0; count < 40; count += 1)
-    for (const _ of ["once", "again"]) registry.raiseFor("edge-1", { reason: "made-up", detail: `${count}` });
+  report("one");
+  expect(served()).toBeUndefined();
+  clock.advanceSeconds(4);
+  report("one");
+  expect(served()).toBeUndefined();
+  clock.advanceSeconds(1);
+  report("one");
 
-  const details = registry.alarms().map(({ detail }) => detail);
-  expect(details).toHaveLength(33);
-  expect(details[0]).toBe("long ago");
-  expect(details.at(-1)).toBe("edge-1: 39");
+  expect(served()).toEqual([]);
+});
+
+it("waits for a node for fifteen seconds from the start", () => {
+  report("one");
+  clock.advanceSeconds(14);
+  expect(served()).toBeUndefined();
+
+  clock.advanceSeconds(1);
+  expect(served()).toEqual([]);
+});
+
+it("tells when it has waited long enough, although nothing else has changed", () => {
+  register("a", "one");
+  register("b", "one");
+  report("two");
+  report("one", "a");
+  expect(told).toBe(0);
+
+  clock.advanceSeconds(5);
+  report("one", "a");
+
+  expect(served()).toEqual(["a"]);
+  expect(told).toBe(1);
+});
+
+it("leaves out at once who serves nowhere, once all have been heard of", () => {
+  register("a", "one");
+  report("two");
+  report("one", "a");
+  expect(served()).toEqual(["a"]);
+
+  const status = create(FollowerStatusSchema, { instance: "a", address: "" });
+  registry.report(state, "one", create(ReportRequestSchema, { followers: [status] }));
+
+  expect(served()).toEqual([]);
+  expect(told).toBe(2);
 });

@@ -12,8 +12,13 @@ import {
 import type { TrustState } from "../trust-log/index.ts";
 import { FollowerProgress } from "./follower-progress.ts";
 
-/** After a start, endpoints are withheld this long unless every node has reported: half a list would cut routes. */
-const endpointGraceMillis = 5_000;
+/**
+ * After a start, endpoints are withheld until every node has reported, and until it has told of each of its instances:
+ * half a list would cut routes. Neither is waited for longer than this; the second time counts from the node's report,
+ * since the sidecars of a machine come back to their agent one after another.
+ */
+const endpointGraceMillis = 15_000;
+const instanceGraceMillis = 5_000;
 const nodeSilenceMillisMax = 5_000;
 /** Each source keeps its own latest alarms, so that nobody can push out what others have raised. */
 const alarmsPerSourceMax = 32;
@@ -41,8 +46,13 @@ export type AlarmReason = (typeof alarmReasons)[number];
 
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
+/** What of the trust log says who should report. */
+type Registered = Pick<TrustState, "nodes" | "instances">;
+
 interface NodeReport {
   readonly size: number;
+  /** Of its first report since the start of this process. */
+  readonly sinceMillis: number;
   readonly atMillis: number;
   /** Undefined where the agent did not tell. */
   readonly clockAheadSeconds: number | undefined;
@@ -80,26 +90,34 @@ export class FollowerRegistry {
   readonly #progress: FollowerProgress;
   readonly #events: FollowerEvents;
   #endpoints: readonly Endpoint[] = [];
+  /** What {@link endpoints} last said. */
+  #told: readonly Endpoint[] | undefined;
+  /** From when on nobody is waited for. */
+  #settledMillis: number;
 
   constructor(clock: Clock, events: FollowerEvents = {}) {
     this.#clock = clock;
     this.#progress = new FollowerProgress(clock, events.converged);
     this.#events = events;
     this.#startedMillis = clock.monotonicMillis();
+    this.#settledMillis = this.#startedMillis + endpointGraceMillis;
   }
 
   /** Who serves where, or undefined while too little is known to say. */
-  endpoints(state: TrustState): readonly Endpoint[] | undefined {
-    const isEarly = this.#clock.monotonicMillis() - this.#startedMillis < endpointGraceMillis;
-    if (isEarly) for (const [node] of state.nodes.entries()) if (!this.#nodes.has(node)) return undefined;
-    return this.#endpoints;
+  endpoints(state: Registered): readonly Endpoint[] | undefined {
+    const now = this.#clock.monotonicMillis();
+    return now >= this.#settledMillis || this.#isComplete(state, now) ? this.#endpoints : undefined;
   }
 
   /** Takes a node's report; only instances that the log has registered on this very node count. */
-  report(state: TrustState, node: string, report: ReportRequest): void {
+  report(state: Registered, node: string, report: ReportRequest): void {
+    const now = this.#clock.monotonicMillis();
+    const sinceMillis = this.#nodes.get(node)?.sinceMillis ?? now;
+    if (sinceMillis === now) this.#settledMillis = Math.max(this.#settledMillis, now + instanceGraceMillis);
     this.#nodes.set(node, {
       size: Number(report.agentSize),
-      atMillis: this.#clock.monotonicMillis(),
+      sinceMillis,
+      atMillis: now,
       clockAheadSeconds: this.#aheadOf(report.clockSeconds),
     });
     for (const instance of report.ended)
@@ -112,6 +130,9 @@ export class FollowerRegistry {
     }
     for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#forget(instance);
     this.#refreshEndpoints();
+    const told = this.endpoints(state);
+    if (told !== this.#told) for (const callback of this.#listeners) callback();
+    this.#told = told;
     for (const callback of this.#reportListeners) callback();
   }
 
@@ -242,9 +263,18 @@ export class FollowerRegistry {
         (one, place) =>
           one.instance === this.#endpoints[place]?.instance && one.address === this.#endpoints[place].address,
       );
-    if (isSame) return;
-    this.#endpoints = endpoints;
-    for (const callback of this.#listeners) callback();
+    if (!isSame) this.#endpoints = endpoints;
+  }
+
+  #isComplete(state: Registered, now: number): boolean {
+    const isEarly = now - this.#startedMillis < endpointGraceMillis;
+    if (isEarly) for (const [node] of state.nodes.entries()) if (!this.#nodes.has(node)) return false;
+    for (const [instance, { node }] of state.instances.entries()) {
+      const reported = this.#nodes.get(node);
+      if (reported === undefined || this.#followers.has(instance)) continue;
+      if (now - reported.sinceMillis < instanceGraceMillis) return false;
+    }
+    return true;
   }
 }
 

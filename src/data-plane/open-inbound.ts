@@ -31,6 +31,11 @@ const connectionsMax = 10_000;
 const halfOpenPerSourceMax = 2_048;
 /** Connections with one instance, in both directions; a peer that may call nothing must not use up the others' share. */
 const connectionsPerInstanceMax = 768;
+/**
+ * How long draining leaves connections open that carry no request: callers that hear of it close them by themselves,
+ * and none of their requests meets a connection that ends just then.
+ */
+const drainNoticeMillisMax = 1_000;
 /** How long draining waits for requests in flight. */
 const drainMillisMax = 5_000;
 /** Decisions kept for one connection, on paths of at most so many characters; others are made again. */
@@ -45,6 +50,7 @@ export const inboundLimits: Readonly<Record<string, number>> = {
   connectionsMax,
   connectionsPerInstanceMax,
   halfOpenPerSourceMax,
+  drainNoticeMillisMax,
   drainMillisMax,
   decisionsPerConnectionMax,
   decidedPathCharactersMax,
@@ -55,7 +61,10 @@ export interface Inbound extends AsyncDisposable {
   /** host:port. */
   readonly address: string;
   readonly useSvid: (svid: SvidInUse) => void;
-  /** Takes no new connections and ends those that are idle; the others end with their request, which it waits for. */
+  /**
+   * For when callers are being told to go elsewhere: gives them a moment to leave, then takes no new connections and
+   * ends those that are idle; the others end with their request, which it waits for.
+   */
   readonly drain: () => Promise<void>;
   /** Ends the connections there are with the request that each carries; new ones are taken. */
   readonly endConnections: () => void;
@@ -78,6 +87,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const toApp = new ConnectionPool(openTcp(options.app), defaultPoolLimits, context.timer);
   const served = new Map<TLSSocket, Http1Connection | undefined>();
   let isDraining = false;
+  let emptied = (): void => {};
 
   server.maxConnections = connectionsMax;
   const halfOpen = new HalfOpen(halfOpenPerSourceMax);
@@ -88,7 +98,10 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   server.on("secureConnection", (socket) => {
     halfOpen.settle(socket);
     served.set(socket, undefined);
-    socket.once("close", () => served.delete(socket));
+    socket.once("close", () => {
+      served.delete(socket);
+      if (served.size === 0) emptied();
+    });
     socket.on("error", () => socket.destroy());
     void admit(context, socket).then((peer) => {
       if (peer === undefined) return;
@@ -104,9 +117,17 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     endConnections: () => {
       for (const connection of served.values()) connection?.close();
     },
-    drain: () => {
+    drain: async () => {
+      await new Promise<void>((resolve) => {
+        if (served.size === 0) return resolve();
+        const timer = setTimeout(resolve, drainNoticeMillisMax);
+        emptied = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
       isDraining = true;
-      return new Promise((resolve) => {
+      await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, drainMillisMax);
         server.close(() => {
           clearTimeout(timer);
@@ -163,6 +184,7 @@ function servePeer(
       decider.decide(request, { kind: "forward", upstream: toApp, edits: trace.begin(request) }),
     timer: context.timer,
     audience,
+    isClientProxy: isMember,
     onComplete: (event) => noteCompleted(context, event, { decider, trace }),
   });
 }

@@ -1,9 +1,12 @@
 import http from "node:http";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { openDeceitfulAgent } from "../../test/apparatus/deceitful-agent.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import { openPlainApp } from "../../test/apparatus/plain-app.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
+import type { Update } from "../protocol/index.ts";
 
 let mesh: MeshInProcess;
 let front: Workload;
@@ -14,6 +17,32 @@ beforeAll(async () => {
   await mesh.putRule("/*", "/*");
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
+
+it("takes no request of its application before it is told who serves where", async () => {
+  const socketPath = join(mesh.folder, "silent.sock");
+  let held: Update | undefined;
+  await using agent = await openDeceitfulAgent(socketPath, mesh.agentSocketPath, (update) => {
+    if (update.content.case !== "endpoints") return update;
+    held = update;
+    return undefined;
+  });
+  const { instances } = mesh.controlPlane.writer.state;
+  const before = instances.size;
+  let isOpen = false;
+  const opening = mesh.open("/shop/waiting", { agentSocketPath: socketPath }).then((workload) => {
+    isOpen = true;
+    return workload;
+  });
+  await until(() => instances.size > before && held !== undefined, "its SVID");
+  await sleep(200);
+  const wasOpen = isOpen;
+
+  if (held !== undefined) agent.say(held);
+  await using waiting = await opening;
+
+  expect(wasOpen).toBe(false);
+  expect((await waiting.call(front.host)).status).toBe(200);
+});
 
 it("spreads requests over the instances and goes on when one of them dies", async () => {
   const apps = [await openPlainApp({ name: "one" }), await openPlainApp({ name: "two" })] as const;

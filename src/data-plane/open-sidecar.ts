@@ -44,6 +44,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
   core.onRotation((svid) => inbound.useSvid(svid));
+  await core.haveRoutes();
   const outbound = opened.use(
     await openOutbound({ context, router: core.router, listenOn: options.outbound }),
   );

@@ -10,7 +10,7 @@ import { type DeceitfulAgent, openDeceitfulAgent } from "../../test/apparatus/de
 import { logPapers, makePapers, metadataExtension, type Papers } from "../../test/apparatus/hostile-peer.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import type { Reply, Workload } from "../../test/apparatus/workload.ts";
-import { EndpointSchema, type Update, UpdateSchema } from "../protocol/index.ts";
+import { type Endpoint, EndpointSchema, type Update, UpdateSchema } from "../protocol/index.ts";
 
 let mesh: MeshInProcess;
 let agent: DeceitfulAgent;
@@ -26,9 +26,13 @@ beforeAll(async () => {
   mesh = await MeshInProcess.found();
   const socketPath = join(mesh.folder, "deceitful.sock");
   // The real endpoints are kept from the front, which is to believe in those that a test makes up.
-  agent = await openDeceitfulAgent(socketPath, mesh.agentSocketPath, (update) =>
-    update.content.case === "endpoints" ? undefined : update,
-  );
+  let hasToldOne = false;
+  agent = await openDeceitfulAgent(socketPath, mesh.agentSocketPath, (update) => {
+    if (update.content.case !== "endpoints") return update;
+    const first = hasToldOne ? undefined : endpointsUpdate([]);
+    hasToldOne = true;
+    return first;
+  });
   [ledger, mallory, front] = await Promise.all([
     mesh.open("/shop/ledger"),
     mesh.open("/shop/mallory"),
@@ -164,8 +168,11 @@ function believe(...endpoints: readonly { readonly instance: string; readonly ad
     ...endpoints.map((endpoint) => create(EndpointSchema, { ...endpoint, service: "/shop/ledger" })),
     create(EndpointSchema, { service, instance, address: `127.0.0.1:${portOf(silent)}` }),
   ];
-  const update: Update = create(UpdateSchema, { content: { case: "endpoints", value: { endpoints: made } } });
-  agent.say(update);
+  agent.say(endpointsUpdate(made));
+}
+
+function endpointsUpdate(endpoints: readonly Endpoint[]): Update {
+  return create(UpdateSchema, { content: { case: "endpoints", value: { endpoints: [...endpoints] } } });
 }
 
 function papersOf({ service, instance }: Workload): Papers {

@@ -118,7 +118,7 @@ export class ServiceRouter {
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
     const instances = this.#byService.get(name);
     if (instances !== undefined && instances.length > 0)
-      return ok({ service: name, upstream: new BalancedUpstream((tried) => this.#pick(name, tried)) });
+      return ok({ service: name, upstream: new BalancedUpstream(this.#choiceOf(name)) });
     const isRegistered = view.follower.state.services.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
@@ -175,14 +175,26 @@ export class ServiceRouter {
     return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
   }
 
-  /** The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed. */
+  #choiceOf(service: string): Choice {
+    return {
+      pick: (tried) => this.#pick(service, tried),
+      hasOther: (than) => (this.#byService.get(service) ?? []).some((instance) => instance !== than),
+      avoid: ({ endpoint }) => this.#avoid(endpoint),
+    };
+  }
+
+  /**
+   * The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed; of
+   * nothing but what just failed, the one for which that is longest ago.
+   */
   #pick(service: string, tried: ReadonlySet<Instance>): Instance | undefined {
     const now = this.#context.clock.monotonicMillis();
     const all = (this.#byService.get(service) ?? []).filter((instance) => !tried.has(instance));
     const healthy = all.filter(({ avoidUntilMillis }) => avoidUntilMillis <= now);
-    const candidates = healthy.length > 0 ? healthy : all;
-    const one = candidates[Math.floor(this.#random() * candidates.length)];
-    const other = candidates[Math.floor(this.#random() * candidates.length)];
+    if (healthy.length === 0)
+      return all.toSorted((left, right) => left.avoidUntilMillis - right.avoidUntilMillis)[0];
+    const one = healthy[Math.floor(this.#random() * healthy.length)];
+    const other = healthy[Math.floor(this.#random() * healthy.length)];
     if (one === undefined || other === undefined) return one;
     return loadOf(one) <= loadOf(other) ? one : other;
   }
@@ -231,33 +243,51 @@ export class ServiceRouter {
   }
 }
 
+/** The instances that a request can go to. */
+interface Choice {
+  readonly pick: (tried: ReadonlySet<Instance>) => Instance | undefined;
+  /** Whether there is another one. */
+  readonly hasOther: (than: Instance) => boolean;
+  readonly avoid: (instance: Instance) => void;
+}
+
 /** Asks one instance after another until one has a connection. */
 class BalancedUpstream implements Upstream {
   readonly protocol = "http/1.1";
-  readonly #pick: (tried: ReadonlySet<Instance>) => Instance | undefined;
+  readonly #choice: Choice;
   readonly #tried = new Set<Instance>();
-  #asked: { readonly pool: ConnectionPool; readonly inner: Waiter } | undefined;
+  #asked: { readonly instance: Instance; readonly inner: Waiter } | undefined;
+  /** The one that had the request and did not answer it. */
+  #failed: Instance | undefined;
 
-  constructor(pick: (tried: ReadonlySet<Instance>) => Instance | undefined) {
-    this.#pick = pick;
+  constructor(choice: Choice) {
+    this.#choice = choice;
   }
 
-  acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
-    // A second attempt is for a connection that had died; its instance may well be there.
+  acquire(waiter: Waiter, again: boolean): UpstreamConnection | undefined {
     this.#tried.clear();
-    return this.#next(waiter, { fresh, reason: "upstream-connect-failed", detail: "no instance" });
+    if (again && this.#asked !== undefined) {
+      // It comes last now, but it comes: only a connection may have died, and not what was at its other end.
+      this.#failed = this.#asked.instance;
+      this.#choice.avoid(this.#failed);
+    }
+    return this.#next(waiter, { reason: "upstream-connect-failed", detail: "no instance" });
+  }
+
+  hasElsewhere(): boolean {
+    return this.#asked !== undefined && this.#choice.hasOther(this.#asked.instance);
   }
 
   cancel(): void {
-    this.#asked?.pool.cancel(this.#asked.inner);
+    this.#asked?.instance.pool.cancel(this.#asked.inner);
     this.#asked = undefined;
   }
 
   #next(
     waiter: Waiter,
-    last: { readonly fresh: boolean; readonly reason: AcquireRefusal; readonly detail: string },
+    last: { readonly reason: AcquireRefusal; readonly detail: string },
   ): UpstreamConnection | undefined {
-    const instance = this.#tried.size < attemptsMax ? this.#pick(this.#tried) : undefined;
+    const instance = this.#tried.size < attemptsMax ? this.#choice.pick(this.#tried) : undefined;
     if (instance === undefined) {
       waiter.onNoConnection(last.reason, last.detail);
       return undefined;
@@ -266,12 +296,13 @@ class BalancedUpstream implements Upstream {
     const inner: Waiter = {
       onConnection: (connection) => waiter.onConnection(connection),
       onNoConnection: (reason, detail) => {
-        const connection = this.#next(waiter, { fresh: last.fresh, reason, detail });
+        const connection = this.#next(waiter, { reason, detail });
         if (connection !== undefined) waiter.onConnection(connection);
       },
     };
-    this.#asked = { pool: instance.pool, inner };
-    return instance.pool.acquire(inner, last.fresh);
+    this.#asked = { instance, inner };
+    // Elsewhere any connection will do: it was not there that one died.
+    return instance.pool.acquire(inner, instance === this.#failed);
   }
 }
 

@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
 import { MeshError } from "../base/mesh-error.ts";
-import { AlarmSchema, type FollowerStatus, FollowerStatusSchema } from "../protocol/index.ts";
+import { AlarmSchema, type Endpoint, type FollowerStatus, FollowerStatusSchema } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView } from "../transport/index.ts";
 import type { NoteSigner } from "../trust-log/index.ts";
@@ -22,6 +23,8 @@ const sweepIntervalMillis = 500;
 const rotationShare = 0.1;
 const rotationMillisMax = 10_000;
 const catchUpMillisMax = 60_000;
+/** How long a start waits to be told who serves where; until then nothing could be called. */
+const routesMillisMax = 10_000;
 
 /**
  * What a sidecar is besides its listeners: its view of the log and the link it comes through, its SVID, the
@@ -39,6 +42,8 @@ export class SidecarCore implements AsyncDisposable {
   readonly #timer: CoarseTimer;
   readonly #sweeping: NodeJS.Timeout;
   readonly #closing = new AbortController();
+  /** Resolves with the first list of endpoints. */
+  readonly #routed = Promise.withResolvers<void>();
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #drainingChanged: (() => void) | undefined;
@@ -94,7 +99,7 @@ export class SidecarCore implements AsyncDisposable {
       clock,
       events: {
         stepped: () => parts.core?.stepped(),
-        endpoints: (endpoints) => parts.core?.router.setEndpoints(endpoints),
+        endpoints: (endpoints) => parts.core?.setRoutes(endpoints),
         alarm: (reason, detail) => parts.core?.alarm(reason, detail),
       },
     });
@@ -129,6 +134,20 @@ export class SidecarCore implements AsyncDisposable {
         "ERR_DATA_PLANE_AGENT",
         `no trust log from the node agent at ${this.#options.agentSocketPath}; is troth up running?`,
       );
+  }
+
+  /** Takes the present list of who serves where. */
+  setRoutes(endpoints: readonly Endpoint[]): void {
+    this.router.setEndpoints(endpoints);
+    this.#routed.resolve();
+  }
+
+  /** Waits, for a while, until it is known who serves where: after a start of the control plane that takes a moment. */
+  async haveRoutes(): Promise<void> {
+    const waiting = new AbortController();
+    const { signal } = waiting;
+    await Promise.race([this.#routed.promise, sleep(routesMillisMax, undefined, { signal }).catch(() => {})]);
+    waiting.abort();
   }
 
   /** Obtains the first SVID and keeps it renewed. */

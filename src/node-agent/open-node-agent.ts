@@ -124,6 +124,7 @@ class Relay {
   #recoveredSizes: readonly number[] = [];
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
+  #hasExpected = false;
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
 
@@ -251,12 +252,22 @@ class Relay {
         }
         if (this.#upstream === client) continue;
         this.#upstream = client;
+        this.#expectSidecars();
         log.info("following the control plane", { size: this.view.follower.size });
         await this.report();
       }
     } finally {
       if (this.#upstream === client) this.#upstream = undefined;
     }
+  }
+
+  /** Once: later on the going of each is heard of. */
+  #expectSidecars(): void {
+    if (this.#hasExpected) return;
+    this.#hasExpected = true;
+    const { node } = this.#options.membership;
+    const own = [...this.#view.follower.state.instances.entries()].filter(([, row]) => row.node === node);
+    this.#sidecars.expect(own.map(([instance]) => instance));
   }
 
   /** Reports what others wait for, and with it whatever else comes within a moment. */

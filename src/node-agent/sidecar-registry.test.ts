@@ -51,6 +51,17 @@ it("ends no instance that comes back in time, or that has another stream", async
   expect(sidecars.pending().ended).toEqual([]);
 });
 
+it("ends what was registered here before the agent's start and does not come, and nothing that does", async () => {
+  const sidecars = new SidecarRegistry(() => true, absenceMillis);
+  const [gone, late, early] = [randomUUID(), randomUUID(), randomUUID()];
+  arrive(sidecars, early);
+  sidecars.expect([gone, late, early], absenceMillis);
+  arrive(sidecars, late);
+  await pause(3 * absenceMillis);
+
+  expect(sidecars.pending().ended).toEqual([gone]);
+});
+
 it("ends only what the log has registered here, and forgets what it has not any more", async () => {
   const registered = new Set<string>([randomUUID(), randomUUID()]);
   const sidecars = new SidecarRegistry((instance) => registered.has(instance), absenceMillis);

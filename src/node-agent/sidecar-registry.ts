@@ -3,6 +3,8 @@ import { type Alarm, AlarmSchema, type FollowerStatus } from "../protocol/index.
 
 /** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
 const absenceMillisDefault = 5_000;
+/** The same for those that an agent which has just started has yet to hear of. */
+const firstAbsenceMillis = 30_000;
 const alarmsMax = 256;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
@@ -25,6 +27,12 @@ export class SidecarRegistry {
   constructor(isRegistered: (instance: string) => boolean, absenceMillis = absenceMillisDefault) {
     this.#isRegistered = isRegistered;
     this.#absenceMillis = absenceMillis;
+  }
+
+  /** Waits for instances that the log has registered here: those that do not come ended while no agent was there. */
+  expect(instances: Iterable<string>, withinMillis = firstAbsenceMillis): void {
+    for (const instance of instances)
+      if (!this.#present.has(instance) && !this.#absent.has(instance)) this.#await(instance, withinMillis);
   }
 
   /** How many sidecars follow now. */
@@ -108,12 +116,16 @@ export class SidecarRegistry {
     // Out of the routes at once; out of the log only when it does not come back.
     const status = this.#statuses.get(instance);
     if (status !== undefined) this.#statuses.set(instance, { ...status, address: "" });
+    this.#await(instance, this.#absenceMillis);
+  }
+
+  #await(instance: string, withinMillis: number): void {
     if (this.#isClosed) return;
     const timer = setTimeout(() => {
       this.#absent.delete(instance);
       this.#statuses.delete(instance);
       if (this.#isRegistered(instance)) this.#ended.add(instance);
-    }, this.#absenceMillis);
+    }, withinMillis);
     this.#absent.set(instance, timer);
   }
 }

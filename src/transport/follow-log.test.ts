@@ -8,7 +8,7 @@ import {
   serviceBody,
   signerNamed,
 } from "../../test/fakes/small-trust-log.ts";
-import { type Endpoint, type Update, UpdateSchema } from "../protocol/index.ts";
+import { type Endpoint, EndpointSchema, type Update, UpdateSchema } from "../protocol/index.ts";
 import { formatSnapshot, type LogStep, type PresentedSnapshot, signCheckpoint } from "../trust-log/index.ts";
 import { keepFollowing, type LogSource, LogView, serveLog } from "./index.ts";
 
@@ -322,7 +322,7 @@ describe("serveLog", () => {
     expect(await next).toMatchObject({ done: true });
   });
 
-  it("sends endpoints when they are known, and again when they change", async () => {
+  it("sends endpoints when they are known, and again when they change, and nothing while they are not known", async () => {
     const { log } = openWorld();
     let wake = (): void => {};
     let endpoints: readonly Endpoint[] | undefined;
@@ -339,6 +339,14 @@ describe("serveLog", () => {
 
     expect(step.value).toMatchObject({ content: { case: "step" } });
     expect((await second).value).toMatchObject({ content: { case: "endpoints" } });
+    const third = updates.next();
+    endpoints = undefined;
+    wake();
+    await turn();
+    endpoints = [create(EndpointSchema, { instance: "a" })];
+    wake();
+
+    expect((await third).value).toMatchObject({ content: { value: { endpoints: [{ instance: "a" }] } } });
     closing.abort();
   });
 });

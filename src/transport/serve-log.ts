@@ -72,13 +72,14 @@ export async function* serveLog(
       sent = newest.checkpoint;
     }
     if (!request.isLive) return;
-    if (source.endpoints !== endpoints) {
-      endpoints = source.endpoints;
-      yield create(UpdateSchema, {
-        content: { case: "endpoints", value: { endpoints: [...(endpoints ?? [])] } },
-      });
+    const served = source.endpoints;
+    // What is not known is not said: the follower goes on with what it knows.
+    if (served !== undefined && served !== endpoints) {
+      endpoints = served;
+      yield create(UpdateSchema, { content: { case: "endpoints", value: { endpoints: [...served] } } });
     }
-    if (source.newest?.checkpoint === sent && source.endpoints === endpoints) await source.changed(signal);
+    if (source.newest?.checkpoint === sent && (source.endpoints ?? endpoints) === endpoints)
+      await source.changed(signal);
   }
 }
 

@@ -33,6 +33,21 @@ test.each([
   expect(explainFailure(asked(sent, ended), { kills: [kill], arrivals: at(arrivals) }).kind).toBe(kind);
 });
 
+test.each([
+  [10_400, "client", "read ECONNRESET", "in-flight"],
+  [10_600, "client", "read ECONNRESET", "away"],
+  [10_400, "client", "no answer within 10000 ms", "away"],
+  [10_400, "client", "front-1: read ECONNRESET", "away"],
+  [10_400, "front-1", "read ECONNRESET", "away"],
+] as const)(
+  "a request sent at %d that ends with its connection: killed %s, %s: %s",
+  (sent, unit, body, kind) => {
+    const killed = { ...kill, unit, goneMillis: 10_010 };
+    const failed = { ...asked(sent, sent + 5), body };
+    expect(explainFailure(failed, { kills: [killed], arrivals: at(["front-1"]) }).kind).toBe(kind);
+  },
+);
+
 test("a kill off the way explains nothing, whatever it is", () => {
   const others = (["control-plane", "node-agent", "up"] as const).map((role) => ({
     ...kill,

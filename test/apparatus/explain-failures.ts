@@ -4,6 +4,11 @@ import type { Arrival, UnitName } from "./storm-mesh.ts";
 
 /** Between a signal and what is seen of it. */
 const signalMillisMax = 50;
+/**
+ * For how long the load generator may go on writing to a connection that has ended, for not having looked. Only such a
+ * connection is reset: what waits in the kernel for the next process is not.
+ */
+const resetMillisMax = 500;
 /** How long others may take to see that somebody is back. */
 const noticeMillisMax = 1_000;
 
@@ -23,8 +28,7 @@ export function explainFailure(
   const path = pathOf(arrivals.map(({ unit }) => unit));
   const onPath = kills.filter(({ unit }) => path.has(unit));
   const wasThere = onPath.some(
-    ({ atMillis, goneMillis }) =>
-      asked.sentMillis <= Math.min(goneMillis, atMillis + signalMillisMax) && asked.endedMillis >= atMillis,
+    (kill) => asked.sentMillis <= lastHandedMillis(asked, kill) && asked.endedMillis >= kill.atMillis,
   );
   if (wasThere) return { kind: "in-flight" };
   const away = onPath.find(
@@ -35,6 +39,12 @@ export function explainFailure(
   return away === undefined
     ? { kind: "unexplained", how: `${how} via ${[...path].join(" ")}, ${lastSeen(asked, arrivals)}` }
     : { kind: "away", how: `${away.unit.replace(/-.$/, "")}'s ${away.role}: ${how}` };
+}
+
+/** Until when a request could be handed to a process that was killed. */
+function lastHandedMillis({ body }: AskedOnce, { unit, atMillis, goneMillis }: Kill): number {
+  const isReset = unit === "client" && /^(read ECONNRESET|write EPIPE|socket hang up)$/.test(body);
+  return isReset ? atMillis + resetMillisMax : Math.min(goneMillis, atMillis + signalMillisMax);
 }
 
 /** Every unit that the request was in or may have been in. */

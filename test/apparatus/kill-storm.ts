@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { signal } from "./marked-processes.ts";
 import type { ProcessRole, StormMesh, StormProcess, UnitName } from "./storm-mesh.ts";
 
-const pauseMillisMin = 1_500;
-const pauseMillisMax = 3_500;
+const pauseMillisMin = 2_000;
+const pauseMillisMax = 4_000;
 const pollMillis = 50;
 const backMillisMax = 60_000;
 
@@ -33,7 +33,10 @@ const targets: readonly StormProcess[] = [
   ),
 ];
 
-const siblings: Readonly<Partial<Record<UnitName, UnitName>>> = {
+/** Without whom requests could not be answered if the other went too. */
+const needed: Readonly<Record<UnitName, UnitName>> = {
+  mesh: "client",
+  client: "mesh",
   "front-1": "front-2",
   "front-2": "front-1",
   "back-1": "back-2",
@@ -42,7 +45,8 @@ const siblings: Readonly<Partial<Record<UnitName, UnitName>>> = {
 
 /**
  * Kills a process drawn by lot every few seconds until `isOver` says so, and follows what becomes of each. Of two
- * instances of a service one is left alone while the other is coming back: with nobody there, nobody can answer.
+ * instances of a service one is left alone while the other is coming back: with nobody there, nobody can answer. So is
+ * the client's only sidecar while those who could give it an identity come back, and they while it does.
  */
 export async function killStorm(
   mesh: StormMesh,
@@ -58,7 +62,7 @@ export async function killStorm(
     await sleep(randomInt(pauseMillisMin, pauseMillisMax));
     if (isOver()) break;
     if (bag.length === 0) bag = shuffled(targets);
-    const at = bag.findIndex(({ unit }) => !isAway(unit) && !isAway(siblings[unit] ?? unit));
+    const at = bag.findIndex(({ unit }) => !isAway(unit) && !isAway(needed[unit]));
     const target = bag[at];
     const pid = target === undefined ? undefined : mesh.pidOf(target);
     if (target === undefined || pid === undefined) continue;

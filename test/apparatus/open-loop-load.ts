@@ -42,7 +42,7 @@ export async function openLoopLoad(load: {
   readonly requestsPerSecond: number;
   readonly isOver: () => boolean;
   readonly growsSlowly?: boolean;
-  /** Told of every request that was sent; its number is the path that it asked for. */
+  /** Told of every request that was sent; its number is the query that it asked with. */
   readonly onEnd?: (asked: AskedOnce) => void;
 }): Promise<LoadReport> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: connectionsMax });
@@ -61,7 +61,7 @@ export async function openLoopLoad(load: {
     const { status, body } = await httpCall({
       address: load.outboundAddress,
       host: load.host,
-      path: load.onEnd === undefined ? "/" : `/${number}`,
+      path: load.onEnd === undefined ? "/" : `/?${number}`,
       timeoutMillis: answerMillisMax,
       agent,
     });

@@ -11,7 +11,7 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
 
 const server = http.createServer((request, response) => {
   const path = request.url ?? "/";
-  appendFileSync(arrivals, `${path.slice(1)} ${name} ${Date.now()}\n`);
+  appendFileSync(arrivals, `${path.slice("/?".length)} ${name} ${Date.now()}\n`);
   const answer = (status: number, text: string): void => {
     response.writeHead(status, { "content-type": "text/plain" }).end(text);
   };

@@ -3,6 +3,7 @@ import { createServer as createTlsServer, type TLSSocket, connect as tlsConnect 
 import { describe, expect, test } from "vitest";
 import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
+import { openTcp } from "./index.ts";
 
 const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -33,6 +34,39 @@ describe("a pool", () => {
     expect(upstream.received).toHaveLength(1);
     expect(upstream.received[0]?.match(/GET \/\d/g)).toEqual(["GET /0", "GET /1", "GET /2"]);
     for (const client of clients) client.socket.destroy();
+  });
+
+  test("opens no more than openingMax at a time, and who waits takes what others have finished with", async () => {
+    const answers: (() => void)[] = [];
+    await using upstream = await openUpstream((socket) => answers.push(() => socket.write(okay)));
+    let isSlow = false;
+    const held: (() => void)[] = [];
+    const open = openTcp({ host: "127.0.0.1", port: upstream.port });
+    await using hop = await openHop(upstream.port, {
+      poolLimits: { openingMax: 2 },
+      open: async (...args) => {
+        if (isSlow) await new Promise<void>((resolve) => held.push(resolve));
+        return open(...args);
+      },
+    });
+    using first = new RawClient(hop.port).send(get);
+    await until(() => answers.length === 1);
+    isSlow = true;
+    const others = [1, 2, 3, 4, 5].map(() => new RawClient(hop.port).send(get));
+    await until(() => hop.pool.waitingCount === 5);
+
+    const openings = held.length;
+    for (let count = 1; count <= 6; count += 1) {
+      answers[count - 1]?.();
+      if (count < 6) await until(() => answers.length === count + 1);
+    }
+    await until(() => others.every(({ text }) => text === okay));
+
+    expect(openings).toBe(2);
+    expect(first.text).toBe(okay);
+    expect(upstream.sockets).toHaveLength(1);
+    for (const release of held) release();
+    for (const client of others) client.socket.destroy();
   });
 
   test("lets nobody wait for ever: upstream-pool-timeout", async () => {

@@ -62,6 +62,11 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
     return this.waiting.length;
   }
 
+  hasElsewhere(): boolean {
+    return false;
+  }
+
+  /** Of one destination a second attempt wants a fresh connection: the others may have died with the first. */
   acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
     if (this.isClosed) {
       waiter.onNoConnection("upstream-connect-failed", "the pool is closed");
@@ -161,8 +166,11 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
   }
 
   private openForWaiting(): void {
-    while (!this.isClosed && this.openings.size < this.waiting.length && this.openCount < this.limits.openMax)
+    const { openMax, openingMax } = this.limits;
+    while (!this.isClosed && this.openings.size < this.waiting.length) {
+      if (this.openings.size >= openingMax || this.openCount >= openMax) return;
       void this.openOne();
+    }
   }
 
   private async openOne(): Promise<void> {
@@ -210,7 +218,7 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
     else next.waiter.onConnection(connection);
   }
 
-  /** One failed attempt ends one wait, the longest: each wait has had its attempt. */
+  /** One failed attempt ends one wait, the longest. */
   private refuseFirst(reason: "upstream-connect-failed" | "upstream-connect-timeout", detail: string): void {
     this.waiting.shift()?.waiter.onNoConnection(reason, detail);
   }

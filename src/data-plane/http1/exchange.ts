@@ -9,6 +9,7 @@ import {
   serialiseRequest,
   serialiseResponse,
 } from "./serialise-head.ts";
+import { undeliveredName, undeliveredStatus, undeliveredValue } from "./undelivered.ts";
 import type { AcquireRefusal, Upstream, Waiter } from "./upstream.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
@@ -29,9 +30,12 @@ export interface ExchangeClient {
   onBodyWanted(): void;
   /** The whole response has been written; `mayContinue` unless either side's framing forbids another request. */
   onResponded(mayContinue: boolean): void;
-  /** The exchange has failed; `hasBegun` says that the client already has a part of the response. */
-  onFailed(failure: ExchangeFailure, detail: string, hasBegun: boolean): void;
+  /** The exchange has failed. */
+  onFailed(failure: ExchangeFailure, detail: string, progress: ExchangeProgress): void;
 }
+
+/** How far an exchange came: nothing went upstream, or something did, or the client has a part of the response. */
+export type ExchangeProgress = "unsent" | "sent" | "answering";
 
 /** What one exchange is about. */
 export interface ExchangeParts {
@@ -53,6 +57,9 @@ export class Exchange implements Waiter, ConnectionUser {
   private readonly upstream: Upstream;
   private readonly limits: Http1Limits;
   private readonly isRepeatable: boolean;
+  /** Whether `head` is the whole request, so that another can be asked where the first has not passed it on. */
+  private readonly isWhole: boolean;
+  private hasSent = false;
   /** The request as it goes upstream, with what was there of its body; kept while it might be sent again. */
   private head: Buffer;
   private connection: UpstreamConnection | undefined;
@@ -74,6 +81,7 @@ export class Exchange implements Waiter, ConnectionUser {
     this.upstream = parts.upstream;
     this.limits = parts.limits;
     this.isRepeatable = isIdempotent(parts.request.method) && hasNoBody(parts.request);
+    this.isWhole = parts.requestBody.isComplete;
     this.head = serialiseRequest(parts.request, parts.edits, firstBody);
   }
 
@@ -122,6 +130,7 @@ export class Exchange implements Waiter, ConnectionUser {
 
   onConnection(connection: UpstreamConnection): void {
     this.connection = connection;
+    this.hasSent = true;
     connection.lend(this);
     const isFlowing = connection.write(this.head);
     this.waitForProgress();
@@ -161,13 +170,13 @@ export class Exchange implements Waiter, ConnectionUser {
     connection?.destroy();
     const mayRetry = this.isRepeatable && connection?.isReused === true && !this.hasHeard && !this.hasRetried;
     if (!mayRetry || this.isOver) return this.fail("upstream-reset", detail);
-    this.hasRetried = true;
     this.acquire(true);
   }
 
-  private acquire(fresh: boolean): void {
+  private acquire(again: boolean): void {
+    this.hasRetried = again;
     this.client.waitAtMost(Number.POSITIVE_INFINITY);
-    const connection = this.upstream.acquire(this, fresh);
+    const connection = this.upstream.acquire(this, again);
     if (connection !== undefined) this.onConnection(connection);
   }
 
@@ -200,6 +209,12 @@ export class Exchange implements Waiter, ConnectionUser {
     const at = head.section.end;
     const bodyEnd = body.advance(window, at, end);
     if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
+    if (this.mayAskElsewhere(head)) {
+      const connection = this.leaveConnection();
+      if (head.keepAlive && body.isComplete && bodyEnd === end) connection?.release();
+      else connection?.destroy();
+      return this.acquire(true);
+    }
 
     const hasOpenEnd = this.request.minorVersion === 0;
     this.mayReuseUpstream = head.keepAlive && !isEarly;
@@ -212,6 +227,15 @@ export class Exchange implements Waiter, ConnectionUser {
     this.responseBody = body;
     this.head = nothing;
     this.afterBody(body, isFlowing, bodyEnd < end);
+  }
+
+  /**
+   * Whether the answer says that no application has seen the request, and another may be asked: then even one that is
+   * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
+   */
+  private mayAskElsewhere({ status, section }: ResponseHead): boolean {
+    if (status !== undeliveredStatus || !this.isWhole || this.hasRetried) return false;
+    return section.valuesOf(undeliveredName)[0] === undeliveredValue && this.upstream.hasElsewhere();
   }
 
   /** Where the upstream frames by closing, chunks make a truncation visible; HTTP/1.0 does not know chunks. */
@@ -258,7 +282,8 @@ export class Exchange implements Waiter, ConnectionUser {
   private fail(failure: ExchangeFailure, detail: string): void {
     if (this.isOver) return;
     this.abort();
-    this.client.onFailed(failure, detail, this.responseBody !== undefined);
+    const sent = this.hasSent ? "sent" : "unsent";
+    this.client.onFailed(failure, detail, this.responseBody === undefined ? sent : "answering");
   }
 
   private leaveConnection(): UpstreamConnection | undefined {

@@ -48,6 +48,11 @@ export interface PoolLimits {
   readonly idleMax: number;
   /** Connections open or being opened. */
   readonly openMax: number;
+  /**
+   * Connections being opened at a time. When everything is slow for a moment, the requests that pile up mostly get a
+   * connection that another request has finished with; a handshake for each would make it slower still.
+   */
+  readonly openingMax: number;
   /** Requests waiting for a connection. */
   readonly waitingMax: number;
   /** How long a request waits for a connection. */
@@ -64,6 +69,7 @@ export interface PoolLimits {
 export const defaultPoolLimits: PoolLimits = {
   idleMax: 64,
   openMax: 256,
+  openingMax: 16,
   waitingMax: 1024,
   waitMillis: 5_000,
   connectMillis: 5_000,

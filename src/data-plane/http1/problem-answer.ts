@@ -1,5 +1,6 @@
 import { bytesOf } from "../../base/bytes.ts";
 import { headerLines } from "./serialise-head.ts";
+import { undeliveredLine } from "./undelivered.ts";
 
 /** An answer that comes from the proxy itself. */
 export interface Answer {
@@ -25,6 +26,8 @@ export interface Problem {
   readonly rule?: string;
   /** What would change the answer, for people. */
   readonly missing?: string;
+  /** Whether the proxy that asks is told that the application has not been given the request (undelivered.ts). */
+  readonly isUndelivered?: boolean;
   /** Whether the connection ends with the answer, as it must where the end of the request is in doubt. */
   readonly close?: boolean;
 }
@@ -38,7 +41,7 @@ export function problemAnswer(problem: Problem, audience: ProblemAudience = "mem
   return {
     kind: "answer",
     status: problem.status,
-    headers: problemHeaders,
+    headers: problem.isUndelivered === true ? undeliveredHeaders : problemHeaders,
     body: bytesOf(`${JSON.stringify(document)}\n`),
     close: problem.close ?? false,
   };
@@ -65,6 +68,8 @@ const problemHeaders = headerLines([
   ["Content-Type", "application/problem+json"],
   ["Cache-Control", "no-store"],
 ]);
+
+const undeliveredHeaders = Buffer.concat([problemHeaders, undeliveredLine]);
 
 const phrases: Readonly<Record<number, string>> = {
   200: "OK",

@@ -2,7 +2,13 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { BodyCursor } from "./body-framing.ts";
 import type { CoarseTimer, Deadline } from "./coarse-timer.ts";
-import { Exchange, type ExchangeClient, type ExchangeFailure, type ExchangeParts } from "./exchange.ts";
+import {
+  Exchange,
+  type ExchangeClient,
+  type ExchangeFailure,
+  type ExchangeParts,
+  type ExchangeProgress,
+} from "./exchange.ts";
 import { type Http1Failure, statusOfFailure } from "./http1-failure.ts";
 import { defaultHttp1Limits, type Http1Limits } from "./http1-limits.ts";
 import { type Answer, type ProblemAudience, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
@@ -43,6 +49,8 @@ export interface ServeOptions {
   readonly limits?: Http1Limits;
   /** How much the client is told when something fails; all of it unless given. */
   readonly audience?: ProblemAudience;
+  /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
+  readonly isClientProxy?: boolean;
   readonly onComplete?: (event: CompletedRequest) => void;
   /** What `decide` threw, or what was wrong with its edits: a fault of ours, of which the client learns nothing. */
   readonly onFault?: (fault: unknown) => void;
@@ -166,8 +174,11 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
     this.next(mayContinue && !this.isClosing);
   }
 
-  onFailed(failure: ExchangeFailure, detail: string, hasBegun: boolean): void {
-    if (!hasBegun) return this.fail(failure, detail);
+  onFailed(failure: ExchangeFailure, detail: string, progress: ExchangeProgress): void {
+    // Only where nobody is there: one that has too much to do would be helped by nobody's asking the next.
+    const isUndelivered =
+      this.options.isClientProxy === true && progress === "unsent" && failure === "upstream-connect-failed";
+    if (progress !== "answering") return this.fail(failure, detail, isUndelivered);
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.truncate();
   }
@@ -319,8 +330,8 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
     }
   }
 
-  private fail(failure: ExchangeFailure, detail: string): void {
-    const problem = { status: statusOfFailure(failure), reason: failure, detail };
+  private fail(failure: ExchangeFailure, detail: string, isUndelivered = false): void {
+    const problem = { status: statusOfFailure(failure), reason: failure, detail, isUndelivered };
     this.respond(problemAnswer(problem, this.options.audience), failure);
   }
 

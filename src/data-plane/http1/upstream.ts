@@ -19,10 +19,15 @@ export interface Upstream {
   readonly protocol: "http/1.1";
   /**
    * A connection at once where an idle one is there; otherwise exactly one method of the waiter is called, possibly
-   * before this returns. `fresh` demands a connection that has carried no request yet: the second attempt of a
-   * request whose connection had died idle.
+   * before this returns. `again` is the second attempt of a request that the first connection did not answer: an
+   * instance that was asked already has to open a connection that has carried no request yet.
    */
-  acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined;
+  acquire(waiter: Waiter, again: boolean): UpstreamConnection | undefined;
+  /**
+   * Whether somebody else could be asked when the one that was asked says that it has not passed the request on. Only
+   * proxies are asked in a choice of several, and only they are believed in this.
+   */
+  hasElsewhere(): boolean;
   /** Takes back a wait; none of the waiter's methods is called any more. */
   cancel(waiter: Waiter): void;
 }

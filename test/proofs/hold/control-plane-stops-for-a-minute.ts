@@ -6,14 +6,8 @@ import { CalmLoad } from "../../apparatus/calm-load.ts";
 import { entriesOnDisk, statementsOf } from "../../apparatus/journal-entries.ts";
 import { canSeeProcesses, signal } from "../../apparatus/marked-processes.ts";
 import { type AskedOnce, openLoopLoad } from "../../apparatus/open-loop-load.ts";
-import {
-  openMesh,
-  openService,
-  processesOf,
-  type RunningMesh,
-  statusOf,
-  troth,
-} from "../../apparatus/running-mesh.ts";
+import { openMesh, openService, processesOf, type RunningMesh, troth } from "../../apparatus/running-mesh.ts";
+import { StatusClient } from "../../apparatus/status-client.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
 const requestsPerSecond = 500;
@@ -35,6 +29,7 @@ export const claim: Claim = {
     const outageSeconds = context.isFull ? outageSecondsFull : outageSecondsShort;
     const lifetime = Math.round(outageSeconds * lifetimeShare);
     await using mesh = await openMesh({ kind: "up", args: ["--svid-lifetime", String(lifetime)] });
+    using status = new StatusClient(mesh.directory);
     await using _callee = await openService(mesh, "/proof/callee");
     await using caller = await openService(mesh, "/proof/caller");
     const allowed = await troth(mesh.path, "allow", "/proof/caller", "/proof/callee");
@@ -47,9 +42,9 @@ export const claim: Claim = {
     const outage = (async () => {
       try {
         await calm.untilCalm();
-        await until(() => areYoung(mesh, outageSeconds + spareSeconds), youngMillisMax);
+        await until(() => areYoung(status, outageSeconds + spareSeconds), youngMillisMax);
         startedMillis = performance.now();
-        return await stopControlPlane(mesh, outageSeconds);
+        return await stopControlPlane(mesh, status, outageSeconds);
       } finally {
         isOver = true;
       }
@@ -88,11 +83,11 @@ interface Outage {
   readonly renewedSeconds: number;
 }
 
-async function stopControlPlane(mesh: RunningMesh, seconds: number): Promise<Outage> {
+async function stopControlPlane(mesh: RunningMesh, status: StatusClient, seconds: number): Promise<Outage> {
   const [pid] = processesOf(mesh, "control-plane");
   if (pid === undefined) throw new Error("there is no control plane process");
   const supervisor = mesh.command.pid;
-  const { instances: had } = await statusOf(mesh.path);
+  const had = await status.ask();
   signal(supervisor, "SIGSTOP");
   const { size, digest: digestBefore } = await readState(mesh);
   signal(pid, "SIGKILL");
@@ -102,16 +97,16 @@ async function stopControlPlane(mesh: RunningMesh, seconds: number): Promise<Out
   const since = (): number => (performance.now() - started) / 1000;
 
   await until(async () => {
-    const { nodes, instances, treeSize } = await statusOf(mesh.path);
-    const sizes = [...nodes, ...instances].map((one) => one.size);
-    return treeSize > size && sizes.length === 3 && sizes.every((reached) => reached > size);
+    const now = await status.ask();
+    if (now === undefined || now.size <= size) return false;
+    const sizes = [...now.nodes, ...now.followers].map((one) => one.size);
+    return sizes.length === 3 && sizes.every((reached) => reached > size);
   });
   const connectedSeconds = since();
   await until(async () => {
-    const { instances } = await statusOf(mesh.path);
-    return instances.every(
-      ({ instance, certificateNotAfterSeconds: end }) =>
-        end > (had.find((one) => one.instance === instance)?.certificateNotAfterSeconds ?? Infinity),
+    const now = await status.ask();
+    return had?.followers.every(({ instance, certificateNotAfterSeconds: end }) =>
+      now?.followers.some((one) => one.instance === instance && one.certificateNotAfterSeconds > end),
     );
   });
   const renewedSeconds = since();
@@ -149,14 +144,16 @@ async function digestAt(mesh: RunningMesh, size: number): Promise<string> {
 }
 
 /** Whether all certificates are good for so long. */
-async function areYoung(mesh: RunningMesh, seconds: number): Promise<boolean> {
-  const { instances } = await statusOf(mesh.path);
-  return instances.every(({ certificateNotAfterSeconds: end }) => end - Date.now() / 1000 > seconds);
+async function areYoung(status: StatusClient, seconds: number): Promise<boolean | undefined> {
+  const now = await status.ask();
+  return now?.followers.every(
+    ({ certificateNotAfterSeconds: end }) => Number(end) - Date.now() / 1000 > seconds,
+  );
 }
 
-async function until(isSo: () => Promise<boolean>, timeoutMillis = backMillisMax): Promise<void> {
+async function until(isSo: () => Promise<boolean | undefined>, timeoutMillis = backMillisMax): Promise<void> {
   const deadline = performance.now() + timeoutMillis;
-  while (!(await isSo().catch(() => false))) {
+  while ((await isSo()) !== true) {
     if (performance.now() > deadline)
       throw new Error(`it did not come about within ${timeoutMillis / 1000} s`);
     await sleep(pollMillis);

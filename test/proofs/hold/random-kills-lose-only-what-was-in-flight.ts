@@ -10,25 +10,31 @@ import { type IsBack, type Kill, killStorm } from "../../apparatus/kill-storm.ts
 import { canSeeProcesses } from "../../apparatus/marked-processes.ts";
 import { type AskedOnce, openLoopLoad } from "../../apparatus/open-loop-load.ts";
 import { type MeshStatus, statusOf, troth } from "../../apparatus/running-mesh.ts";
+import { StatusClient } from "../../apparatus/status-client.ts";
 import { arrivalsIn, openStormMesh, type StormMesh } from "../../apparatus/storm-mesh.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
-const requestsPerSecond = 500;
+const requestsPerSecondFull = 500;
+/**
+ * A request through three sidecars and two applications takes 2.7 ms of processor time with all that is measured with,
+ * and a process that starts a second: on two cores 500 a second leave nothing over for what is started again.
+ */
+const requestsPerSecondShort = 200;
 const stormSecondsFull = 600;
 const stormSecondsShort = 60;
 const calmSeconds = 3;
-const appendPauseMillis = 100;
+const appendPauseMillis = 500;
 const settleMillisMax = 30_000;
 const instances = 5;
 
 /** Everything is under a supervisor that starts it again; nothing but the load generator is spared. */
 export const claim: Claim = {
-  text: "under 500 requests a second, kill -9 of whatever process of the mesh, every few seconds, loses only what was in flight there; everything comes back by itself and the log loses nothing (--full: ten minutes)",
+  text: "under 200 requests a second, kill -9 of whatever process of the mesh, every few seconds, loses only what was in flight there; everything comes back by itself and the log loses nothing (--full: 500 a second for ten minutes)",
   limitSeconds: 900,
   run: async (context) => {
     if (!canSeeProcesses()) return skipped("finding the processes takes procfs");
     await using mesh = await openStormMesh();
-    const storm = await weather(mesh, context.isFull ? stormSecondsFull : stormSecondsShort);
+    const storm = await weather(mesh, context.isFull);
     const { kills, failures } = storm;
 
     const arrivals = arrivalsIn(mesh.arrivals);
@@ -66,7 +72,8 @@ interface Storm {
 }
 
 /** Load, appends and kills, all at once. */
-async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
+async function weather(mesh: StormMesh, isFull: boolean): Promise<Storm> {
+  const seconds = isFull ? stormSecondsFull : stormSecondsShort;
   const founder = await AppendingOperator.founder(mesh);
   const operator = await founder.admit("storm");
   founder.close();
@@ -74,9 +81,10 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
   /** When a request that was answered through a unit was sent, at last. */
   const answeredBy = new Map<string, number>();
   let appendedMillis = 0;
+  using status = new StatusClient(mesh.directory);
   const isBack: IsBack = async ({ unit }, sinceMillis) => {
     if (unit !== "mesh") return (answeredBy.get(unit) ?? 0) > sinceMillis;
-    return appendedMillis > sinceMillis && (await isConnected(mesh, sinceMillis));
+    return appendedMillis > sinceMillis && (await isConnected(status, sinceMillis));
   };
   const calm = new CalmLoad();
   const ending = new AbortController();
@@ -107,7 +115,7 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
   const loading = openLoopLoad({
     outboundAddress: mesh.outboundAddress,
     host: "front.storm.mesh",
-    requestsPerSecond,
+    requestsPerSecond: isFull ? requestsPerSecondFull : requestsPerSecondShort,
     growsSlowly: true,
     isOver: () => over.aborted,
     onEnd: (asked) => {
@@ -122,8 +130,8 @@ async function weather(mesh: StormMesh, seconds: number): Promise<Storm> {
 }
 
 /** Whether the control plane has heard of the node agent since. */
-async function isConnected(mesh: StormMesh, sinceMillis: number): Promise<boolean> {
-  const status = await statusOf(mesh.path).catch(() => undefined);
+async function isConnected(client: StatusClient, sinceMillis: number): Promise<boolean> {
+  const status = await client.ask();
   return (
     status?.nodes.every(
       ({ isConnected: is, lastReportSecondsAgo: ago }) => is && performance.now() - ago * 1000 > sinceMillis,

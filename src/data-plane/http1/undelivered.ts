@@ -1,0 +1,16 @@
+import { headerLines } from "./serialise-head.ts";
+
+/**
+ * The header by which the proxy in front of an application tells the proxy that asked it that the application has not
+ * been given the request. No application can say it: every proxy drops such lines from what it passes on.
+ */
+export const undeliveredName = "troth-delivery";
+
+/** Its only value. */
+export const undeliveredValue = "none";
+
+/** The status that it comes with. */
+export const undeliveredStatus = 502;
+
+/** Its line. */
+export const undeliveredLine: Uint8Array = headerLines([["Troth-Delivery", undeliveredValue]]);
