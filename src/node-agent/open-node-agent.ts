@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, type ConnectRouter, createClient } from "@connectrpc/connect";
 import type { Clock, RandomBytes } from "../base/clock.ts";
+import { hostAndPort } from "../base/host-and-port.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { AlarmSchema, type Endpoint, Mesh, protocolVersion } from "../protocol/index.ts";
@@ -20,7 +21,7 @@ import {
 } from "../transport/index.ts";
 import { claimedSnapshotSize, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
-import { hostAndPort, type Membership } from "./join-mesh.ts";
+import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 
