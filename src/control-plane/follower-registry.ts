@@ -22,6 +22,12 @@ const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
+interface Follower {
+  readonly node: string;
+  readonly status: FollowerStatus;
+  readonly atMillis: number;
+}
+
 interface NodeReport {
   readonly size: number;
   readonly atMillis: number;
@@ -53,7 +59,7 @@ export interface FollowerReport {
 export class FollowerRegistry {
   readonly #clock: Clock;
   readonly #startedMillis: number;
-  readonly #followers = new Map<string, { readonly node: string; readonly status: FollowerStatus }>();
+  readonly #followers = new Map<string, Follower>();
   readonly #nodes = new Map<string, NodeReport>();
   readonly #alarms = new Map<string, RaisedAlarm[]>();
   readonly #listeners = new Set<() => void>();
@@ -78,9 +84,10 @@ export class FollowerRegistry {
 
   /** Takes a node's report; only instances that the log has registered on this very node count. */
   report(state: TrustState, node: string, report: ReportRequest): void {
+    const atMillis = this.#clock.monotonicMillis();
     this.#nodes.set(node, {
       size: Number(report.agentSize),
-      atMillis: this.#clock.monotonicMillis(),
+      atMillis,
       clockAheadSeconds:
         report.clockSeconds === 0 ? undefined : report.clockSeconds - this.#clock.nowSeconds(),
     });
@@ -90,7 +97,7 @@ export class FollowerRegistry {
       const row = state.instances.get(status.instance);
       if (row?.node !== node) continue;
       this.#progress.noteFollower(status.instance, Number(status.size));
-      this.#followers.set(status.instance, { node, status: believed(status, row.service) });
+      this.#followers.set(status.instance, { node, status: believed(status, row.service), atMillis });
     }
     for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#forget(instance);
     this.#refreshEndpoints();
@@ -140,9 +147,13 @@ export class FollowerRegistry {
     if (alarms.length > alarmsPerSourceMax) alarms.shift();
   }
 
-  /** What followers last said of themselves. */
+  /** What followers last said of themselves, with their staleness as it is by now: its end would have been reported. */
   statuses(): FollowerStatus[] {
-    return [...this.#followers.values()].map(({ status }) => status);
+    const now = this.#clock.monotonicMillis();
+    return [...this.#followers.values()].map(({ status, atMillis }) => ({
+      ...status,
+      stalenessSeconds: status.stalenessSeconds + (now - atMillis) / 1000,
+    }));
   }
 
   /** Every joined node with what it last reported. */

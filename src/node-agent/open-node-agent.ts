@@ -25,7 +25,10 @@ import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 
+/** How often it is looked whether there is something to report. */
 const reportIntervalMillis = 1_000;
+/** The longest silence of an agent that has nothing to say; after 5 s the control plane counts it as gone. */
+const silenceMillisMax = 1_900;
 const snapshotMillisMax = 5_000;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
 const newsDelayMillis = 100;
@@ -90,7 +93,7 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
     ...options,
     signal: closing.signal,
   });
-  const reporting = setInterval(() => void relay.report(), reportIntervalMillis);
+  const reporting = setInterval(() => void relay.reportIfDue(), reportIntervalMillis);
   opened.defer(async () => {
     clearInterval(reporting);
     closing.abort();
@@ -127,6 +130,7 @@ class Relay {
   #upstream: Client<typeof Mesh> | undefined;
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
+  #reportedMillis = Number.NEGATIVE_INFINITY;
 
   constructor(options: NodeAgentOptions, mirror: LogMirror) {
     this.#options = options;
@@ -252,6 +256,7 @@ class Relay {
         }
         if (this.#upstream === client) continue;
         this.#upstream = client;
+        this.#sidecars.tellAll();
         log.info("following the control plane", { size: this.view.follower.size });
         await this.report();
       }
@@ -274,6 +279,12 @@ class Relay {
     await this.report();
   }
 
+  /** Reports what has changed, or that there is somebody. */
+  async reportIfDue(): Promise<void> {
+    const silentMillis = this.#options.clock.monotonicMillis() - this.#reportedMillis;
+    if (this.#sidecars.hasNews || silentMillis >= silenceMillisMax) await this.report();
+  }
+
   /** Tells the control plane what sidecars have said; one report at a time, so that none overtakes another. */
   report(): Promise<void> {
     this.#reporting ??= this.#reportNow().finally(() => {
@@ -286,6 +297,7 @@ class Relay {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     const pending = this.#sidecars.pending();
+    this.#reportedMillis = this.#options.clock.monotonicMillis();
     try {
       await upstream.report(
         {
