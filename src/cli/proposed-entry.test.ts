@@ -23,7 +23,7 @@ test.each<[string, JsonObject, string]>([
   ],
   [
     "authority.put",
-    { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 1 } },
+    { kinds: ["rule.put"], grant: { role: "operator", signatures: 2, approvals: 1 } },
     "from now on rule.put takes 2 signatures of role operator and 1 approval",
   ],
   ["some.kind", { a: 1 }, 'some.kind {"a":1}'],

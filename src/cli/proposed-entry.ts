@@ -68,7 +68,7 @@ export function entryInWords(kind: string, body: JsonObject): string {
     case "key.remove":
       return `remove the key of ${of("name")}`;
     case "authority.put":
-      return `from now on ${of("kind")} takes ${grantInWords(body["grant"])}`;
+      return `from now on ${of("kinds")} takes ${grantInWords(body["grant"])}`;
     default:
       return `${kind} ${JSON.stringify(body)}`;
   }

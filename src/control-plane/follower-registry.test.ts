@@ -11,9 +11,19 @@ it("says how stale a follower is by now: it reports every new epoch, and else on
   const registry = new FollowerRegistry(clock);
   const instance = randomUUID();
   const state = new TrustState();
-  state.instances.set(instance, { service: "/shop/web", node: "a", auditKey: "", isDraining: false, registeredAtSeconds: 0 });
+  state.instances.set(instance, {
+    service: "/shop/web",
+    node: "a",
+    auditKey: "",
+    isDraining: false,
+    registeredAtSeconds: 0,
+  });
 
-  registry.report(state, "a", create(ReportRequestSchema, { followers: [{ instance, stalenessSeconds: 2 }] }));
+  registry.report(
+    state,
+    "a",
+    create(ReportRequestSchema, { followers: [{ instance, stalenessSeconds: 2 }] }),
+  );
   clock.advanceSeconds(4);
   registry.report(state, "a", create(ReportRequestSchema, {}));
 
