@@ -13,7 +13,7 @@ it.each([
   ["epoch", { number: 7, timeSeconds: 1_800_000_000 }, "epoch 7 begins, 2027-01-15T08:00:00Z"],
   [
     "authority.put",
-    { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 1 } },
+    { kinds: ["rule.put"], grant: { role: "operator", signatures: 2, approvals: 1 } },
     "rule.put takes 2 signatures of the role operator and 1 approval",
   ],
   ["toString", { a: 1 }, '{"a":1}'],

@@ -20,7 +20,7 @@ const wordings: Readonly<Record<string, Wording>> = {
   epoch: (field, body) => `epoch ${field("number")} begins, ${moment(body["timeSeconds"])}`,
   "log.recover": (field) =>
     `generation ${field("generation")} takes the log up again after ${field("size")} entries, under the key ${shortened(field("logKey"))}`,
-  "authority.put": (field, body) => `${field("kind")} takes ${grantText(body["grant"])}`,
+  "authority.put": (field, body) => `${field("kinds")} takes ${grantText(body["grant"])}`,
   "key.put": (field) =>
     `${field("name")} becomes ${field("role")} with the key ${shortened(field("publicKey"))}`,
   "key.remove": (field) => `${field("name")} loses its key`,

@@ -31,7 +31,7 @@ beforeAll(async () => {
   carol = await putPerson(domain, running, { role: "approver", person: "carol" });
   victor = await putPerson(domain, running, { role: "viewer", person: "victor" });
   const grant = { role: "operator", signatures: 2, approvals: 1 };
-  const put = { kind: "authority.put", body: { kind: "rule.put", grant } };
+  const put = { kind: "authority.put", body: { kinds: ["rule.put"], grant } };
   await running.writer.submit([personsEntry(running.writer.state, [domain.operator], put)]);
 });
 afterAll(() => open.disposeAsync());

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { bytesOf, hexOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
+import { hostAndPort } from "../base/host-and-port.ts";
 import { codeOf } from "../base/mesh-error.ts";
 import { exportPrivateKey, generateEd25519, importPrivateKey, sha256 } from "../crypto/index.ts";
-import { hostAndPort } from "../node-agent/index.ts";
 import { Admin } from "../protocol/index.ts";
 import { openFileKeyStore } from "../storage/index.ts";
 import {

@@ -1,22 +1,9 @@
 import { writeYaml } from "../configuration/index.ts";
+import type { OutputFormat } from "./output-formats.ts";
 
-/** The forms in which answers are printed. */
-export const outputFormats = ["table", "wide", "json", "yaml"] as const;
-
-/** How an answer is printed. */
-export type OutputFormat = (typeof outputFormats)[number];
-
-let isQuiet = false;
-
-/** Silences {@link talk}; for `--quiet`. */
-export function setQuiet(quiet: boolean): void {
-  isQuiet = quiet;
-}
-
-/** Says something beside the answer, on standard error. */
-export function talk(sentence: string): void {
-  if (!isQuiet) process.stderr.write(`troth: ${sentence}\n`);
-}
+// Apart, since the tree of commands needs no more than these.
+export type { OutputFormat } from "./output-formats.ts";
+export { talk } from "./talk.ts";
 
 /** Prints an answer: stable JSON or YAML with its kind, or a table for people. */
 export function printAnswer(format: OutputFormat, kind: string, answer: object, table: () => string): void {

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { exitCode } from "./exit-codes.ts";
-import { setQuiet } from "./output.ts";
+import { setQuiet } from "./talk.ts";
 import { addAttackCommands } from "./tree/attack.ts";
 import { addCheckCommand } from "./tree/check.ts";
 import { addCompletionCommands } from "./tree/completion.ts";

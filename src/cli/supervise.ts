@@ -21,6 +21,8 @@ export interface Supervised {
   readonly args: readonly string[];
   /** Where standard output and error go; a full one is put aside at the next start. */
   readonly logFile: string;
+  /** What its environment has beside that of all processes of Troth. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** A port that stays open while the child is started again; the child is told with `--outbound-descriptor`. */
   readonly heldPort?: HeldPort;
 }
@@ -112,7 +114,7 @@ class ChildSupervisor implements Supervisor {
     try {
       return spawn(process.execPath, [mainScript(), ...args, ...heldArgs], {
         stdio: ["ignore", log, log, "ipc", ...held],
-        env: ownEnvironment(),
+        env: { ...ownEnvironment(), ...this.#what.environment },
       });
     } finally {
       closeSync(log);

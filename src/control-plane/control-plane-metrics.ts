@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import * as prometheus from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import { addGauge, addProcessMetrics } from "../telemetry/index.ts";
 import { isEntryKind, parseEntry } from "../trust-log/index.ts";
@@ -29,7 +29,7 @@ export type FollowerStates = Readonly<Record<"current" | "behind", number>>;
 
 /** What the control plane counts. */
 export interface ControlPlaneMetrics {
-  readonly registry: Registry;
+  readonly registry: prometheus.Registry;
   readonly observer: LogObserver;
   /** A follower has got further, after so long behind. */
   readonly converged: (seconds: number) => void;
@@ -40,33 +40,33 @@ export interface ControlPlaneMetrics {
 
 /** Makes the metrics of a control plane. */
 export function controlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
-  const registry = new Registry();
+  const registry = new prometheus.Registry();
   const registers = [registry];
-  addProcessMetrics(registry);
-  const entries = new Counter({
+  addProcessMetrics(prometheus, registry);
+  const entries = new prometheus.Counter({
     name: "troth_control_plane_entries_total",
     help: "Entries submitted to the trust log, by kind and by what became of them.",
     labelNames: ["kind", "outcome"],
     registers,
   });
-  const appends = new Histogram({
+  const appends = new prometheus.Histogram({
     name: "troth_control_plane_append_duration_seconds",
     help: "From an append's arrival to its acknowledgement under a checkpoint.",
     buckets: appendBoundsSeconds,
     registers,
   });
-  const epochs = new Counter({
+  const epochs = new prometheus.Counter({
     name: "troth_control_plane_epochs_total",
     help: "Epochs issued by this process.",
     registers,
   });
-  const alarms = new Counter({
+  const alarms = new prometheus.Counter({
     name: "troth_control_plane_alarms_total",
     help: "What should not have happened, by reason.",
     labelNames: ["reason"],
     registers,
   });
-  const convergenceSeconds = new Histogram({
+  const convergenceSeconds = new prometheus.Histogram({
     name: "troth_config_convergence_seconds",
     help: "From a change of the trust log to a sidecar's word that it has it.",
     buckets: convergenceBoundsSeconds,
@@ -96,24 +96,24 @@ export function controlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
 
 /** Adds what is counted when somebody asks. */
 export function addMeshGauges(
-  registry: Registry,
+  registry: prometheus.Registry,
   gauges: {
     readonly treeSize: () => number;
     readonly followers: () => FollowerStates;
     readonly nodes: () => number;
   },
 ): void {
-  addGauge(registry, {
+  addGauge(prometheus, registry, {
     name: "troth_control_plane_tree_size",
     help: "How many entries of the trust log a checkpoint covers.",
     read: gauges.treeSize,
   });
-  addGauge(registry, {
+  addGauge(prometheus, registry, {
     name: "troth_control_plane_connected_nodes",
     help: "Nodes whose agent has reported within some seconds.",
     read: gauges.nodes,
   });
-  const followers: Gauge = new Gauge({
+  const followers: prometheus.Gauge = new prometheus.Gauge({
     name: "troth_control_plane_followers",
     help: "Sidecars by whether they have the whole trust log.",
     labelNames: ["state"],

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 
 /** The times of this many of the log's last checkpoints are kept. */
 const logTimesMax = 4_096;
-/** A follower reports once a second; so its last half minute is kept. */
+/** A follower reports at most some 50 times a second, and each epoch, which comes every 10 s. */
 const followerTimesMax = 32;
 
 /** When a size was first covered. */

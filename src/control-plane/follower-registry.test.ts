@@ -103,3 +103,17 @@ it("leaves out at once who serves nowhere, once all have been heard of", () => {
   expect(served()).toEqual([]);
   expect(told).toBe(2);
 });
+
+it("says how stale a follower is by now: it reports every new epoch, and else only what has changed", () => {
+  register("a", "one");
+
+  registry.report(
+    state,
+    "one",
+    create(ReportRequestSchema, { followers: [{ instance: "a", stalenessSeconds: 2 }] }),
+  );
+  clock.advanceSeconds(4);
+  registry.report(state, "one", create(ReportRequestSchema, {}));
+
+  expect(registry.statuses()).toMatchObject([{ instance: "a", stalenessSeconds: 6 }]);
+});

@@ -48,6 +48,11 @@ const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 /** What of the trust log says who should report. */
 type Registered = Pick<TrustState, "nodes" | "instances">;
+interface Follower {
+  readonly node: string;
+  readonly status: FollowerStatus;
+  readonly atMillis: number;
+}
 
 interface NodeReport {
   readonly size: number;
@@ -82,7 +87,7 @@ export interface FollowerReport {
 export class FollowerRegistry {
   readonly #clock: Clock;
   readonly #startedMillis: number;
-  readonly #followers = new Map<string, { readonly node: string; readonly status: FollowerStatus }>();
+  readonly #followers = new Map<string, Follower>();
   readonly #nodes = new Map<string, NodeReport>();
   readonly #alarms = new Map<string, RaisedAlarm[]>();
   readonly #listeners = new Set<() => void>();
@@ -126,7 +131,7 @@ export class FollowerRegistry {
       const row = state.instances.get(status.instance);
       if (row?.node !== node) continue;
       this.#progress.noteFollower(status.instance, Number(status.size));
-      this.#followers.set(status.instance, { node, status: believed(status, row.service) });
+      this.#followers.set(status.instance, { node, status: believed(status, row.service), atMillis: now });
     }
     for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#forget(instance);
     this.#refreshEndpoints();
@@ -188,9 +193,13 @@ export class FollowerRegistry {
     if (alarms.length > alarmsPerSourceMax) alarms.shift();
   }
 
-  /** What followers last said of themselves. */
+  /** What followers last said of themselves, with their staleness as it is by now: its end would have been reported. */
   statuses(): FollowerStatus[] {
-    return [...this.#followers.values()].map(({ status }) => status);
+    const now = this.#clock.monotonicMillis();
+    return [...this.#followers.values()].map(({ status, atMillis }) => ({
+      ...status,
+      stalenessSeconds: status.stalenessSeconds + (now - atMillis) / 1000,
+    }));
   }
 
   /** Every joined node with what it last reported. */

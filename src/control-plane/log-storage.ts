@@ -1,4 +1,4 @@
-import type { Head, Journal } from "../storage/index.ts";
+import type { Head, Journal, KeptSnapshot } from "../storage/index.ts";
 
 /** What a log writer needs from the disk; the folder is locked by its owner. */
 export interface LogStorage {
@@ -8,10 +8,4 @@ export interface LogStorage {
   readonly saveSnapshot: (snapshot: KeptSnapshot) => Promise<void>;
   /** The newest snapshot that was kept. */
   readonly loadSnapshot: () => Promise<KeptSnapshot | undefined>;
-}
-
-/** A snapshot's text (trust-log/snapshot.ts) and the size it was taken at. */
-export interface KeptSnapshot {
-  readonly size: number;
-  readonly text: string;
 }

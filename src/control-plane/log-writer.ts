@@ -3,6 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { codeOf, MeshError, messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
+import type { KeptSnapshot } from "../storage/index.ts";
 import {
   type EntryKind,
   type EntryRefusal,
@@ -23,7 +24,7 @@ import type { LogObserver } from "./control-plane-metrics.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { EpochGuard } from "./epoch-guard.ts";
 import { assertNamed, type LogKeys } from "./log-keys.ts";
-import type { KeptSnapshot, LogStorage } from "./log-storage.ts";
+import type { LogStorage } from "./log-storage.ts";
 import { replayLog } from "./replay-log.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */

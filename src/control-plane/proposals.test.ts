@@ -40,7 +40,7 @@ async function close(): Promise<void> {
 
 /** What `service.put` takes from now on, signed by everybody whom that may take. */
 async function grant(kind: string, signatures: number, approvals: number): Promise<void> {
-  const body = { kind, grant: { role: "operator", signatures, approvals } };
+  const body = { kinds: [kind], grant: { role: "operator", signatures, approvals } };
   const strict = running.writer.state.authority.get("service.put")?.approvals ?? 0;
   const signers = [domain.operator, ready(bob), ...(strict > 0 ? [ready(carol)] : [])];
   const entry = personsEntry(running.writer.state, signers, { kind: "authority.put", body });

@@ -1,6 +1,7 @@
 import { base64Of, sameBytes } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
+import type { KeptSnapshot } from "../storage/index.ts";
 import {
   foldEntry,
   leafHash,
@@ -9,7 +10,7 @@ import {
   readSnapshot,
   TrustState,
 } from "../trust-log/index.ts";
-import type { KeptSnapshot, LogStorage } from "./log-storage.ts";
+import type { LogStorage } from "./log-storage.ts";
 
 /** What a journal holds. */
 export interface ReplayedLog {

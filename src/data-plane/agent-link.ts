@@ -4,9 +4,10 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { sha256 } from "../crypto/index.ts";
-import { type Alarm, type FollowerStatus, Mesh, protocolVersion } from "../protocol/index.ts";
+import { type Alarm, type FollowerStatus, isSameStatus, Mesh, protocolVersion } from "../protocol/index.ts";
 import { keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
 
+/** How often it is looked whether there is something to report; each epoch is, so a report comes every 10 s at least. */
 const reportIntervalMillis = 1_000;
 const newsDelayMillis = 20;
 const callTimeoutMillis = 10_000;
@@ -32,6 +33,8 @@ export class AgentLink implements AsyncDisposable {
   readonly #timer: NodeJS.Timeout;
   #client: Client<typeof Mesh> | undefined;
   #alarms: Alarm[] = [];
+  /** What the agent at the other end was last told. */
+  #told: FollowerStatus | undefined;
   #soon: NodeJS.Timeout | undefined;
 
   constructor(options: AgentLinkOptions) {
@@ -40,7 +43,7 @@ export class AgentLink implements AsyncDisposable {
       ...options,
       signal: this.#closing.signal,
     });
-    this.#timer = setInterval(() => void this.report(), reportIntervalMillis);
+    this.#timer = setInterval(() => this.#reportNews(), reportIntervalMillis);
   }
 
   /**
@@ -79,13 +82,15 @@ export class AgentLink implements AsyncDisposable {
   /** Says how far this proxy is and where it serves, now rather than within a second. */
   async report(): Promise<void> {
     const status = this.#options.status();
-    if (this.#client === undefined || status === undefined) return;
+    const client = this.#client;
+    if (client === undefined || status === undefined) return;
     const alarms = this.#alarms;
     try {
-      await this.#client.report({ followers: [status], alarms }, { timeoutMs: callTimeoutMillis });
+      await client.report({ followers: [status], alarms }, { timeoutMs: callTimeoutMillis });
+      if (this.#client === client) this.#told = status;
       this.#alarms = this.#alarms.filter((alarm) => !alarms.includes(alarm));
     } catch {
-      // The next report is a second away; a lost agent is noticed by the stream.
+      // Tried again within a second; a lost agent is noticed by the stream.
     }
   }
 
@@ -96,11 +101,18 @@ export class AgentLink implements AsyncDisposable {
     await this.#following;
   }
 
+  #reportNews(): void {
+    const status = this.#options.status();
+    if (status === undefined || (this.#alarms.length === 0 && isSameStatus(status, this.#told))) return;
+    void this.report();
+  }
+
   async #followOnce(signal: AbortSignal): Promise<void> {
     const { socketPath, instance, view, log } = this.#options;
     using connection = await openRpcConnection({ kind: "unix", path: socketPath });
     const client = createClient(Mesh, connection.transport);
     this.#client = client;
+    this.#told = undefined;
     try {
       const request = { ...view.begin(), instance, protocolVersion };
       for await (const update of client.follow(request, { signal })) {

@@ -44,7 +44,7 @@ export class RefusedConnections {
   /** Takes note of a refusal. */
   note(refused: RefusedConnection): void {
     const { direction, reason } = refused;
-    this.#metrics.refusedConnections.inc({ direction, reason });
+    this.#metrics.refusedConnections[direction].add(reason);
     const known = this.#repeated.get(keyOf(refused));
     const isOneTooMany = known === undefined && this.#repeated.size >= sourcesMax;
     const like = isOneTooMany ? { ...refused, peer: otherPeers } : refused;

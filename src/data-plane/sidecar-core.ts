@@ -18,7 +18,6 @@ import { ServiceRouter } from "./service-router.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
 
-const sweepIntervalMillis = 500;
 /** After a rotation, connections are replaced over this part of the new SVID's life, and over this long at most. */
 const rotationShare = 0.1;
 const rotationMillisMax = 10_000;
@@ -40,7 +39,6 @@ export class SidecarCore implements AsyncDisposable {
   readonly #link: AgentLink;
   readonly #audit: AuditLog;
   readonly #timer: CoarseTimer;
-  readonly #sweeping: NodeJS.Timeout;
   readonly #closing = new AbortController();
   /** Resolves with the first list of endpoints. */
   readonly #routed = Promise.withResolvers<void>();
@@ -78,7 +76,14 @@ export class SidecarCore implements AsyncDisposable {
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
     };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
-    this.#sweeping = setInterval(() => this.#sweep(), sweepIntervalMillis);
+    const sweeping = {
+      deadlineMillis: this.#timer.in(0),
+      onDeadline: (): void => {
+        sweeping.deadlineMillis = this.#timer.in(0);
+        this.#sweep();
+      },
+    };
+    this.#timer.add(sweeping);
     this.#link = new AgentLink({
       socketPath: options.agentSocketPath,
       instance,
@@ -258,7 +263,6 @@ export class SidecarCore implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    clearInterval(this.#sweeping);
     this.context.refused.flush();
     this.router.close();
     await this.#link[Symbol.asyncDispose]();

@@ -1,4 +1,4 @@
-import { Counter, Registry } from "prom-client";
+import * as prometheus from "prom-client";
 import { addGauge, addProcessMetrics } from "../telemetry/index.ts";
 
 /** What is measured when somebody asks. */
@@ -12,36 +12,36 @@ export interface AgentGauges {
 /** What a node agent counts. */
 export interface AgentMetrics {
   /** Connections to the control plane that were begun; all but the first are for one that was lost or not there. */
-  readonly connections: Counter;
+  readonly connections: prometheus.Counter;
   /** All of it, in the Prometheus text format. */
   readonly page: () => Promise<string>;
 }
 
 /** Makes the metrics of a node agent. */
 export function agentMetrics(gauges: AgentGauges): AgentMetrics {
-  const registry = new Registry();
-  addProcessMetrics(registry);
-  addGauge(registry, {
+  const registry = new prometheus.Registry();
+  addProcessMetrics(prometheus, registry);
+  addGauge(prometheus, registry, {
     name: "troth_agent_tree_size",
     help: "How many entries of the trust log the agent has.",
     read: gauges.treeSize,
   });
-  addGauge(registry, {
+  addGauge(prometheus, registry, {
     name: "troth_agent_view_staleness_seconds",
     help: "Seconds since a new epoch of the trust log arrived.",
     read: gauges.stalenessSeconds,
   });
-  addGauge(registry, {
+  addGauge(prometheus, registry, {
     name: "troth_agent_sidecars",
     help: "Sidecars that follow the trust log here.",
     read: gauges.sidecars,
   });
-  addGauge(registry, {
+  addGauge(prometheus, registry, {
     name: "troth_agent_control_plane_connected",
     help: "1 while the control plane is there and has proved to be it.",
     read: () => (gauges.isConnected() ? 1 : 0),
   });
-  const connections = new Counter({
+  const connections = new prometheus.Counter({
     name: "troth_agent_control_plane_connections_total",
     help: "Connections to the control plane that were begun.",
     registers: [registry],

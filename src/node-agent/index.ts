@@ -1,2 +1,3 @@
-export { hostAndPort, joinMesh, type Membership } from "./join-mesh.ts";
+export { hostAndPort } from "../base/host-and-port.ts";
+export { joinMesh, type Membership } from "./join-mesh.ts";
 export { type NodeAgent, type NodeAgentOptions, openNodeAgent } from "./open-node-agent.ts";

@@ -2,6 +2,7 @@ import type { KeyObject } from "node:crypto";
 import { createClient } from "@connectrpc/connect";
 import { base64Of, bytesOf, bytesOfBase64 } from "../base/bytes.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
+import { hostAndPort } from "../base/host-and-port.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { importPrivateKey, publicKeyBytes, signEd25519 } from "../crypto/index.ts";
 import { Admission, type JoinToken } from "../protocol/index.ts";
@@ -99,14 +100,6 @@ async function* answersOf<Message>(
       cause,
     });
   }
-}
-
-/** Splits host:port; throws `ERR_NODE_AGENT_CONFIG` for anything else. */
-export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
-  const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
-  if (host === undefined || port === undefined || Number(port) > 65_535)
-    throw new MeshError("ERR_NODE_AGENT_CONFIG", `${address} is not host:port`);
-  return { host, port: Number(port) };
 }
 
 function refusedToJoin(why: string): MeshError {

@@ -6,9 +6,12 @@ import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
 import {
   type Journal,
+  type KeptSnapshot,
   makeFolder,
   openFileJournal,
+  openSnapshotFiles,
   readFileIfPresent,
+  type SnapshotFiles,
   type WriterLock,
   writeFileAtomically,
 } from "../storage/index.ts";
@@ -19,6 +22,7 @@ import {
   hashBytes,
   type LogStep,
   type NoteVerifier,
+  type PresentedSnapshot,
   parseVerifierKey,
   type Recovery,
   type TreeHead,
@@ -36,6 +40,7 @@ export class LogMirror implements AsyncDisposable {
   readonly #folder: string;
   readonly #log: Log;
   readonly #openJournal: () => Promise<Journal>;
+  readonly #snapshots: SnapshotFiles;
   #journal: Journal;
   #checkpoint: CheckedCheckpoint | undefined;
   #logKey: NoteVerifier;
@@ -49,6 +54,7 @@ export class LogMirror implements AsyncDisposable {
     log: Log;
     journal: Journal;
     openJournal: () => Promise<Journal>;
+    snapshots: SnapshotFiles;
     checkpoint: CheckedCheckpoint | undefined;
     logKey: NoteVerifier;
     recovered: TreeHead | undefined;
@@ -57,6 +63,7 @@ export class LogMirror implements AsyncDisposable {
     this.#log = options.log;
     this.#journal = options.journal;
     this.#openJournal = options.openJournal;
+    this.#snapshots = options.snapshots;
     this.#checkpoint = options.checkpoint;
     this.#logKey = options.logKey;
     this.#recovered = options.recovered;
@@ -94,6 +101,7 @@ export class LogMirror implements AsyncDisposable {
       log,
       journal,
       openJournal,
+      snapshots: await openSnapshotFiles(join(folder, "snapshots")),
       checkpoint: checkpoint?.ok === true ? checkpoint.value : undefined,
       logKey,
       recovered: isLater ? accepted : undefined,
@@ -130,13 +138,28 @@ export class LogMirror implements AsyncDisposable {
     return { size: checkpoint.size, checkpoint: checkpoint.note };
   }
 
-  /** The kept log as one step, or undefined where it does not reach its checkpoint. */
-  async step(): Promise<LogStep | undefined> {
+  /** The kept log from a size on as one step, or undefined where it does not reach its checkpoint. */
+  async step(from = 0): Promise<LogStep | undefined> {
     const { newest } = this;
     if (newest === undefined) return undefined;
     const entries: Uint8Array[] = [];
-    for await (const entry of this.#journal.read(0, newest.size)) entries.push(entry);
-    return { firstIndex: 0, entries, checkpoint: newest.checkpoint };
+    for await (const entry of this.#journal.read(from, newest.size)) entries.push(entry);
+    return { firstIndex: from, entries, checkpoint: newest.checkpoint };
+  }
+
+  /** Keeps a snapshot, of whose truth it knows nothing: whoever reads it has to check it. */
+  async saveSnapshot(snapshot: KeptSnapshot): Promise<void> {
+    await this.#snapshots.save(snapshot);
+  }
+
+  /** The snapshot that was kept, with the entries of the copy that have to vouch for it; none past the checkpoint. */
+  async snapshot(): Promise<(PresentedSnapshot & { readonly size: number }) | undefined> {
+    const kept = await this.#snapshots.load();
+    if (kept === undefined || kept.size >= (this.newest?.size ?? 0)) return undefined;
+    const [genesisEntry] = await Array.fromAsync(this.#journal.read(0, 1));
+    const [epochEntry] = await Array.fromAsync(this.#journal.read(kept.size, kept.size + 1));
+    if (genesisEntry === undefined || epochEntry === undefined) return undefined;
+    return { ...kept, epochEntry, genesisEntry };
   }
 
   /** Entries from..to, in order. */

@@ -39,6 +39,8 @@ interface World extends AsyncDisposable {
 interface Agent extends AsyncDisposable {
   readonly agent: NodeAgent;
   readonly alarms: string[];
+  /** The size at which the copy was taken up, at each start. */
+  readonly takenUpFrom: unknown[];
   readonly follow: (instance?: string) => Promise<Sidecar>;
 }
 
@@ -76,6 +78,7 @@ async function openAgent(
   { folder, nodeKey, port }: { folder: string; nodeKey: NoteSigner; port: number },
 ): Promise<Agent> {
   const alarms: string[] = [];
+  const takenUpFrom: unknown[] = [];
   const socketPath = join(folder, "agent.sock");
   const { genesis, logKey } = domain.anchor;
   const agent = await openNodeAgent({
@@ -86,11 +89,18 @@ async function openAgent(
     clock,
     randomBytes,
     random: () => 0,
-    log: { ...silentLog, warn: (message, fields) => alarms.push(String(fields?.["reason"] ?? message)) },
+    log: {
+      ...silentLog,
+      info: (_message, fields) => {
+        if (fields?.["fromSize"] !== undefined) takenUpFrom.push(fields["fromSize"]);
+      },
+      warn: (message, fields) => alarms.push(String(fields?.["reason"] ?? message)),
+    },
   });
   return {
     agent,
     alarms,
+    takenUpFrom,
     follow: (instance) => follow(domain, socketPath, instance ?? randomUUID()),
     [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose](),
   };
@@ -194,7 +204,7 @@ it("ends the instance of a sidecar that stays away", async () => {
   await until(() => !running.writer.state.instances.has(instance));
 }, 15_000);
 
-it("lets a sidecar that starts take up from a snapshot, and from the beginning while none can be had", async () => {
+it("keeps a snapshot: who starts takes up from it, and from the beginning where it is not what the log says", async () => {
   await using world = await openWorld();
   {
     await using first = await world.runControlPlane();
@@ -204,7 +214,9 @@ it("lets a sidecar that starts take up from a snapshot, and from the beginning w
     );
     expect(await first.writer.submit(rules)).toMatchObject({ ok: true });
   }
-  await using agent = await world.openAgent();
+  await using agents = new AsyncDisposableStack();
+  const agent = await world.openAgent();
+  agents.defer(() => agent[Symbol.asyncDispose]());
   const start = async (): Promise<{ contents: string[]; size: number }> => {
     using connection = await openRpcConnection({ kind: "unix", path: join(world.folder, "agent.sock") });
     const view = new LogView({ anchor: world.domain.anchor, clock });
@@ -226,14 +238,35 @@ it("lets a sidecar that starts take up from a snapshot, and from the beginning w
     expect(started.contents).toEqual(["snapshot true", "step true"]);
     return started;
   }, 20_000);
+  const snapshots = join(world.folder, "agent", "log", "snapshots");
+  const [name = ""] = await vi.waitFor(async () => {
+    const names = await readdir(snapshots);
+    expect(names).toHaveLength(1);
+    return names;
+  });
   await running[Symbol.asyncDispose]();
-  const without = await start();
+  expect(await start()).toEqual(withSnapshot);
+  const digest = agent.agent.view.follower.state.digest();
+  await agents.disposeAsync();
 
-  expect(without.contents[0]).toBe("step true");
-  expect([withSnapshot.size, without.size]).toEqual([
-    agent.agent.view.follower.size,
-    agent.agent.view.follower.size,
-  ]);
+  const kept = await readFile(join(snapshots, name), "utf8");
+  const frontier = /(?<="frontier":\[")./.exec(kept)?.index ?? 0;
+  for (const [text, refusals] of [
+    [kept, []],
+    [kept.slice(0, -1), ["malformed-snapshot"]],
+    [kept.replace('"effect":"allow"', '"effect":"deny"'), ["not-committed"]],
+    // Its state is right, its place in the tree is not.
+    [
+      `${kept.slice(0, frontier)}${kept[frontier] === "A" ? "B" : "A"}${kept.slice(frontier + 1)}`,
+      ["forked"],
+    ],
+  ] as const) {
+    await writeFile(join(snapshots, name), text);
+    await using again = await world.openAgent();
+    expect(again.alarms).toEqual(refusals);
+    expect(again.takenUpFrom).toEqual([refusals.length === 0 ? Number.parseInt(name, 10) : 0]);
+    expect(again.agent.view.follower.state.digest()).toBe(digest);
+  }
 }, 60_000);
 
 describe("while the control plane is away", () => {

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, type ConnectRouter, createClient } from "@connectrpc/connect";
 import type { Clock, RandomBytes } from "../base/clock.ts";
+import { hostAndPort } from "../base/host-and-port.ts";
 import type { Log } from "../base/log.ts";
-import { MeshError } from "../base/mesh-error.ts";
+import { MeshError, messageOf } from "../base/mesh-error.ts";
 import { AlarmSchema, type Endpoint, Mesh, protocolVersion } from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
 import { openAdminListener, type ReadinessCheck } from "../telemetry/index.ts";
@@ -18,14 +19,25 @@ import {
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import { claimedSnapshotSize, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
+import {
+  claimedSnapshotSize,
+  type LogFollower,
+  parseVerifierKey,
+  verifierKeyOf,
+} from "../trust-log/index.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
-import { hostAndPort, type Membership } from "./join-mesh.ts";
+import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
+import { takeUpCopy } from "./take-up-copy.ts";
 
+/** How often it is looked whether there is something to report. */
 const reportIntervalMillis = 1_000;
+/** The longest silence of an agent that has nothing to say; after 5 s the control plane counts it as gone. */
+const silenceMillisMax = 1_900;
 const snapshotMillisMax = 5_000;
+/** So many entries after the snapshot that it keeps, an agent asks for a newer one. */
+const snapshotIntervalEntries = 2_048;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
 const newsDelayMillis = 100;
 
@@ -89,7 +101,7 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
     ...options,
     signal: closing.signal,
   });
-  const reporting = setInterval(() => void relay.report(), reportIntervalMillis);
+  const reporting = setInterval(() => void relay.reportIfDue(), reportIntervalMillis);
   opened.defer(async () => {
     clearInterval(reporting);
     closing.abort();
@@ -127,6 +139,9 @@ class Relay {
   #hasExpected = false;
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
+  /** The size at which a snapshot was last asked for or taken up. */
+  #snapshotSize = 0;
+  #reportedMillis = Number.NEGATIVE_INFINITY;
 
   constructor(options: NodeAgentOptions, mirror: LogMirror) {
     this.#options = options;
@@ -172,31 +187,27 @@ class Relay {
 
   /** Takes up from the copy on disk; one that is not the log it says it is only costs reading the log again. */
   async restore(): Promise<void> {
-    const step = await this.#mirror.step();
-    this.#view = this.#newView();
-    if (step === undefined) return;
-    const restored = this.#view.follower.take(step);
-    if (restored.ok) {
-      this.#recoveredSizes = this.#view.follower.state.genesis?.recoveredSizes ?? [];
-      return;
-    }
-    this.#options.log.warn("copy of the trust log refused", { reason: restored.reason });
-    await this.#mirror.clear();
-    this.#view = this.#newView();
+    const { membership, log } = this.#options;
+    const taken = await takeUpCopy(this.#mirror, membership.genesis, log);
+    this.#view = this.#newView(taken?.follower);
+    this.#snapshotSize = taken?.fromSize ?? 0;
+    this.#recoveredSizes = this.#view.follower.state.genesis?.recoveredSizes ?? [];
   }
 
-  #newView(): LogView {
+  #newView(follower?: LogFollower): LogView {
     const { membership, clock } = this.#options;
     return new LogView({
       anchor: { genesis: membership.genesis, logKey: this.#mirror.logKey },
       clock,
       remembered: this.#mirror.remembered,
+      follower,
       events: {
         stepped: async (step) => {
           const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
           this.#notify();
+          void this.#keepSnapshot();
         },
         recovered: async (recovery) => {
           await this.#mirror.noteRecovery(recovery);
@@ -253,6 +264,7 @@ class Relay {
         if (this.#upstream === client) continue;
         this.#upstream = client;
         this.#expectSidecars();
+        this.#sidecars.tellAll();
         log.info("following the control plane", { size: this.view.follower.size });
         await this.report();
       }
@@ -284,6 +296,12 @@ class Relay {
     await this.report();
   }
 
+  /** Reports what has changed, or that there is somebody. */
+  async reportIfDue(): Promise<void> {
+    const silentMillis = this.#options.clock.monotonicMillis() - this.#reportedMillis;
+    if (this.#sidecars.hasNews || silentMillis >= silenceMillisMax) await this.report();
+  }
+
   /** Tells the control plane what sidecars have said; one report at a time, so that none overtakes another. */
   report(): Promise<void> {
     this.#reporting ??= this.#reportNow().finally(() => {
@@ -296,6 +314,7 @@ class Relay {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     const pending = this.#sidecars.pending();
+    this.#reportedMillis = this.#options.clock.monotonicMillis();
     try {
       await upstream.report(
         {
@@ -376,14 +395,27 @@ class Relay {
     };
   }
 
+  /** Keeps the control plane's newest snapshot every so many entries, so that a start folds only what came after. */
+  async #keepSnapshot(): Promise<void> {
+    const { size } = this.#view.follower;
+    if (this.#upstream === undefined || size < this.#snapshotSize + snapshotIntervalEntries) return;
+    this.#snapshotSize = size;
+    try {
+      const snapshot = await this.#snapshot();
+      if (snapshot !== undefined) await this.#mirror.saveSnapshot(snapshot);
+    } catch (error) {
+      this.#options.log.warn("snapshot not kept", { error: messageOf(error) });
+    }
+  }
+
   /**
-   * The control plane's newest snapshot, so that a sidecar that starts need not fold the whole history. Relayed
-   * unread: a sidecar checks it against genesis and the log.
+   * The control plane's newest snapshot, or the one kept while it is away, so that who starts need not fold the whole
+   * history. Relayed unread: it is checked against genesis and the log by whoever takes up from it.
    */
   async #snapshot(): ReturnType<LogSource["snapshot"]> {
     const upstream = this.#upstream;
     const newestSize = this.#mirror.newest?.size ?? 0;
-    if (upstream === undefined) return undefined;
+    if (upstream === undefined) return this.#mirror.snapshot();
     const request = { fromSize: 0n, instance: "", protocolVersion, acceptsSnapshot: true };
     try {
       for await (const { content } of upstream.follow(request, { timeoutMs: snapshotMillisMax })) {

@@ -128,6 +128,38 @@ it("waits for nobody once it is closed, not even for who leaves then", async () 
   expect(sidecars.pending().ended).toEqual([]);
 });
 
+it("tells the control plane a status once, again where it changes, and all of them to one that may know nothing", () => {
+  const sidecars = new SidecarRegistry(() => true, absenceMillis);
+  const [one, two] = [randomUUID(), randomUUID()];
+  arrive(sidecars, one);
+  arrive(sidecars, two);
+  sidecars.report([statusOf(one), statusOf(two)], []);
+  sidecars.delivered(sidecars.pending());
+  expect(sidecars.hasNews).toBe(false);
+
+  sidecars.report([create(FollowerStatusSchema, { ...statusOf(one), stalenessSeconds: 3 })], []);
+  expect(sidecars.pending().followers).toEqual([]);
+  sidecars.report([create(FollowerStatusSchema, { ...statusOf(one), requestsForwarded: 1n })], []);
+  expect(sidecars.pending().followers).toMatchObject([{ instance: one, requestsForwarded: 1n }]);
+  sidecars.delivered(sidecars.pending());
+
+  sidecars.tellAll();
+  expect(sidecars.pending().followers.map(({ instance }) => instance)).toEqual([one, two]);
+});
+
+it("tells what changed while a report was on its way", () => {
+  const sidecars = new SidecarRegistry(() => true, absenceMillis);
+  const instance = randomUUID();
+  arrive(sidecars, instance);
+  sidecars.report([statusOf(instance, "127.0.0.1:1")], []);
+  const underWay = sidecars.pending();
+  sidecars.report([statusOf(instance, "127.0.0.1:2")], []);
+
+  sidecars.delivered(underWay);
+
+  expect(sidecars.pending().followers).toMatchObject([{ instance, address: "127.0.0.1:2" }]);
+});
+
 function pause(millis: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, millis));
 }

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { type Alarm, AlarmSchema, type FollowerStatus } from "../protocol/index.ts";
+import { type Alarm, AlarmSchema, type FollowerStatus, isSameStatus } from "../protocol/index.ts";
 
 /** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
 const absenceMillisDefault = 5_000;
@@ -15,6 +15,8 @@ const instancePattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** The sidecars of this node: which are here, what they last said, which have ended. */
 export class SidecarRegistry {
   readonly #statuses = new Map<string, FollowerStatus>();
+  /** Whose status the control plane has not taken yet. */
+  readonly #untold = new Set<string>();
   readonly #present = new Map<string, number>();
   readonly #absent = new Map<string, NodeJS.Timeout>();
   readonly #ended = new Set<string>();
@@ -64,7 +66,7 @@ export class SidecarRegistry {
       if (!this.#present.has(status.instance) || !isBounded(status)) continue;
       const before = this.#statuses.get(status.instance);
       isNews ||= before?.address !== status.address || before.size !== status.size;
-      this.#statuses.set(status.instance, { ...status, $unknown: [] });
+      if (!isSameStatus(status, before)) this.#note({ ...status, $unknown: [] });
     }
     this.alarm(...alarms);
     return isNews;
@@ -84,19 +86,36 @@ export class SidecarRegistry {
   /** What the next report to the control plane holds. */
   pending(): { readonly followers: FollowerStatus[]; readonly ended: string[]; readonly alarms: Alarm[] } {
     for (const instance of this.#ended) if (!this.#isRegistered(instance)) this.#ended.delete(instance);
-    return { followers: [...this.#statuses.values()], ended: [...this.#ended], alarms: this.#alarms };
+    const followers = [...this.#untold]
+      .map((instance) => this.#statuses.get(instance))
+      .filter((status) => status !== undefined);
+    return { followers, ended: [...this.#ended], alarms: this.#alarms };
   }
 
   /** Forgets what the control plane has taken. */
   delivered({
+    followers,
     ended,
     alarms,
   }: {
+    readonly followers: readonly FollowerStatus[];
     readonly ended: readonly string[];
     readonly alarms: readonly Alarm[];
   }): void {
+    for (const status of followers)
+      if (this.#statuses.get(status.instance) === status) this.#untold.delete(status.instance);
     for (const instance of ended) this.#ended.delete(instance);
     this.#alarms = this.#alarms.filter((alarm) => !alarms.includes(alarm));
+  }
+
+  /** Whether there is something that the control plane has not taken yet. */
+  get hasNews(): boolean {
+    return this.#untold.size + this.#ended.size + this.#alarms.length > 0;
+  }
+
+  /** Tells everything anew, to a control plane that may know nothing. */
+  tellAll(): void {
+    for (const instance of this.#statuses.keys()) this.#untold.add(instance);
   }
 
   /** Stops waiting for absent sidecars, also for those that leave from now on. */
@@ -104,6 +123,11 @@ export class SidecarRegistry {
     this.#isClosed = true;
     for (const timer of this.#absent.values()) clearTimeout(timer);
     this.#absent.clear();
+  }
+
+  #note(status: FollowerStatus): void {
+    this.#statuses.set(status.instance, status);
+    this.#untold.add(status.instance);
   }
 
   #leave(instance: string): void {
@@ -115,7 +139,7 @@ export class SidecarRegistry {
     this.#present.delete(instance);
     // Out of the routes at once; out of the log only when it does not come back.
     const status = this.#statuses.get(instance);
-    if (status !== undefined) this.#statuses.set(instance, { ...status, address: "" });
+    if (status !== undefined) this.#note({ ...status, address: "" });
     this.#await(instance, this.#absenceMillis);
   }
 
@@ -124,6 +148,7 @@ export class SidecarRegistry {
     const timer = setTimeout(() => {
       this.#absent.delete(instance);
       this.#statuses.delete(instance);
+      this.#untold.delete(instance);
       if (this.#isRegistered(instance)) this.#ended.add(instance);
     }, withinMillis);
     this.#absent.set(instance, timer);

@@ -21,6 +21,7 @@ export {
   type Update,
   UpdateSchema,
 } from "./generated/troth/v1/mesh_pb.js";
+export { isSameStatus } from "./is-same-status.ts";
 export { formatJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 
 /** The version of the protocol between planes that this software speaks. */

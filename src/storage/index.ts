@@ -8,5 +8,6 @@ export type { KeyStore } from "./key-store.ts";
 export { openMemoryJournal } from "./memory-journal.ts";
 export { openMemoryKeyStore } from "./memory-key-store.ts";
 export { type JournalFinding, type JournalProblem, readJournal } from "./read-journal.ts";
+export { type KeptSnapshot, openSnapshotFiles, type SnapshotFiles } from "./snapshot-files.ts";
 export type { StorageCode } from "./storage-fault.ts";
 export { openWriterLock, type WriterLock, writerOf } from "./writer-lock.ts";

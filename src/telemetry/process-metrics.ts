@@ -1,4 +1,11 @@
-import { collectDefaultMetrics, Gauge, type Registry } from "prom-client";
+import type * as prometheusClient from "prom-client";
+import type { Gauge, Registry } from "prom-client";
+
+/** The library itself, handed in, so that a process loads it no earlier than it needs it. */
+type Prometheus = Pick<typeof prometheusClient, "collectDefaultMetrics" | "Gauge">;
+
+/** How often the event loop's delay is sampled: each time wakes a process that may have nothing to do. */
+const delaySamplingMillis = 50;
 
 /**
  * Left out of the client's defaults: to count descriptors, handles and resources one by one holds up a proxy with 2000
@@ -15,15 +22,21 @@ const costly = [
 ];
 
 /** Adds what every process has: CPU, memory, garbage collection, the delay of the event loop. */
-export function addProcessMetrics(registry: Registry): void {
-  collectDefaultMetrics({ register: registry });
+export function addProcessMetrics(prometheus: Prometheus, registry: Registry): void {
+  prometheus.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: delaySamplingMillis });
   for (const name of costly) registry.removeSingleMetric(name);
 }
 
 /** Adds a gauge that is measured when somebody asks. */
 export function addGauge(
+  prometheus: Prometheus,
   registry: Registry,
   { name, help, read }: { readonly name: string; readonly help: string; readonly read: () => number },
 ): void {
-  const made: Gauge = new Gauge({ name, help, registers: [registry], collect: () => made.set(read()) });
+  const made: Gauge = new prometheus.Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect: () => made.set(read()),
+  });
 }

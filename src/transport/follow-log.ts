@@ -71,12 +71,14 @@ export class LogView {
     clock: Clock;
     remembered?: TreeHead | undefined;
     events?: FollowerEvents;
+    /** One of this anchor that has taken steps already; one that knows nothing, unless given. */
+    follower?: LogFollower | undefined;
   }) {
     this.#anchor = options.anchor;
     this.#remembered = options.remembered;
     this.#events = options.events ?? {};
-    this.#follower = new LogFollower(options.anchor, options.remembered);
     this.#clock = options.clock;
+    this.#follower = options.follower ?? new LogFollower(options.anchor, options.remembered);
     this.#epochAge = new EpochAge(options.clock);
   }
 

@@ -124,13 +124,15 @@ function applyRecovery(state: TrustState, body: EntryBody<"log.recover">, before
   return ok(true);
 }
 
-function applyAuthority(state: TrustState, { kind, grant }: EntryBody<"authority.put">): Applied {
-  const before = state.authority.get(kind);
-  state.authority.set(kind, grant);
+/** All of the kinds or none. */
+function applyAuthority(state: TrustState, { kinds, grant }: EntryBody<"authority.put">): Applied {
+  const before = kinds.map((kind) => [kind, state.authority.get(kind)] as const);
+  for (const kind of kinds) state.authority.set(kind, grant);
   const problem = grantProblem(state);
   if (problem === undefined) return ok(true);
-  if (before === undefined) state.authority.delete(kind);
-  else state.authority.set(kind, before);
+  for (const [kind, row] of before)
+    if (row === undefined) state.authority.delete(kind);
+    else state.authority.set(kind, row);
   return fail("conflict", problem);
 }
 

@@ -22,7 +22,7 @@ function peopledLog(): { readonly log: SmallTrustLog; readonly of: (name: string
 }
 
 function grant(log: SmallTrustLog, signatures: number, approvals: number): void {
-  log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures, approvals } });
+  log.put("authority.put", { kinds: ["rule.put"], grant: { role: "operator", signatures, approvals } });
 }
 
 describe("who counts, where a rule takes two operators and an approval", () => {
@@ -128,7 +128,7 @@ describe("a grant is refused", () => {
     for (const { name, ...keys } of people)
       log.put("key.put", { name, role: "approver", publicKey: keyTextOf({ name, ...keys }) });
 
-    const body = { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 2 } };
+    const body = { kinds: ["rule.put"], grant: { role: "operator", signatures: 2, approvals: 2 } };
 
     expect(log.order(log.entry("authority.put", body))).toMatchObject({
       value: { reason: "conflict", detail: "rule.put takes 4 different people, and there are 3" },
@@ -139,7 +139,7 @@ describe("a grant is refused", () => {
   test("where approvers would approve of what approvers sign", () => {
     const { log } = peopledLog();
 
-    const body = { kind: "rule.put", grant: { ...approval, role: "approver" } };
+    const body = { kinds: ["rule.put"], grant: { ...approval, role: "approver" } };
 
     expect(log.order(log.entry("authority.put", body))).toMatchObject({ value: { reason: "conflict" } });
   });
@@ -149,7 +149,7 @@ describe("a grant is refused", () => {
     (kind) => {
       const { log } = peopledLog();
       for (const role of ["issuer", "sequencer", "server"]) {
-        const body = { kind, grant: { role, signatures: 1, approvals: 0 } };
+        const body = { kinds: [kind], grant: { role, signatures: 1, approvals: 0 } };
         expect(log.order(log.entry("authority.put", body))).toMatchObject({ value: { reason: "conflict" } });
       }
     },

@@ -5,6 +5,7 @@ import { isNoteName } from "./signed-note.ts";
 
 const labelsMax = 16;
 const generationMax = 1_000;
+const grantedKindsMax = 64;
 
 const servicePrefix = z
   .string()
@@ -112,7 +113,14 @@ export const entryBodies = {
     root: bytes(32, 32),
     logKey: z.string().max(400),
   }),
-  "authority.put": z.strictObject({ kind: kindName, grant }),
+  "authority.put": z.strictObject({
+    kinds: z
+      .array(kindName)
+      .min(1)
+      .max(grantedKindsMax)
+      .refine((kinds) => new Set(kinds).size === kinds.length, "expected each kind once"),
+    grant,
+  }),
   "key.put": key,
   "key.remove": z.strictObject({ name: noteName }),
   "ca.trust": z.strictObject({ certificate: bytes(64, 8192) }),

@@ -92,7 +92,10 @@ function busyLog(): SmallTrustLog {
 /** What an entry of each kind says that takes effect in a busy log. */
 const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject } = {
   epoch: (log) => log.epochBody(),
-  "authority.put": () => ({ kind: "rule.put", grant: { role: "issuer", signatures: 1, approvals: 0 } }),
+  "authority.put": () => ({
+    kinds: ["rule.put", "rule.remove"],
+    grant: { role: "issuer", signatures: 1, approvals: 0 },
+  }),
   "key.put": () => ({
     name: "example.org/new",
     role: "issuer",
@@ -392,10 +395,10 @@ describe("authority", () => {
 describe("several signatures", () => {
   function twoOfThree(kind = "authority.put"): SmallTrustLog {
     const log = busyLog();
-    log.put("authority.put", { kind, grant: { role: "operator", signatures: 2, approvals: 0 } });
+    log.put("authority.put", { kinds: [kind], grant: { role: "operator", signatures: 2, approvals: 0 } });
     return log;
   }
-  const back = { kind: "authority.put", grant: { role: "operator", signatures: 1, approvals: 0 } };
+  const back = { kinds: ["authority.put"], grant: { role: "operator", signatures: 1, approvals: 0 } };
 
   test("one of two is not enough, two are", () => {
     const log = twoOfThree();
@@ -415,7 +418,10 @@ describe("several signatures", () => {
 
   test("all three count where three are asked for, and a removed one does not", () => {
     const log = busyLog();
-    log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 0 } });
+    log.put("authority.put", {
+      kinds: ["rule.put"],
+      grant: { role: "operator", signatures: 2, approvals: 0 },
+    });
     const [alice, bob, carol] = log.operators;
     log.put("key.remove", { name: "example.org/operator/carol" }, { by: [alice, bob] });
 
@@ -432,10 +438,16 @@ describe("several signatures", () => {
 
       expect(refusal(log, "key.put", puppet)).toBe("unauthorised");
       expect(
-        refusal(log, "authority.put", { kind, grant: { role: "operator", signatures: 1, approvals: 0 } }),
+        refusal(log, "authority.put", {
+          kinds: [kind],
+          grant: { role: "operator", signatures: 1, approvals: 0 },
+        }),
       ).toBe("unauthorised");
       expect(
-        refusal(log, "authority.put", { kind, grant: { role: "issuer", signatures: 1, approvals: 0 } }),
+        refusal(log, "authority.put", {
+          kinds: [kind],
+          grant: { role: "issuer", signatures: 1, approvals: 0 },
+        }),
       ).toBe("unauthorised");
       log.put("key.put", puppet, { by: [log.operators[0], log.operators[1]] });
     },
@@ -448,7 +460,7 @@ describe("several signatures", () => {
     for (const signer of [dave, erin])
       log.put("key.put", { name: signer.name, role: "approver", publicKey: keyTextOf(signer) });
     const grant = { role: "operator", signatures: 1, approvals: 1 };
-    log.put("authority.put", { kind: "rule.put", grant });
+    log.put("authority.put", { kinds: ["rule.put"], grant });
 
     expect(refusal(log, "rule.put", rule())).toBe("unauthorised");
     expect(refusal(log, "rule.put", rule(), { by: [alice, bob] })).toBe("unauthorised");
@@ -469,14 +481,14 @@ describe("several signatures", () => {
         publicKey: keyTextOf({ name, publicKey, privateKey: alice.privateKey }),
       });
     const grant = { role: "operator", signatures: 1, approvals: 1 };
-    log.put("authority.put", { kind: "rule.put", grant });
+    log.put("authority.put", { kinds: ["rule.put"], grant });
 
     expect(refusal(log, "key.remove", { name: "example.org/approver/erin" })).toBe("unauthorised");
     const puppet = signerNamed("example.org/approver/puppet");
     expect(
       refusal(log, "key.put", { name: puppet.name, role: "approver", publicKey: keyTextOf(puppet) }),
     ).toBe("unauthorised");
-    expect(refusal(log, "authority.put", { kind: "rule.put", grant: { ...grant, approvals: 0 } })).toBe(
+    expect(refusal(log, "authority.put", { kinds: ["rule.put"], grant: { ...grant, approvals: 0 } })).toBe(
       "unauthorised",
     );
   });
@@ -498,9 +510,9 @@ describe("locking everybody out", () => {
       { role: "operator", signatures: 4, approvals: 0 },
       { role: "issuer", signatures: 2, approvals: 0 },
     ])
-      expect(refusal(log, "authority.put", { kind: "authority.put", grant })).toBe("conflict");
+      expect(refusal(log, "authority.put", { kinds: ["authority.put"], grant })).toBe("conflict");
     log.put("authority.put", {
-      kind: "authority.put",
+      kinds: ["authority.put"],
       grant: { role: "operator", signatures: 3, approvals: 0 },
     });
     for (const { name } of [log.operators[2], log.issuer, log.sequencer])
@@ -511,13 +523,23 @@ describe("locking everybody out", () => {
     const log = busyLog();
     const grant = { role: "operator", signatures: 1, approvals: 1 };
 
-    expect(refusal(log, "authority.put", { kind: "rule.put", grant })).toBe("conflict");
+    expect(refusal(log, "authority.put", { kinds: ["rule.put"], grant })).toBe("conflict");
+  });
+
+  test("is refused for all kinds of an entry where one of them would be lost", () => {
+    const log = busyLog();
+    const before = log.state.digest();
+
+    const body = { kinds: ["rule.put", "key.put"], grant: { role: "issuer", signatures: 1, approvals: 0 } };
+
+    expect(refusal(log, "authority.put", body)).toBe("conflict");
+    expect(log.state.digest()).toBe(before);
   });
 
   test("is refused for a kind that had no grant before as well", () => {
     const log = busyLog();
 
-    const body = { kind: "future.kind", grant: { role: "issuer", signatures: 2, approvals: 0 } };
+    const body = { kinds: ["future.kind"], grant: { role: "issuer", signatures: 2, approvals: 0 } };
 
     expect(refusal(log, "authority.put", body)).toBe("conflict");
     expect(log.state.authority.has("future.kind")).toBe(false);
@@ -659,22 +681,28 @@ describe("bodies that are refused", () => {
     [
       "authority.put",
       "an unknown role",
-      { kind: "rule.put", grant: { role: "root", signatures: 1, approvals: 0 } },
+      { kinds: ["rule.put"], grant: { role: "root", signatures: 1, approvals: 0 } },
     ],
     [
       "authority.put",
+      "a kind twice",
+      { kinds: ["rule.put", "rule.put"], grant: { role: "operator", signatures: 1, approvals: 0 } },
+    ],
+    ["authority.put", "no kind", { kinds: [], grant: { role: "operator", signatures: 1, approvals: 0 } }],
+    [
+      "authority.put",
       "no signature",
-      { kind: "rule.put", grant: { role: "operator", signatures: 0, approvals: 0 } },
+      { kinds: ["rule.put"], grant: { role: "operator", signatures: 0, approvals: 0 } },
     ],
     [
       "authority.put",
       "a grant of genesis",
-      { kind: "genesis", grant: { role: "operator", signatures: 1, approvals: 0 } },
+      { kinds: ["genesis"], grant: { role: "operator", signatures: 1, approvals: 0 } },
     ],
     [
       "authority.put",
       "__proto__",
-      { kind: "__proto__", grant: { role: "operator", signatures: 1, approvals: 0 } },
+      { kinds: ["__proto__"], grant: { role: "operator", signatures: 1, approvals: 0 } },
     ],
     ["key.put", "a name that cannot stand in a note", { name: "a b", role: "operator", publicKey: key }],
     ["key.put", "a name beyond ASCII", { name: "ä", role: "operator", publicKey: key }],
@@ -781,7 +809,7 @@ describe("bodies that are refused", () => {
       expect(refusal(log, "node.remove", { node: name })).toBe("malformed-body");
       expect(
         refusal(log, "authority.put", {
-          kind: name,
+          kinds: [name],
           grant: { role: "operator", signatures: 1, approvals: 0 },
         }),
       ).toBe("malformed-body");
@@ -964,7 +992,7 @@ describe("what this software does not know", () => {
   test("stops the fold when written by those who may write it, and has no effect otherwise", () => {
     const log = busyLog();
     log.put("authority.put", {
-      kind: "future.kind",
+      kinds: ["future.kind"],
       grant: { role: "operator", signatures: 1, approvals: 0 },
     });
 

@@ -235,7 +235,7 @@ describe("a follower that remembers the largest tree of an earlier life", () => 
 describe("a follower that meets what it does not know", () => {
   test("stops at the size before it, with the state of that size, and says so from then on: unknown-kind", () => {
     log.put("authority.put", {
-      kind: "future.kind",
+      kinds: ["future.kind"],
       grant: { role: "operator", signatures: 1, approvals: 0 },
     });
     const digest = log.state.digest();

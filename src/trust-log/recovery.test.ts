@@ -203,7 +203,10 @@ describe("a follower that is past the recovery", () => {
   });
 
   test("asks for as many people as the strictest of all grants", () => {
-    log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 0 } });
+    log.put("authority.put", {
+      kinds: ["rule.put"],
+      grant: { role: "operator", signatures: 2, approvals: 0 },
+    });
     const follower = followerAt(log.entries.length);
     const [alice, bob] = log.operators;
 

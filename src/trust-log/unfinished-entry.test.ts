@@ -12,7 +12,10 @@ const people = {
   frank: enter("operator", "frank"),
 };
 log.put("key.remove", { name: people.frank.name });
-log.put("authority.put", { kind: "service.put", grant: { role: "operator", signatures: 2, approvals: 1 } });
+log.put("authority.put", {
+  kinds: ["service.put"],
+  grant: { role: "operator", signatures: 2, approvals: 1 },
+});
 
 function enter(role: string, person: string): NoteSigner {
   const signer = signerNamed(`example.org/${role}/${person}`);

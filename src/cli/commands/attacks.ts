@@ -1,5 +1,6 @@
 import http from "node:http";
 import tls from "node:tls";
+import { hostAndPort } from "../../base/host-and-port.ts";
 import {
   buildCertificateRequest,
   generateP256,
@@ -7,7 +8,6 @@ import {
   pemOfPrivateKey,
 } from "../../crypto/index.ts";
 import { createRoot, issueSvid, parseSpiffeId, parseTrustDomain } from "../../identity/index.ts";
-import { hostAndPort } from "../../node-agent/index.ts";
 import type { FollowerStatus } from "../../protocol/index.ts";
 import { pemOfCertificate } from "../../transport/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";

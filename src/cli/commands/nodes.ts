@@ -4,11 +4,11 @@ import { formatJoinToken, parseJoinToken } from "../../protocol/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import { makeMeshDirectory, meshDirectory } from "../mesh-directory.ts";
+import { loadNodeKey } from "../node-key.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
 import { shortId } from "../proposed-entry.ts";
 import { randomBytes, systemClock } from "../system.ts";
-import { loadNodeKey } from "./run-processes.ts";
 import { invite } from "./up.ts";
 
 /** More than any token has. */

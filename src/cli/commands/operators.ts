@@ -1,4 +1,5 @@
 import { base64Of, textOf } from "../../base/bytes.ts";
+import { canonicalJson } from "../../base/canonical-json.ts";
 import { publicKeyBytes } from "../../crypto/index.ts";
 import {
   type AuthorityRow,
@@ -24,6 +25,12 @@ import {
 import { loadOperator, type NewEntry, OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer, tableOf } from "../output.ts";
 import { type Appended, shortId } from "../proposed-entry.ts";
+
+/** A kind of entry and what it is to take. */
+interface Change {
+  readonly kind: EntryKind;
+  readonly grant: AuthorityRow;
+}
 
 interface Options {
   readonly dir: string;
@@ -156,7 +163,7 @@ export async function requireSignatures(
     signatures: signatures ?? grant.signatures,
     approvals: approvals ?? grant.approvals,
   });
-  const entries: NewEntry[] = [];
+  const changes: Change[] = [];
   for (const kind of kinds) {
     const grant = client.state.authority.get(kind);
     if (grant === undefined || !isEntryKind(kind))
@@ -168,17 +175,31 @@ export async function requireSignatures(
       throw new CliError(exitCode.usage, `${kind} is written by the control plane (${grant.role})`);
     const after = wanted(grant);
     if (after.signatures !== grant.signatures || after.approvals !== grant.approvals)
-      entries.push({ kind: "authority.put", body: { kind, grant: after } });
+      changes.push({ kind, grant: after });
   }
   requireKeys(client, { signatures: signatures ?? 1, approvals: approvals ?? 0 });
-  const appended = await client.append(entries);
-  const changed = entries.length - appended.proposals.length;
+  const groups = byGrant(changes);
+  const appended = await client.append(groups.flatMap(entryOf));
+  // Each raises what the next one takes, so those that wait are the last.
+  const changed = groups.slice(0, groups.length - appended.proposals.length).flat().length;
   const answer = { kinds: [...kinds], signatures: signatures ?? null, approvals: approvals ?? null, changed };
   const says =
-    entries.length === 0
+    changes.length === 0
       ? "that is so already"
-      : `changed for ${changed} of ${entries.length} kinds of entries`;
+      : `changed for ${changed} of ${changes.length} kinds of entries`;
   tell(options, appended, answer, says);
+}
+
+/** The kinds by the grant that comes out: an entry holds for all of its kinds at once. */
+function byGrant(changes: readonly Change[]): Change[][] {
+  return [...Map.groupBy(changes, ({ grant }) => canonicalJson({ ...grant })).values()];
+}
+
+function entryOf(changes: readonly Change[]): NewEntry[] {
+  const [first] = changes;
+  if (first === undefined) return [];
+  const body = { kinds: changes.map(({ kind }) => kind), grant: { ...first.grant } };
+  return [{ kind: "authority.put", body }];
 }
 
 /** What the fold would refuse, said before anything is signed. */

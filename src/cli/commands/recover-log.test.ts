@@ -26,7 +26,7 @@ beforeEach(async () => {
   alices = join(folder, "alice");
   bobs = join(folder, "bob");
   log = new SmallTrustLog();
-  log.put("authority.put", { kind: "rule.put", grant: { role: "operator", signatures: 2, approvals: 0 } });
+  log.put("authority.put", { kinds: ["rule.put"], grant: { role: "operator", signatures: 2, approvals: 0 } });
   for (let count = 2; count < 9; count += 1) log.put("service.put", serviceBody(`/s${count}`));
   const [alice, bob] = log.operators;
   await makeDirectory(alices, alice);

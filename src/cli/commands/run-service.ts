@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
-import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
+import { foreignEnvironment, ownEnvironment, sidecarEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
@@ -88,6 +88,7 @@ export async function openService(
     await supervise({
       ...(heldPort === undefined ? {} : { heldPort }),
       name: `sidecar of ${options.name}`,
+      environment: sidecarEnvironment(),
       args: [
         "sidecar",
         "--dir",

@@ -26,12 +26,12 @@ import {
   readKnownDomain,
   writeKnownDomain,
 } from "../mesh-directory.ts";
+import { loadNodeKey } from "../node-key.ts";
 import { loadOperator, OperatorClient, proposalLifetimeSeconds } from "../operator-client.ts";
 import type { Appended } from "../proposed-entry.ts";
 import { type Supervised, type Supervisor, supervise } from "../supervise.ts";
 import { randomBytes, systemClock } from "../system.ts";
 import { untilStopped } from "../until-stopped.ts";
-import { loadNodeKey } from "./run-processes.ts";
 
 /** Where a new control plane listens, if it can. */
 export const defaultPort = 7443;

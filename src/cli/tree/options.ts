@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { outputFormats } from "../output.ts";
+import { outputFormats } from "../output-formats.ts";
 
 /** `-o`: how an answer is printed. */
 export function output(): Option {

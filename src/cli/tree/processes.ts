@@ -10,7 +10,7 @@ export function addProcessCommands(program: Command): void {
     .addOption(svidLifetime())
     .addOption(logLevel())
     .action(async (options) =>
-      (await import("../commands/run-processes.ts")).runControlPlane({
+      (await import("../commands/run-control-plane.ts")).runControlPlane({
         ...options,
         dir: directoryOf(program),
       }),
@@ -22,7 +22,7 @@ export function addProcessCommands(program: Command): void {
     .addOption(adminListen())
     .addOption(logLevel())
     .action(async (options) =>
-      (await import("../commands/run-processes.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
+      (await import("../commands/run-node-agent.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
     );
   program
     .command("sidecar", { hidden: true })
@@ -33,6 +33,6 @@ export function addProcessCommands(program: Command): void {
     .option("--outbound-descriptor <number>", "", wholeNumber)
     .addOption(logLevel())
     .action(async (options) =>
-      (await import("../commands/run-processes.ts")).runSidecar({ ...options, dir: directoryOf(program) }),
+      (await import("../commands/run-sidecar.ts")).runSidecar({ ...options, dir: directoryOf(program) }),
     );
 }

@@ -34,8 +34,6 @@ export const claim: Claim = {
     await using carol = await admit(mesh, { role: "approver", person: "carol" });
     await using second = await admit(mesh, { role: "approver", person: "founder" });
     await printed(alice.troth("operator", "require", "--signatures", "2", "--approvals", "1"));
-    await printed(bob.troth("approve", "--all", "--yes"));
-    await printed(carol.troth("approve", "--all", "--yes"));
 
     const id = await propose(alice, "/proof/a");
     const attempts = await aloneTries(mesh, { alice, bob, carol, second, id });

@@ -1,0 +1,97 @@
+import * as prometheus from "prom-client";
+import { addGauge, addProcessMetrics } from "../telemetry/index.ts";
+import type { ProxyGauges, ProxyMetrics, Tally } from "./proxy-metrics.ts";
+
+/** A registry over what a proxy has counted by itself; reading it is what collects. */
+export function openProxyRegistry(
+  counted: Pick<ProxyMetrics, "requests" | "refusedConnections" | "deniedRequests">,
+  gauges: ProxyGauges,
+): prometheus.Registry {
+  const registry = new prometheus.Registry();
+  addProxyGauges(registry, gauges);
+  addProcessMetrics(prometheus, registry);
+  const { requests, refusedConnections, deniedRequests } = counted;
+  addCounter(registry, {
+    name: "troth_proxy_requests_total",
+    help: "Requests by direction and outcome.",
+    labels: ["direction", "outcome"],
+    rows: () => [...rowsOf(requests.inbound, "inbound"), ...rowsOf(requests.outbound, "outbound")],
+  });
+  addCounter(registry, {
+    name: "troth_proxy_denied_requests_total",
+    help: "Requests denied by reason.",
+    labels: ["reason"],
+    rows: () => rowsOf(deniedRequests),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_refused_connections_total",
+    help: "Connections refused after the handshake, by reason.",
+    labels: ["direction", "reason"],
+    rows: () => [
+      ...rowsOf(refusedConnections.inbound, "inbound"),
+      ...rowsOf(refusedConnections.outbound, "outbound"),
+    ],
+  });
+  addCounter(registry, {
+    name: "troth_proxy_spans_total",
+    help: "Spans by what became of them: exported to the collector, or dropped.",
+    labels: ["outcome"],
+    rows: () => Object.entries(gauges.spans()).map(([outcome, count]) => ({ values: [outcome], count })),
+  });
+  return registry;
+}
+
+/** A count with the values of its labels, in their order. */
+interface Row {
+  readonly values: readonly string[];
+  readonly count: number;
+}
+
+function rowsOf({ counts }: Tally, ...before: readonly string[]): Row[] {
+  return [...counts].map(([value, count]) => ({ values: [...before, value], count }));
+}
+
+function addCounter(
+  registry: prometheus.Registry,
+  counter: {
+    readonly name: string;
+    readonly help: string;
+    readonly labels: readonly string[];
+    readonly rows: () => readonly Row[];
+  },
+): void {
+  const { name, help, labels, rows } = counter;
+  const made: prometheus.Counter = new prometheus.Counter({
+    name,
+    help,
+    labelNames: [...labels],
+    registers: [registry],
+    collect: () => {
+      made.reset();
+      for (const { values, count } of rows()) made.labels(...values).inc(count);
+    },
+  });
+}
+
+function addProxyGauges(registry: prometheus.Registry, gauges: ProxyGauges): void {
+  addGauge(prometheus, registry, {
+    name: "troth_proxy_view_staleness_seconds",
+    help: "Seconds since a new epoch of the trust log arrived.",
+    read: gauges.stalenessSeconds,
+  });
+  addGauge(prometheus, registry, {
+    name: "troth_proxy_tree_size",
+    help: "How many entries of the trust log are in force.",
+    read: gauges.treeSize,
+  });
+  addGauge(prometheus, registry, {
+    name: "troth_proxy_certificate_expiration_timestamp_seconds",
+    help: "When the SVID in use ends.",
+    read: gauges.certificateNotAfterSeconds,
+  });
+  addGauge(prometheus, registry, {
+    name: "troth_proxy_peer_connections",
+    help: "Open connections to checked peers.",
+    read: gauges.openPeers,
+  });
+}
