@@ -43,6 +43,13 @@ export async function supervise(what: Supervised, onRestart?: () => void): Promi
   return supervisor;
 }
 
+/** As {@link supervise}, and the child belongs to `stack` before it is ready: it ends with what it was started for. */
+export async function superviseIn(stack: AsyncDisposableStack, what: Supervised): Promise<Supervisor> {
+  const supervisor = stack.use(new ChildSupervisor(what));
+  await supervisor.start();
+  return supervisor;
+}
+
 class ChildSupervisor implements Supervisor {
   readonly #what: Supervised;
   readonly #onRestart: (() => void) | undefined;

@@ -55,7 +55,11 @@ async function readKey(path: string, name: string): Promise<Uint8Array | undefin
     const stats = await file.stat();
     assertPrivate(path, stats, "chmod 600");
     if (!stats.isFile()) throw storageFault("ERR_STORAGE_KEY_EXPOSED", `${path} is no file`);
-    assertKeySize(name, stats.size);
+    if (stats.size < 1 || stats.size > keyBytesMax)
+      throw storageFault(
+        "ERR_STORAGE_KEY_SIZE",
+        `${path} is damaged, with ${stats.size} bytes instead of 1 to ${keyBytesMax}: restore it from a backup`,
+      );
     const key = new Uint8Array(await file.readFile());
     assertKeySize(name, Math.min(key.byteLength, keyBytesMax));
     return key;

@@ -29,7 +29,7 @@ import {
 import { loadNodeKey } from "../node-key.ts";
 import { loadOperator, OperatorClient, proposalLifetimeSeconds } from "../operator-client.ts";
 import type { Appended } from "../proposed-entry.ts";
-import { type Supervised, type Supervisor, supervise } from "../supervise.ts";
+import { type Supervised, type Supervisor, superviseIn } from "../supervise.ts";
 import { randomBytes, systemClock } from "../system.ts";
 import { untilStopped } from "../until-stopped.ts";
 
@@ -88,13 +88,12 @@ export async function openMesh(
   const before = await readKnownDomain(directory);
   const domain = await resumeOrFound(directory, before, options);
   known?.(directory);
-  const startAgent = async (): Promise<Supervisor> =>
-    stack.use(await supervise(agentOf(directory, domain, options)));
+  const startAgent = (): Promise<Supervisor> => superviseIn(stack, agentOf(directory, domain, options));
   const hasJoined = (await readMembership(directory)) !== undefined;
   const early = hasJoined ? startAgent() : undefined;
   // Its failure is told below, after the control plane's, which is the likelier cause.
   early?.catch(() => {});
-  const controlPlane = stack.use(await supervise(controlPlaneOf(directory, domain, options)));
+  const controlPlane = await superviseIn(stack, controlPlaneOf(directory, domain, options));
   // Only now: had another one been running here, clients would look for it at an address where it is not.
   if (before !== undefined && before.address !== domain.address) await writeKnownDomain(directory, domain);
   if (!hasJoined) await joinHere(directory, options.node);
