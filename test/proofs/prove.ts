@@ -13,6 +13,7 @@ const usage = `Run with:
   npm run prove -- TOPIC              the claims of a topic, one after the other
   npm run prove -- TOPIC --full       in their long form
   npm run prove -- TOPIC --only TEXT  those whose file or sentence has TEXT in it
+  npm run prove -- TOPIC --except FILE  all but this one
 `;
 
 /** A claim, and the name of the file that it lives in. */
@@ -26,7 +27,11 @@ process.exitCode = await main();
 async function main(): Promise<number> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { full: { type: "boolean", default: false }, only: { type: "string", default: "" } },
+    options: {
+      full: { type: "boolean", default: false },
+      only: { type: "string", default: "" },
+      except: { type: "string" },
+    },
   });
   const [topic] = positionals;
   if (topic === undefined) return listTopics();
@@ -36,7 +41,8 @@ async function main(): Promise<number> {
   }
   const wanted = values.only.toLowerCase();
   const claims = (await claimsOf(topic)).filter(
-    ({ name, claim }) => name.includes(wanted) || claim.text.toLowerCase().includes(wanted),
+    ({ name, claim }) =>
+      name !== values.except && (name.includes(wanted) || claim.text.toLowerCase().includes(wanted)),
   );
   if (claims.length === 0) {
     process.stderr.write(`no claim of ${topic} has "${values.only}" in it\n`);
