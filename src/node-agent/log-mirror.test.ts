@@ -158,7 +158,10 @@ it.each([
   }
   await writeFile(join(folder.path, "log", "checkpoint"), noteOf(log));
 
-  await expect(openMirror(folder.path, log)).rejects.toMatchObject({ code: "ERR_NODE_AGENT_MEMORY" });
+  await expect(openMirror(folder.path, log)).rejects.toMatchObject({
+    code: "ERR_NODE_AGENT_MEMORY",
+    message: expect.stringMatching(/checkpoint is not a checkpoint of this log .*: restore it .* remove it/),
+  });
 });
 
 it("remembers a recovery through a restart, and from then on no checkpoint of the generation before", async () => {

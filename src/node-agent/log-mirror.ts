@@ -89,7 +89,7 @@ export class LogMirror implements AsyncDisposable {
     if (checkpoint !== undefined && !checkpoint.ok && !(isLater && checkpoint.reason === "other-origin"))
       throw new MeshError(
         "ERR_NODE_AGENT_MEMORY",
-        `${join(folder, "checkpoint")} is not a checkpoint of this log: ${checkpoint.reason}`,
+        `${join(folder, "checkpoint")} is not a checkpoint of this log (${checkpoint.reason}): restore it from a backup; or, once troth log verify finds the control plane's log whole, remove it and start again: the agent fetches the log anew`,
       );
     const journal = await openJournal().catch(async (error: unknown) => {
       log.warn("copy of the trust log is damaged; fetching it again", { error: messageOf(error) });

@@ -58,7 +58,7 @@ export async function recoverJournal(folder: string, durableSizeMin: number): Pr
     throw storageFault(
       "ERR_STORAGE_DAMAGED",
       `${folder} holds ${size} whole entries, but ${durableSizeMin} had been acknowledged: entry ${size} is lost${
-        last.tornBytes > 0 ? `, in ${found.at(-1)?.path} at offset ${last.wholeBytes}` : ""
+        found.length > 0 ? `, in ${found.at(-1)?.path} at offset ${last.wholeBytes}` : ""
       }`,
     );
   await settle(folder, found.at(-1), last.wholeBytes);
