@@ -17,7 +17,6 @@ const snapshotMillisMax = 60_000;
 const atOnce = 3;
 /** Read as other keys are, or not at all: only in the long form. */
 const alike = /\/(ca-root|ca-root-certificate|issuer|sequencer)$/;
-const killMillisMax = 2_500;
 
 /** What a file may look like after a power cut or on a bad disk. */
 const damages: readonly { readonly name: string; readonly of: (bytes: Buffer) => Uint8Array }[] = [
@@ -37,6 +36,7 @@ interface Torn {
 interface Bench {
   readonly good: string;
   readonly folder: string;
+  readonly firstStartMillis: number;
   readonly context: ProofContext;
 }
 
@@ -46,8 +46,8 @@ export const claim: Claim = {
   run: async (context) => {
     await using folder = await temporaryFolder();
     const good = join(folder.path, "good");
-    await makeMesh(good, context.isFull);
-    const bench = { good, folder: folder.path, context };
+    const firstStartMillis = await makeMesh(good, context.isFull);
+    const bench = { good, folder: folder.path, firstStartMillis, context };
     const files = (await filesOf(good)).filter(({ file }) => context.isFull || !alike.test(file));
     const kills = context.isFull ? 12 : 7;
     const cases = files.flatMap((torn, at) =>
@@ -65,15 +65,17 @@ export const claim: Claim = {
   },
 };
 
-/** A mesh that has stopped, with a proposal that waits; where it is to have a snapshot, with the entries that it takes. */
-async function makeMesh(path: string, hasSnapshot: boolean): Promise<void> {
+/** A mesh that has stopped, with a proposal that waits; where it is to have a snapshot, with the entries that it takes. In how many milliseconds it first started. */
+async function makeMesh(path: string, hasSnapshot: boolean): Promise<number> {
   await using mesh = await openMesh({ kind: "up", path });
+  const { millis } = mesh.command;
   const founder = await founderOf(mesh);
   if (hasSnapshot) await fillLog(mesh);
   await using _second = await admit(mesh, { role: "operator", person: "second" });
   await printed(founder.troth("operator", "require", "--signatures", "2", "--approvals", "0"));
   await printed(founder.troth("allow", "/proof/caller", "/proof/callee"));
   if (hasSnapshot) await untilSnapshot(path);
+  return millis;
 }
 
 async function untilSnapshot(path: string): Promise<void> {
@@ -157,11 +159,14 @@ async function tear(
 }
 
 /** Kills a start, by turns the first one of a mesh and one of a mesh that was there, and starts again at once. */
-async function killStart(number: number, { good, folder, context }: Bench): Promise<string[]> {
+async function killStart(
+  number: number,
+  { good, folder, firstStartMillis, context }: Bench,
+): Promise<string[]> {
   const path = join(folder, `killed-${number}`);
   if (number % 2 === 1) await copyMesh(good, path);
   const listen = `127.0.0.1:${await freePort()}`;
-  const millis = randomInt(killMillisMax);
+  const millis = randomInt(Math.ceil(firstStartMillis));
   const what = `${number % 2 === 1 ? "a start" : "a first start"} killed after ${millis} ms`;
   await using killed = startTroth(path, ["up", "--listen", listen]);
   await sleep(millis);
