@@ -240,7 +240,8 @@ it("keeps a snapshot: who starts takes up from it, and from the beginning where 
   }, 20_000);
   const snapshots = join(world.folder, "agent", "log", "snapshots");
   const [name = ""] = await vi.waitFor(async () => {
-    const names = await readdir(snapshots);
+    // While it is written it has another name.
+    const names = (await readdir(snapshots)).filter((file) => file.endsWith(".snapshot"));
     expect(names).toHaveLength(1);
     return names;
   });
