@@ -4,6 +4,7 @@ import {
   type Alarm,
   AlarmSchema,
   type Endpoint,
+  type EndpointList,
   EndpointSchema,
   type FollowerStatus,
   FollowerStatusSchema,
@@ -13,9 +14,9 @@ import type { TrustState } from "../trust-log/index.ts";
 import { FollowerProgress } from "./follower-progress.ts";
 
 /**
- * After a start, endpoints are withheld until every node has reported, and until it has told of each of its instances:
- * half a list would cut routes. Neither is waited for longer than this; the second time counts from the node's report,
- * since the sidecars of a machine come back to their agent one after another.
+ * After a start, endpoints are a partial list, which takes nobody away, until every node has reported and has told of
+ * each of its instances: half a list would cut routes. Neither is waited for longer than this; the second time counts
+ * from the node's report, since the sidecars of a machine come back to their agent one after another.
  */
 const endpointGraceMillis = 15_000;
 const instanceGraceMillis = 5_000;
@@ -94,9 +95,10 @@ export class FollowerRegistry {
   readonly #reportListeners = new Set<() => void>();
   readonly #progress: FollowerProgress;
   readonly #events: FollowerEvents;
-  #endpoints: readonly Endpoint[] = [];
+  #endpoints: Endpoint[] = [];
   /** What {@link endpoints} last said. */
-  #told: readonly Endpoint[] | undefined;
+  #told: EndpointList | undefined;
+  #list: EndpointList | undefined;
   /** From when on nobody is waited for. */
   #settledMillis: number;
 
@@ -108,10 +110,15 @@ export class FollowerRegistry {
     this.#settledMillis = this.#startedMillis + endpointGraceMillis;
   }
 
-  /** Who serves where, or undefined while too little is known to say. */
-  endpoints(state: Registered): readonly Endpoint[] | undefined {
+  /** Who serves where, or as much of it as has been told since the start; undefined while that is nothing. */
+  endpoints(state: Registered): EndpointList | undefined {
     const now = this.#clock.monotonicMillis();
-    return now >= this.#settledMillis || this.#isComplete(state, now) ? this.#endpoints : undefined;
+    const isPartial = now < this.#settledMillis && !this.#isComplete(state, now);
+    if (isPartial && this.#endpoints.length === 0) return undefined;
+    // The same object for the same answer: readers wait for another one.
+    if (this.#list?.endpoints !== this.#endpoints || this.#list.isPartial !== isPartial)
+      this.#list = { endpoints: this.#endpoints, isPartial };
+    return this.#list;
   }
 
   /** Takes a node's report; only instances that the log has registered on this very node count. */

@@ -2,7 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
 import { MeshError } from "../base/mesh-error.ts";
-import { AlarmSchema, type Endpoint, type FollowerStatus, FollowerStatusSchema } from "../protocol/index.ts";
+import {
+  AlarmSchema,
+  type EndpointList,
+  type FollowerStatus,
+  FollowerStatusSchema,
+  mergeEndpoints,
+} from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView } from "../transport/index.ts";
 import type { NoteSigner } from "../trust-log/index.ts";
@@ -40,6 +46,7 @@ export class SidecarCore implements AsyncDisposable {
   readonly #audit: AuditLog;
   readonly #timer: CoarseTimer;
   readonly #closing = new AbortController();
+  #endpoints: EndpointList | undefined;
   /** Resolves with the first list of endpoints. */
   readonly #routed = Promise.withResolvers<void>();
   #keeper: SvidKeeper | undefined;
@@ -104,7 +111,7 @@ export class SidecarCore implements AsyncDisposable {
       clock,
       events: {
         stepped: () => parts.core?.stepped(),
-        endpoints: (endpoints) => parts.core?.setRoutes(endpoints),
+        endpoints: (come) => parts.core?.takeRoutes(come),
         alarm: (reason, detail) => parts.core?.alarm(reason, detail),
       },
     });
@@ -141,9 +148,10 @@ export class SidecarCore implements AsyncDisposable {
       );
   }
 
-  /** Takes the present list of who serves where. */
-  setRoutes(endpoints: readonly Endpoint[]): void {
-    this.router.setEndpoints(endpoints);
+  /** Takes what has come of who serves where. */
+  takeRoutes(come: EndpointList): void {
+    this.#endpoints = mergeEndpoints(this.#endpoints, come);
+    this.router.setEndpoints(this.#endpoints.endpoints);
     this.#routed.resolve();
   }
 

@@ -116,7 +116,7 @@ async function follow(domain: SmallDomain, path: string, instance: string): Prom
     view: new LogView({
       anchor: domain.anchor,
       clock,
-      events: { endpoints: (endpoints) => (sidecar.endpoints = endpoints) },
+      events: { endpoints: (come) => (sidecar.endpoints = come.endpoints) },
     }),
     [Symbol.dispose]: () => connection[Symbol.dispose](),
   };

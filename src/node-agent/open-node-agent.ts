@@ -7,7 +7,7 @@ import type { Clock, RandomBytes } from "../base/clock.ts";
 import { hostAndPort } from "../base/host-and-port.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
-import { AlarmSchema, type Endpoint, Mesh, protocolVersion } from "../protocol/index.ts";
+import { AlarmSchema, type EndpointList, Mesh, mergeEndpoints, protocolVersion } from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
 import { openAdminListener, type ReadinessCheck } from "../telemetry/index.ts";
 import {
@@ -131,7 +131,7 @@ class Relay {
   /** Whether sidecars can find the agent. */
   isServing = false;
   #view: LogView;
-  #endpoints: readonly Endpoint[] | undefined;
+  #endpoints: EndpointList | undefined;
   /** Of the log as it is in the copy. */
   #recoveredSizes: readonly number[] = [];
   /** The control plane, once it has proved to be it. */
@@ -213,8 +213,8 @@ class Relay {
           await this.#mirror.noteRecovery(recovery);
           await this.#options.recovered?.(verifierKeyOf(recovery.logKey));
         },
-        endpoints: (endpoints) => {
-          this.#endpoints = endpoints;
+        endpoints: (come) => {
+          this.#endpoints = mergeEndpoints(this.#endpoints, come);
           this.#notify();
         },
         alarm: (reason, detail) => this.#alarm(reason, detail),

@@ -23,6 +23,7 @@ export {
 } from "./generated/troth/v1/mesh_pb.js";
 export { isSameStatus } from "./is-same-status.ts";
 export { formatJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
+export { type EndpointList, mergeEndpoints } from "./merge-endpoints.ts";
 
 /** The version of the protocol between planes that this software speaks. */
 export const protocolVersion = 1;

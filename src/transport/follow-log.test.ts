@@ -8,7 +8,7 @@ import {
   serviceBody,
   signerNamed,
 } from "../../test/fakes/small-trust-log.ts";
-import { type Endpoint, EndpointSchema, type Update, UpdateSchema } from "../protocol/index.ts";
+import { type EndpointList, EndpointSchema, type Update, UpdateSchema } from "../protocol/index.ts";
 import { formatSnapshot, type LogStep, type PresentedSnapshot, signCheckpoint } from "../trust-log/index.ts";
 import { keepFollowing, type LogSource, LogView, serveLog } from "./index.ts";
 
@@ -325,7 +325,7 @@ describe("serveLog", () => {
   it("sends endpoints when they are known, and again when they change, and nothing while they are not known", async () => {
     const { log } = openWorld();
     let wake = (): void => {};
-    let endpoints: readonly Endpoint[] | undefined;
+    let endpoints: EndpointList | undefined;
     const source = sourceOf(log, { changed: () => new Promise((resolve) => (wake = resolve)) });
     Object.defineProperty(source, "endpoints", { get: () => endpoints });
     const closing = new AbortController();
@@ -334,7 +334,7 @@ describe("serveLog", () => {
     const step = await updates.next();
     const second = updates.next();
     await turn();
-    endpoints = [];
+    endpoints = { endpoints: [], isPartial: true };
     wake();
 
     expect(step.value).toMatchObject({ content: { case: "step" } });
@@ -343,7 +343,7 @@ describe("serveLog", () => {
     endpoints = undefined;
     wake();
     await turn();
-    endpoints = [create(EndpointSchema, { instance: "a" })];
+    endpoints = { endpoints: [create(EndpointSchema, { instance: "a" })], isPartial: false };
     wake();
 
     expect((await third).value).toMatchObject({ content: { value: { endpoints: [{ instance: "a" }] } } });

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import type { Endpoint, Update } from "../protocol/index.ts";
+import type { EndpointList, Update } from "../protocol/index.ts";
 import {
   type IneffectiveEntry,
   type LogAnchor,
@@ -27,7 +27,7 @@ const entryBytesMax = 65_535;
 export interface FollowerEvents {
   /** A step was taken; the state has changed. */
   readonly stepped?: (step: LogStep) => void | Promise<void>;
-  readonly endpoints?: (endpoints: readonly Endpoint[]) => void;
+  readonly endpoints?: (come: EndpointList) => void;
   /** People have said that the log goes on from an earlier size; whoever keeps anything on disk notes it there first. */
   readonly recovered?: (recovery: Recovery) => void | Promise<void>;
   /** An entry without effect is in the log, or a relay sent a step that is none. */
@@ -119,7 +119,7 @@ export class LogView {
       case "recovery":
         return this.#takeRecovery(update.content.value);
       case "endpoints":
-        this.#events.endpoints?.(update.content.value.endpoints);
+        this.#events.endpoints?.(update.content.value);
         return ok(true);
       default:
         return ok(true);

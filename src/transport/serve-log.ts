@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { type Endpoint, type Update, UpdateSchema } from "../protocol/index.ts";
+import { type EndpointList, type Update, UpdateSchema } from "../protocol/index.ts";
 import { generationOf, type PresentedSnapshot, parseNote } from "../trust-log/index.ts";
 
 /** A follower that is further behind than this is sent a snapshot, if it takes one. */
@@ -14,8 +14,8 @@ export interface LogSource {
   readonly read: (from: number, to: number) => AsyncIterable<Uint8Array>;
   /** The newest snapshot, if there is one. */
   readonly snapshot: () => Promise<(PresentedSnapshot & { readonly size: number }) | undefined>;
-  /** Who serves where; another array whenever it changes; undefined while it is not known yet. */
-  readonly endpoints: readonly Endpoint[] | undefined;
+  /** Who serves where; another object whenever it changes; undefined while it is not known yet. */
+  readonly endpoints: EndpointList | undefined;
   /** Where the second, third, ... generation took the log up (trust-log.md, recovery); none unless given. */
   readonly recoveredSizes?: readonly number[];
   /** Resolves at the next change of the above, or when the signal aborts. */
@@ -43,7 +43,7 @@ export async function* serveLog(
   signal: AbortSignal,
 ): AsyncGenerator<Update> {
   let size = request.fromSize;
-  let endpoints: readonly Endpoint[] | undefined;
+  let endpoints: EndpointList | undefined;
   let generation = generationShown(request.checkpoint) ?? generationIn(source);
   const behind = (source.newest?.size ?? 0) - size;
   const snapshot =
@@ -76,7 +76,9 @@ export async function* serveLog(
     // What is not known is not said: the follower goes on with what it knows.
     if (served !== undefined && served !== endpoints) {
       endpoints = served;
-      yield create(UpdateSchema, { content: { case: "endpoints", value: { endpoints: [...served] } } });
+      const { isPartial } = served;
+      const value = { endpoints: [...served.endpoints], isPartial };
+      yield create(UpdateSchema, { content: { case: "endpoints", value } });
     }
     if (source.newest?.checkpoint === sent && (source.endpoints ?? endpoints) === endpoints)
       await source.changed(signal);

@@ -89,7 +89,7 @@ function sourceOf({ checkpoint, entries }: ShownLog): LogSource {
     read: async function* (from, to) {
       yield* entries.slice(from, to);
     },
-    endpoints: [],
+    endpoints: { endpoints: [], isPartial: false },
     snapshot: () => Promise.resolve(undefined),
     changed: (signal) =>
       new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true })),

@@ -203,6 +203,13 @@ export declare type EndpointSet = Message<"troth.v1.EndpointSet"> & {
    * @generated from field: repeated troth.v1.Endpoint endpoints = 1;
    */
   endpoints: Endpoint[];
+
+  /**
+   * Soon after a start: there are more, whom nobody has told of yet. It adds to what is known and takes nobody away.
+   *
+   * @generated from field: bool is_partial = 2;
+   */
+  isPartial: boolean;
 };
 
 /**
