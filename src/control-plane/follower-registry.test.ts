@@ -36,7 +36,7 @@ function report(node: string, ...instances: readonly string[]): void {
 /** The instances of the list; undefined while it is partial. */
 function served(): readonly string[] | undefined {
   const list = registry.endpoints(state);
-  return list?.isPartial === false ? list.endpoints.map(({ instance }) => instance) : undefined;
+  return list.isPartial ? undefined : list.endpoints.map(({ instance }) => instance);
 }
 
 it("has a partial list until every node has told of every instance that the log has on it", () => {
@@ -44,7 +44,7 @@ it("has a partial list until every node has told of every instance that the log 
   register("b", "one");
   register("c", "two");
 
-  expect(registry.endpoints(state)).toBeUndefined();
+  expect(registry.endpoints(state)).toEqual({ endpoints: [], isPartial: true });
   report("one", "a");
   report("two", "c");
   const partial = registry.endpoints(state);
@@ -87,13 +87,13 @@ it("tells when it has waited long enough, although nothing else has changed", ()
   register("b", "one");
   report("two");
   report("one", "a");
-  expect(told).toBe(1);
+  const before = told;
 
   clock.advanceSeconds(5);
   report("one", "a");
 
   expect(served()).toEqual(["a"]);
-  expect(told).toBe(2);
+  expect(told).toBe(before + 1);
 });
 
 it("leaves out at once who serves nowhere, once all have been heard of", () => {
@@ -101,12 +101,13 @@ it("leaves out at once who serves nowhere, once all have been heard of", () => {
   report("two");
   report("one", "a");
   expect(served()).toEqual(["a"]);
+  const before = told;
 
   const status = create(FollowerStatusSchema, { instance: "a", address: "" });
   registry.report(state, "one", create(ReportRequestSchema, { followers: [status] }));
 
   expect(served()).toEqual([]);
-  expect(told).toBe(2);
+  expect(told).toBe(before + 1);
 });
 
 it("says how stale a follower is by now: it reports every new epoch, and else only what has changed", () => {

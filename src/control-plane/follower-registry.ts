@@ -110,11 +110,10 @@ export class FollowerRegistry {
     this.#settledMillis = this.#startedMillis + endpointGraceMillis;
   }
 
-  /** Who serves where, or as much of it as has been told since the start; undefined while that is nothing. */
-  endpoints(state: Registered): EndpointList | undefined {
+  /** Who serves where, or as much of it as has been told since the start. */
+  endpoints(state: Registered): EndpointList {
     const now = this.#clock.monotonicMillis();
     const isPartial = now < this.#settledMillis && !this.#isComplete(state, now);
-    if (isPartial && this.#endpoints.length === 0) return undefined;
     // The same object for the same answer: readers wait for another one.
     if (this.#list?.endpoints !== this.#endpoints || this.#list.isPartial !== isPartial)
       this.#list = { endpoints: this.#endpoints, isPartial };
