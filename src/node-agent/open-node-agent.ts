@@ -14,6 +14,7 @@ import {
   keepFollowing,
   type LogSource,
   LogView,
+  nextChange,
   openRpcConnection,
   openRpcServer,
   serveLog,
@@ -391,7 +392,7 @@ class Relay {
       },
       read: (from, to) => this.#mirror.read(from, to),
       snapshot: () => this.#snapshot(),
-      changed: (signal) => untilCalled(this.#changed, signal),
+      changed: (signal) => nextChange([(callback) => this.#onChange(callback)], signal),
     };
   }
 
@@ -432,21 +433,12 @@ class Relay {
     return undefined;
   }
 
+  #onChange(callback: () => void): () => void {
+    this.#changed.add(callback);
+    return () => this.#changed.delete(callback);
+  }
+
   #notify(): void {
     for (const finish of this.#changed) finish();
   }
-}
-
-/** Resolves when one of the callbacks in `listeners` that this adds is called, or when the signal aborts. */
-function untilCalled(listeners: Set<() => void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = (): void => {
-      listeners.delete(finish);
-      signal.removeEventListener("abort", finish);
-      resolve();
-    };
-    listeners.add(finish);
-    signal.addEventListener("abort", finish);
-    if (signal.aborted) finish();
-  });
 }

@@ -1,6 +1,6 @@
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import type { Admin } from "../../protocol/index.ts";
-import { nextChange } from "../changes.ts";
+import { nextChange } from "../../transport/index.ts";
 import type { FollowerReport } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { callingPerson, type Person } from "./callers.ts";
