@@ -1,23 +1,15 @@
-import type { OnReadOpts, Socket } from "node:net";
+import type { OnReadOpts } from "node:net";
 import tls from "node:tls";
 import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
 import type { CheckedPeer, PeerRefusal } from "./check-peer.ts";
-import {
-  type AcquireRefusal,
-  ConnectionPool,
-  defaultPoolLimits,
-  type Upstream,
-  type UpstreamConnection,
-  type Waiter,
-} from "./http1/index.ts";
-import { meshTlsClient } from "./mesh-tls.ts";
+import { ConnectionPool, defaultPoolLimits, type StreamUpstream } from "./http1/index.ts";
+import { defaultLinkLimits, InstanceLink, type PickLink, StreamExchange } from "./link/index.ts";
+import { type MeshProtocol, meshTlsClient } from "./mesh-tls.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
-/** How many instances are tried before a request is given up for want of a connection. */
-const attemptsMax = 3;
 /** How long an instance that could not be reached is left alone while others can be. */
 const avoidMillis = 2_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
@@ -29,7 +21,7 @@ export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances
 /** Where a request goes. */
 export interface Route {
   readonly service: string;
-  readonly upstream: Upstream;
+  readonly upstream: StreamUpstream;
 }
 
 /** An endpoint with what is going on there. */
@@ -46,10 +38,23 @@ export interface KnownEndpoint {
 
 interface Instance {
   readonly endpoint: Endpoint;
-  readonly pool: ConnectionPool;
+  readonly link: InstanceLink;
   /** Whether an operator has said that nothing new shall go there. */
   isDraining: boolean;
   avoidUntilMillis: number;
+}
+
+interface ServiceInstances {
+  readonly instances: Instance[];
+  readonly route: Route;
+}
+
+/** How a connection is opened. */
+interface Dial {
+  readonly signal: AbortSignal;
+  /** All that proxies speak, unless given. */
+  readonly offered?: readonly MeshProtocol[];
+  readonly onread?: OnReadOpts;
 }
 
 /** Knows who serves what and keeps verified connections to them. */
@@ -58,9 +63,9 @@ export class ServiceRouter {
   readonly #svid: () => SvidInUse;
   readonly #random: () => number;
   readonly #instances = new Map<string, Instance>();
-  readonly #byService = new Map<string, Instance[]>();
-  /** Pools of instances that have gone, while requests on them end. */
-  readonly #leaving = new Set<ConnectionPool>();
+  readonly #byService = new Map<string, ServiceInstances>();
+  /** Links to instances that have gone, while requests on them end. */
+  readonly #leaving = new Set<InstanceLink>();
 
   constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
     this.#context = context;
@@ -75,19 +80,15 @@ export class ServiceRouter {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
-      const pool = new ConnectionPool(
-        (onread, signal) => this.#connect(endpoint, { onread, signal }),
-        defaultPoolLimits,
-        this.#context.timer,
-      );
       const isDraining = this.#drains(endpoint);
-      this.#instances.set(key, { endpoint, pool, isDraining, avoidUntilMillis: 0 });
+      const link = this.#openLink(endpoint);
+      this.#instances.set(key, { endpoint, link, isDraining, avoidUntilMillis: 0 });
     }
-    for (const [key, { pool }] of this.#instances) {
+    for (const [key, { link }] of this.#instances) {
       if (present.has(key)) continue;
       // An instance that drains wants no more requests, but those it has may end.
-      pool.drain();
-      this.#leaving.add(pool);
+      link.drain();
+      this.#leaving.add(link);
       this.#instances.delete(key);
     }
     this.sweep();
@@ -103,7 +104,8 @@ export class ServiceRouter {
       instance.isDraining = isDraining;
       hasChanged = true;
       // What it has may end there; nothing new is begun.
-      if (isDraining) instance.pool.drain();
+      if (isDraining) instance.link.drain();
+      else instance.link.resume();
     }
     if (hasChanged) this.#arrange();
   }
@@ -116,9 +118,8 @@ export class ServiceRouter {
     const { checker, view } = this.#context;
     if (checker.freshness("openConnection") === "stale")
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
-    const instances = this.#byService.get(name);
-    if (instances !== undefined && instances.length > 0)
-      return ok({ service: name, upstream: new BalancedUpstream((tried) => this.#pick(name, tried)) });
+    const route = this.#byService.get(name)?.route;
+    if (route !== undefined) return ok(route);
     const isRegistered = view.follower.state.services.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
@@ -128,35 +129,40 @@ export class ServiceRouter {
   /** All endpoints that it has been told of. */
   endpoints(): KnownEndpoint[] {
     const now = this.#context.clock.monotonicMillis();
-    return [...this.#instances.values()].map(({ endpoint, pool, avoidUntilMillis }) => ({
+    return [...this.#instances.values()].map(({ endpoint, link, avoidUntilMillis }) => ({
       service: endpoint.service,
       instance: endpoint.instance,
       address: endpoint.address,
       isAvoided: avoidUntilMillis > now,
-      openConnections: pool.openCount,
-      idleConnections: pool.idleCount,
-      waitingRequests: pool.waitingCount,
+      openConnections: link.openCount,
+      idleConnections: link.idleCount,
+      waitingRequests: link.waitingCount,
     }));
   }
 
   /** Replaces connections, within `overMillis`, by new ones under the SVID in use from now on. */
   drain(overMillis: number): void {
-    for (const { pool } of this.#instances.values()) pool.drain(overMillis);
+    let place = 0;
+    for (const { link } of this.#instances.values()) {
+      // Handshakes with all at once would hold up every request.
+      link.renew((overMillis * place) / this.#instances.size);
+      place += 1;
+    }
   }
 
-  /** Lets go of pools whose last request has ended. */
+  /** Lets go of links whose last request has ended. */
   sweep(): void {
-    for (const pool of this.#leaving) {
-      if (pool.openCount > 0 || pool.waitingCount > 0) continue;
-      pool.close();
-      this.#leaving.delete(pool);
+    for (const link of this.#leaving) {
+      if (link.openCount > 0 || link.waitingCount > 0) continue;
+      link.close();
+      this.#leaving.delete(link);
     }
   }
 
   /** Breaks everything. */
   close(): void {
-    for (const { pool } of this.#instances.values()) pool.close();
-    for (const pool of this.#leaving) pool.close();
+    for (const { link } of this.#instances.values()) link.close();
+    for (const link of this.#leaving) link.close();
     this.#instances.clear();
     this.#leaving.clear();
     this.#byService.clear();
@@ -167,8 +173,19 @@ export class ServiceRouter {
     for (const instance of this.#instances.values()) {
       if (instance.isDraining) continue;
       const { service } = instance.endpoint;
-      this.#byService.set(service, [...(this.#byService.get(service) ?? []), instance]);
+      const known = this.#byService.get(service);
+      if (known === undefined) this.#byService.set(service, this.#serviceOf(service, instance));
+      else known.instances.push(instance);
     }
+  }
+
+  #serviceOf(service: string, first: Instance): ServiceInstances {
+    const pick: PickLink = (tried) => this.#pick(service, tried)?.link;
+    const upstream: StreamUpstream = {
+      protocol: "h2",
+      begin: (request, firstBody) => new StreamExchange(request, firstBody, pick),
+    };
+    return { instances: [first], route: { service, upstream } };
   }
 
   #drains({ instance }: Endpoint): boolean {
@@ -176,22 +193,43 @@ export class ServiceRouter {
   }
 
   /** The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed. */
-  #pick(service: string, tried: ReadonlySet<Instance>): Instance | undefined {
+  #pick(service: string, tried: readonly InstanceLink[]): Instance | undefined {
+    const instances = this.#byService.get(service)?.instances ?? [];
+    if (instances.length === 1 && tried.length === 0) return instances[0];
     const now = this.#context.clock.monotonicMillis();
-    const all = (this.#byService.get(service) ?? []).filter((instance) => !tried.has(instance));
+    const all = instances.filter(({ link }) => !tried.includes(link));
     const healthy = all.filter(({ avoidUntilMillis }) => avoidUntilMillis <= now);
     const candidates = healthy.length > 0 ? healthy : all;
     const one = candidates[Math.floor(this.#random() * candidates.length)];
     const other = candidates[Math.floor(this.#random() * candidates.length)];
     if (one === undefined || other === undefined) return one;
-    return loadOf(one) <= loadOf(other) ? one : other;
+    return one.link.load <= other.link.load ? one : other;
   }
 
-  async #connect(
-    endpoint: Endpoint,
-    { onread, signal }: { readonly onread: OnReadOpts; readonly signal: AbortSignal },
-  ): Promise<Result<Socket, string>> {
-    const handshaken = await handshake(endpoint.address, { svid: this.#svid(), onread, signal });
+  /** Connections to an instance: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
+  #openLink(endpoint: Endpoint): InstanceLink {
+    const { timer } = this.#context;
+    const onlyHttp1 = ["http/1.1"] as const;
+    const pool = new ConnectionPool(
+      (onread, signal) => this.#connect(endpoint, { onread, signal, offered: onlyHttp1 }),
+      defaultPoolLimits,
+      timer,
+    );
+    return new InstanceLink({
+      open: async (signal) => {
+        const connected = await this.#connect(endpoint, { signal });
+        if (!connected.ok) return connected;
+        const socket = connected.value;
+        return ok({ socket, isHttp2: socket.alpnProtocol === "h2" });
+      },
+      pool,
+      timer,
+      limits: defaultLinkLimits,
+    });
+  }
+
+  async #connect(endpoint: Endpoint, how: Dial): Promise<Result<tls.TLSSocket, string>> {
+    const handshaken = await handshake(endpoint.address, this.#svid(), how);
     if (!handshaken.ok) {
       this.#avoid(endpoint);
       return handshaken;
@@ -210,7 +248,7 @@ export class ServiceRouter {
       peer: checked.value,
       nowSeconds: clock.nowSeconds(),
       expiring: (secondsLeft) =>
-        this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.pool.drain((secondsLeft * 1000) / 2),
+        this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.link.renew((secondsLeft * 1000) / 4),
     });
     return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
   }
@@ -231,73 +269,22 @@ export class ServiceRouter {
   }
 }
 
-/** Asks one instance after another until one has a connection. */
-class BalancedUpstream implements Upstream {
-  readonly protocol = "http/1.1";
-  readonly #pick: (tried: ReadonlySet<Instance>) => Instance | undefined;
-  readonly #tried = new Set<Instance>();
-  #asked: { readonly pool: ConnectionPool; readonly inner: Waiter } | undefined;
-
-  constructor(pick: (tried: ReadonlySet<Instance>) => Instance | undefined) {
-    this.#pick = pick;
-  }
-
-  acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
-    // A second attempt is for a connection that had died; its instance may well be there.
-    this.#tried.clear();
-    return this.#next(waiter, { fresh, reason: "upstream-connect-failed", detail: "no instance" });
-  }
-
-  cancel(): void {
-    this.#asked?.pool.cancel(this.#asked.inner);
-    this.#asked = undefined;
-  }
-
-  #next(
-    waiter: Waiter,
-    last: { readonly fresh: boolean; readonly reason: AcquireRefusal; readonly detail: string },
-  ): UpstreamConnection | undefined {
-    const instance = this.#tried.size < attemptsMax ? this.#pick(this.#tried) : undefined;
-    if (instance === undefined) {
-      waiter.onNoConnection(last.reason, last.detail);
-      return undefined;
-    }
-    this.#tried.add(instance);
-    const inner: Waiter = {
-      onConnection: (connection) => waiter.onConnection(connection),
-      onNoConnection: (reason, detail) => {
-        const connection = this.#next(waiter, { fresh: last.fresh, reason, detail });
-        if (connection !== undefined) waiter.onConnection(connection);
-      },
-    };
-    this.#asked = { pool: instance.pool, inner };
-    return instance.pool.acquire(inner, last.fresh);
-  }
-}
-
-function loadOf({ pool }: Instance): number {
-  return pool.openCount - pool.idleCount + pool.waitingCount;
-}
-
 /** A TLS connection on which nothing has been said yet. */
 function handshake(
   address: string,
-  {
-    svid,
-    onread,
-    signal,
-  }: { readonly svid: SvidInUse; readonly onread: OnReadOpts; readonly signal: AbortSignal },
+  svid: SvidInUse,
+  { signal, offered, onread }: Dial,
 ): Promise<Result<tls.TLSSocket, "connect-failed" | "handshake-failed">> {
   const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
   if (host === undefined || port === undefined)
     return Promise.resolve(fail("connect-failed", `${address} is not host:port`));
   return new Promise((resolve) => {
     // Node passes `onread` on to the socket although its types do not say so.
-    const options: tls.ConnectionOptions & { onread: OnReadOpts } = {
-      ...meshTlsClient(svid),
+    const options: tls.ConnectionOptions & { onread?: OnReadOpts } = {
+      ...meshTlsClient(svid, offered),
       host,
       port: Number(port),
-      onread,
+      ...(onread === undefined ? {} : { onread }),
     };
     const socket = tls.connect(options);
     socket.setNoDelay(true);

@@ -144,7 +144,7 @@ describe("a request", () => {
     });
     await using hop = await openHop(upstream.port, {
       decide: (_, forward) => {
-        if (forward.kind === "answer") return forward;
+        if (forward.kind === "answer" || forward.upstream.protocol === "h2") return forward;
         const { upstream: pool } = forward;
         const acquire: typeof pool.acquire = (waiter) => pool.acquire(waiter, false);
         return {

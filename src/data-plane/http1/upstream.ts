@@ -13,9 +13,8 @@ export interface Waiter {
   onNoConnection(reason: AcquireRefusal, detail: string): void;
 }
 
-/** Where a request can be sent; which connection that is, and of which instance, is its own affair. */
-export interface Upstream {
-  /** The only protocol so far; another one will be another member of a union. */
+/** Where a request can be sent over HTTP/1.1; which connection that is, and of which instance, is its own affair. */
+export interface Http1Upstream {
   readonly protocol: "http/1.1";
   /**
    * A connection at once where an idle one is there; otherwise exactly one method of the waiter is called, possibly

@@ -1,0 +1,58 @@
+import type { Duplex } from "node:stream";
+import {
+  type CoarseTimer,
+  defaultHttp1Limits,
+  type Http1Limits,
+  type ProblemAudience,
+} from "../http1/index.ts";
+import { attachSocket, type Http2Limits, type ServerOwner, ServerSession } from "../http2/index.ts";
+import { LineFields } from "./line-fields.ts";
+import { type RequestObserver, ServedStream } from "./served-stream.ts";
+
+/** How a link is served. */
+export interface LinkOptions {
+  readonly timer: CoarseTimer;
+  /** What decides on one request and hears what became of it; asked for at each request's head. */
+  readonly observe: () => RequestObserver;
+  /** How much the client is told when something fails; all of it unless given. */
+  readonly audience?: ProblemAudience;
+  readonly limits?: Http1Limits;
+  readonly http2Limits?: Http2Limits;
+  /** A fault of ours, of which the client learns nothing. */
+  readonly onFault?: (fault: unknown) => void;
+}
+
+/** A peer's connection that is being served. */
+export interface ServedLink {
+  /** Announces the end and finishes the requests in progress, then closes. */
+  close(): void;
+}
+
+/** Serves HTTP/2 (RFC 9113) on one connection from a peer whose identity is already checked. */
+export function serveLink(socket: Duplex, options: LinkOptions): ServedLink {
+  const { timer, http2Limits, audience, observe, onFault } = options;
+  const limits = options.limits ?? defaultHttp1Limits;
+  const lines = new LineFields();
+  /** Streams that wait a moment, so that a body which came with its head leaves with it. */
+  const starting: ServedStream[] = [];
+  const service = { timer, limits, lines, audience, onFault };
+  const owner: ServerOwner = {
+    onRequest: (stream, head, isEnd) => {
+      const served = new ServedStream(stream, service, observe());
+      served.begin(head, !isEnd);
+      if (!isEnd) starting.push(served);
+      return served;
+    },
+  };
+  const session = new ServerSession(owner, {
+    transport: socket,
+    schedule: setImmediate,
+    timer,
+    ...(http2Limits === undefined ? {} : { limits: http2Limits }),
+    ...(onFault === undefined ? {} : { onFault }),
+  });
+  attachSocket(socket, session, () => {
+    for (const served of starting.splice(0)) served.start();
+  });
+  return { close: () => session.drain() };
+}
