@@ -12,6 +12,8 @@ import type { SvidInUse } from "./svid-keeper.ts";
 
 /** How long an instance that could not be reached is left alone while others can be. */
 const avoidMillis = 2_000;
+/** Spellings of service names that are remembered. */
+const namesMax = 1_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
 const endpointsMax = 10_000;
 
@@ -62,6 +64,8 @@ export class ServiceRouter {
   readonly #context: ProxyContext;
   readonly #svid: () => SvidInUse;
   readonly #random: () => number;
+  /** Service names by the `Host` that was understood as them. */
+  readonly #names = new Map<string, string>();
   readonly #instances = new Map<string, Instance>();
   readonly #byService = new Map<string, ServiceInstances>();
   /** Links to instances that have gone, while requests on them end. */
@@ -112,7 +116,7 @@ export class ServiceRouter {
 
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
   route(host: string): Result<Route, RouteRefusal> {
-    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    const name = this.#nameOf(host);
     if (name === undefined)
       return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
     const { checker, view } = this.#context;
@@ -166,6 +170,15 @@ export class ServiceRouter {
     this.#instances.clear();
     this.#leaving.clear();
     this.#byService.clear();
+  }
+
+  #nameOf(host: string): string | undefined {
+    const known = this.#names.get(host);
+    if (known !== undefined) return known;
+    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    if (this.#names.size >= namesMax) this.#names.clear();
+    if (name !== undefined) this.#names.set(host, name);
+    return name;
   }
 
   #arrange(): void {

@@ -14,15 +14,15 @@ export function requestText(head: Http2RequestHead, hasBody: boolean): string {
   const { method, path, authority, fields, pseudoFields, contentLength } = head;
   let text = `${method} ${path} HTTP/1.1\r\n`;
   if (authority !== "") text += `Host: ${authority}\r\n`;
-  let cookie = "";
+  let cookie: string | undefined;
   for (let place = pseudoFields; place < fields.length; place += 1) {
     const field = fields[place];
     if (field === undefined || field.kind === fieldKind.host) continue;
     // HTTP/2 may send a cookie in pieces, which are one line again here (RFC 9113, 8.2.3).
-    if (field.name === "cookie") cookie += cookie === "" ? field.value : `; ${field.value}`;
+    if (field.name === "cookie") cookie = cookie === undefined ? field.value : `${cookie}; ${field.value}`;
     else text += `${field.name}: ${field.value}\r\n`;
   }
-  if (cookie !== "") text += `cookie: ${cookie}\r\n`;
+  if (cookie !== undefined) text += `cookie: ${cookie}\r\n`;
   if (hasBody && contentLength === undefined) text += "Transfer-Encoding: chunked\r\n";
   return `${text}\r\n`;
 }

@@ -233,13 +233,13 @@ export class InstanceLink implements SessionHome, Deadline {
   onDeadline(): void {
     const now = this.timer.nowMillis;
     this.deadlineMillis = 0;
+    const { opening } = this;
+    if (opening !== undefined && opening.untilMillis <= now) this.giveUp(opening);
     for (let first = this.waiting[0]; first !== undefined; first = this.waiting[0]) {
       if (first.untilMillis > now) break;
       this.waiting.shift();
       first.waiter.onNoLink("upstream-pool-timeout", "no connection had room in time");
     }
-    const { opening } = this;
-    if (opening !== undefined && opening.untilMillis <= now) this.giveUp(opening);
     this.renewDue(now);
   }
 

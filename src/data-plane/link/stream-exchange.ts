@@ -132,7 +132,9 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
   onSession(lane: LinkSession): void {
     this.asked = undefined;
     const { requestBody, firstBody, client, parts } = this;
-    const isEnd = requestBody.isComplete && firstBody.payload.length === 0;
+    // An empty body in chunks stays a body.
+    const isEnd =
+      requestBody.isComplete && requestBody.framing.kind !== "chunked" && firstBody.payload.length === 0;
     const fields = lane.lines.request(this.request, parts.edits);
     const stream = lane.session.open(fields, isEnd, this);
     if (stream === undefined) return this.fail("upstream-connect-failed", "no room on the connection");
