@@ -41,6 +41,7 @@ export class LinkSession implements SessionOwner {
 
   constructor(socket: Socket, timer: CoarseTimer, link: SessionHome) {
     this.link = link;
+    socket.setNoDelay(true);
     this.session = new ClientSession(this, { transport: socket, schedule: setImmediate, timer });
     attachSocket(socket, this.session, () => this.flush());
   }

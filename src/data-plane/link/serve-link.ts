@@ -1,4 +1,4 @@
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import {
   type CoarseTimer,
   defaultHttp1Limits,
@@ -29,7 +29,7 @@ export interface ServedLink {
 }
 
 /** Serves HTTP/2 (RFC 9113) on one connection from a peer whose identity is already checked. */
-export function serveLink(socket: Duplex, options: LinkOptions): ServedLink {
+export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
   const { timer, http2Limits, audience, observe, onFault } = options;
   const limits = options.limits ?? defaultHttp1Limits;
   const lines = new LineFields();
@@ -51,6 +51,7 @@ export function serveLink(socket: Duplex, options: LinkOptions): ServedLink {
     ...(http2Limits === undefined ? {} : { limits: http2Limits }),
     ...(onFault === undefined ? {} : { onFault }),
   });
+  socket.setNoDelay(true);
   attachSocket(socket, session, () => {
     for (const served of starting.splice(0)) served.start();
   });
