@@ -217,6 +217,7 @@ export class InstanceLink implements SessionHome, Deadline {
     if (this.opening?.lane === lane) this.opening = undefined;
     for (const other of this.lanes) if (other.isRetiring) other.session.drain();
     this.serve();
+    if (this.isLeaving) lane.session.drain();
   }
 
   onCapacity(): void {

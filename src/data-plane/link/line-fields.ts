@@ -91,7 +91,9 @@ export class LineFields {
     }
   }
 
+  /** Credentials are not kept beyond their request. */
   private keep(text: string, field: HeaderField): HeaderField {
+    if (field.isSensitive) return field;
     if (this.known.size >= knownFieldsMax) this.known.clear();
     if (text.length <= knownFieldCharactersMax) this.known.set(text, field);
     return field;
