@@ -23,8 +23,8 @@ export interface LinkWaiter {
   onNoLink(reason: AcquireRefusal, detail: string): void;
 }
 
-/** What is told when the frames that came together have been dealt with. */
-export interface AfterRead {
+/** What collects what it has to send until the end of a turn of the event loop. */
+export interface Flushable {
   flush(): void;
 }
 
@@ -37,13 +37,13 @@ export class LinkSession implements SessionOwner {
   /** Whether another one is to take its place, which may show a newer certificate. */
   isRetiring = false;
   private readonly link: SessionHome;
-  private afterRead: AfterRead[] = [];
+  private flushing: Flushable[] = [];
 
   constructor(socket: Socket, timer: CoarseTimer, link: SessionHome) {
     this.link = link;
     socket.setNoDelay(true);
     this.session = new ClientSession(this, { transport: socket, schedule: setImmediate, timer });
-    attachSocket(socket, this.session, () => this.flush());
+    attachSocket(socket, this.session);
   }
 
   /** Requests in progress. */
@@ -56,9 +56,10 @@ export class LinkSession implements SessionOwner {
     return this.isReady && this.session.canOpen;
   }
 
-  /** Has something flushed once all frames that came together have been dealt with. */
-  flushAfterRead(one: AfterRead): void {
-    this.afterRead.push(one);
+  /** Has something flushed once all that has come in this turn has been read. */
+  flushLater(one: Flushable): void {
+    if (this.flushing.length === 0) setImmediate(() => this.flush());
+    this.flushing.push(one);
   }
 
   /** TLS 1.3 tells a client that it is connected before the server has judged it; its SETTINGS are the server's word. */
@@ -76,10 +77,9 @@ export class LinkSession implements SessionOwner {
   }
 
   private flush(): void {
-    const { afterRead } = this;
-    if (afterRead.length === 0) return;
-    this.afterRead = [];
-    for (const one of afterRead) one.flush();
+    const { flushing } = this;
+    this.flushing = [];
+    for (const one of flushing) one.flush();
   }
 }
 

@@ -33,14 +33,21 @@ export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
   const { timer, http2Limits, audience, observe, onFault } = options;
   const limits = options.limits ?? defaultHttp1Limits;
   const lines = new LineFields();
-  /** Streams that wait a moment, so that a body which came with its head leaves with it. */
-  const starting: ServedStream[] = [];
+  // They wait for the end of this turn, so that a body which came with its head leaves with it.
+  let starting: ServedStream[] = [];
+  const startAll = (): void => {
+    const begun = starting;
+    starting = [];
+    for (const served of begun) served.start();
+  };
   const service = { timer, limits, lines, audience, onFault };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());
       served.begin(head, !isEnd);
-      if (!isEnd) starting.push(served);
+      if (isEnd) return served;
+      if (starting.length === 0) setImmediate(startAll);
+      starting.push(served);
       return served;
     },
   };
@@ -52,8 +59,6 @@ export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
     ...(onFault === undefined ? {} : { onFault }),
   });
   socket.setNoDelay(true);
-  attachSocket(socket, session, () => {
-    for (const served of starting.splice(0)) served.start();
-  });
+  attachSocket(socket, session);
   return { close: () => session.drain() };
 }

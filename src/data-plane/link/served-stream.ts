@@ -107,7 +107,7 @@ export class ServedStream implements StreamHandler, ExchangeClient {
     if (!hasBody) this.start();
   }
 
-  /** Sends what is there of the request; called once all that came with its head has been read. */
+  /** Sends what is there of the request; called once all that came in one turn with its head has been read. */
   start(): void {
     this.mayStart = true;
     this.launch();

@@ -55,7 +55,7 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
   /** Whether all that was sent of the body is still here. */
   private isReplayable = true;
   private resends = 0;
-  /** Parts of the response that go to the client in one piece at the end of a read. */
+  /** Parts of the response that go to the client in one piece at the end of a turn. */
   private unsent: Buffer[] = [];
   private unsentCredit = 0;
   /** Bytes that the peer is credited with once the client has room again. */
@@ -204,7 +204,7 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
     this.mayContinue = request.keepAlive && !isEarly && isOneDotOne && !client.isClosing;
     const framing = { isChunked: this.isChunked, isEmpty: isOpen && isEnd, close: !this.mayContinue };
     this.unsent.push(Buffer.from(responseText(head, framing), "latin1"));
-    this.lane?.flushAfterRead(this);
+    this.lane?.flushLater(this);
   }
 
   onData(window: Buffer, start: number, end: number): void {
@@ -212,7 +212,7 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
     const bytes = end - start;
     this.ownResponseBytes += bytes;
     this.unsentCredit += bytes;
-    if (unsent.length === 0) this.lane?.flushAfterRead(this);
+    if (unsent.length === 0) this.lane?.flushLater(this);
     if (this.isChunked) unsent.push(Buffer.from(`${bytes.toString(16)}\r\n`, "latin1"));
     unsent.push(Buffer.from(window.subarray(start, end)));
     if (this.isChunked) unsent.push(lineEnd);
@@ -245,7 +245,7 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
     this.start();
   }
 
-  /** Sends what has come of the response; called once all frames that came together have been read. */
+  /** Sends what has come of the response; called once all that came in one turn has been read. */
   flush(): void {
     const { unsent, unsentCredit } = this;
     const [first] = unsent;
