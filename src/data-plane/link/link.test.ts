@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 import { refusedHeads } from "../../../test/fuzz/http1-refused-requests.ts";
 import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import { ok } from "../../base/result.ts";
@@ -180,8 +180,26 @@ describe("a request over the link", () => {
     expect(hop.linkSockets[0]?.destroyed).toBe(false);
   });
 
+  test("with a small body reaches the application with the whole of it, or not at all", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using hop = await openLinkHop(upstream.port);
+    using client = new RawClient(hop.port).send(post.slice(0, -1));
+    using other = new RawClient(hop.port).send(post.slice(0, -1));
+    await until(() => hop.link.load === 2);
+    await aWhile();
+    const before = [...upstream.received];
+    client.send("c");
+    await until(() => client.text === okayHere);
+    hop.passSeconds(31);
+    await until(() => other.text.endsWith("}\n"));
+
+    expect(before).toEqual([]);
+    expect(upstream.received).toEqual([expect.stringMatching(/\r\n\r\nabc$/)]);
+    expect(other.text).toMatch(/^HTTP\/1.1 408 .*body-timeout/s);
+  });
+
   test.each([
-    ["a body that does not come", post.replace("Length: 3", "Length: 9"), 408, "body-timeout"],
+    ["a large body that does not come", post.replace("Length: 3", "Length: 90000"), 408, "body-timeout"],
     ["an answer that does not come", get, 504, "upstream-timeout"],
   ])("ends in time with %s", async (_, request, status, error) => {
     await using upstream = await openUpstream(() => {});
@@ -264,7 +282,7 @@ describe("a response over the link", () => {
         socket.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
     });
     await using hop = await openLinkHop(upstream.port);
-    using client = new RawClient(hop.port).send(post.replace("Length: 3", "Length: 9"));
+    using client = new RawClient(hop.port).send(post.replace("Length: 3", "Length: 90000"));
     await until(() => client.hasEnded);
 
     expect(client.text).toBe(

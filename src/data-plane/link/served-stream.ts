@@ -30,6 +30,9 @@ import type { LineFields } from "./line-fields.ts";
 /** Bytes of a response that wait for the peer's windows before the application is asked to wait. */
 const pendingBytesMax = 64 * 1024;
 
+/** A body that declares no more is awaited, so that it leaves with its head and the application has it in one read. */
+const awaitedBodyBytesMax = 16 * 1024;
+
 /** Decides on one request and hears what became of it. */
 export interface RequestObserver {
   /** Called once; nothing of the request goes upstream before it answers. A throw refuses. */
@@ -119,7 +122,8 @@ export class ServedStream implements StreamHandler, ExchangeClient {
     const isChunked = this.requestBody?.framing.kind === "chunked";
     const bytes = isChunked ? chunkOf(window, start, end) : Buffer.from(window.subarray(start, end));
     this.held.push({ bytes, credit });
-    if (!this.isPaused) this.passBody();
+    if (this.phase === "deciding" && this.forward !== undefined) this.awaitBody();
+    else if (!this.isPaused) this.passBody();
   }
 
   onEnd(trailers: readonly HeaderField[] | undefined): void {
@@ -127,9 +131,9 @@ export class ServedStream implements StreamHandler, ExchangeClient {
     if (this.phase === "over") return;
     // One may carry the digest or signature that the application relies on, and its protocol has no place for it.
     if (trailers !== undefined && trailers.length > 0) return this.failLate("trailer-fields");
-    if (this.requestBody?.framing.kind !== "chunked") return;
-    this.held.push({ bytes: lastChunk, credit: 0 });
-    if (!this.isPaused) this.passBody();
+    if (this.requestBody?.framing.kind === "chunked") this.held.push({ bytes: lastChunk, credit: 0 });
+    if (this.phase === "deciding") this.launch();
+    else if (!this.isPaused) this.passBody();
   }
 
   onReset(): void {
@@ -152,7 +156,8 @@ export class ServedStream implements StreamHandler, ExchangeClient {
   }
 
   onDeadline(): void {
-    if (this.phase === "deciding") this.fail("decision-timeout", "");
+    if (this.phase === "deciding")
+      this.fail(this.forward === undefined ? "decision-timeout" : "body-timeout", "");
     else this.exchange?.onDeadline();
   }
 
@@ -256,6 +261,7 @@ export class ServedStream implements StreamHandler, ExchangeClient {
     const { forward, requestBody } = this;
     if (!this.mayStart || forward === undefined || requestBody === undefined) return;
     if (this.phase !== "deciding") return;
+    if (this.isBodyAwaited()) return this.awaitBody();
     const pieces = this.held.splice(0);
     for (const { bytes, credit } of pieces) {
       if (requestBody.advance(bytes, 0, bytes.length) < 0)
@@ -269,6 +275,16 @@ export class ServedStream implements StreamHandler, ExchangeClient {
     this.exchange = exchange;
     this.phase = "exchanging";
     exchange.start();
+  }
+
+  private isBodyAwaited(): boolean {
+    if (this.isRequestOver || this.request?.expectsContinue !== false) return false;
+    const { framing } = this.request;
+    return framing.kind === "length" && framing.bytes <= awaitedBodyBytesMax;
+  }
+
+  private awaitBody(): void {
+    this.waitAtMost(this.service.limits.bodyIdleMillis);
   }
 
   private openExchange(
