@@ -375,7 +375,7 @@ it("takes no more connections of HTTP/2 from one instance than it needs", async 
   });
   await until(async () => (await refusedSoFar("too-many-connections")) > before, "the limit");
   await until(async () => crowd.filter(({ destroyed }) => destroyed).length >= 4, "their end");
-  const protocols = new Set(crowd.map(({ alpnProtocol }) => alpnProtocol));
+  const protocols = new Set(crowd.flatMap(({ alpnProtocol }) => alpnProtocol ?? []));
   const served = await meet(ledger.sidecar.inboundAddress, papers);
   for (const socket of crowd) socket.destroy();
 
