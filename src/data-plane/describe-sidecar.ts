@@ -1,4 +1,6 @@
 import { defaultHttp1Limits, defaultPoolLimits } from "./http1/index.ts";
+import { defaultHttp2Limits } from "./http2/index.ts";
+import { defaultLinkLimits } from "./link/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
@@ -38,7 +40,13 @@ export function describeSidecar(
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
-    limits: { inbound: inboundLimits, http1: defaultHttp1Limits, pool: defaultPoolLimits },
+    limits: {
+      inbound: inboundLimits,
+      http1: defaultHttp1Limits,
+      pool: defaultPoolLimits,
+      http2: defaultHttp2Limits,
+      link: defaultLinkLimits,
+    },
   };
 }
 

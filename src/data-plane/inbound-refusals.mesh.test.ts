@@ -356,6 +356,34 @@ it("takes no more connections from one instance than its share, and goes on to s
   await until(async () => (await ledger.metric("troth_proxy_peer_connections")) < 10, "their end");
 }, 30_000);
 
+it("takes no more connections of HTTP/2 from one instance than it needs", async () => {
+  const papers = goodPapers();
+  await logPapers(mesh, papers, { instance: front.instance, service: "/shop/front" });
+  await mesh.settled();
+  const [host = "", port = ""] = ledger.sidecar.inboundAddress.split(":");
+  const secureContext = tls.createSecureContext(papers);
+  const before = await refusedSoFar("too-many-connections");
+  const crowd = Array.from({ length: 20 }, () => {
+    const ALPNProtocols = ["h2", "http/1.1"];
+    const socket = tls.connect({
+      host,
+      port: Number(port),
+      rejectUnauthorized: false,
+      secureContext,
+      ALPNProtocols,
+    });
+    return socket.on("error", () => {});
+  });
+  await until(async () => (await refusedSoFar("too-many-connections")) > before, "the limit");
+  await until(async () => crowd.filter(({ destroyed }) => destroyed).length >= 4, "their end");
+  const protocols = new Set(crowd.flatMap(({ alpnProtocol }) => alpnProtocol ?? []));
+  const served = await meet(ledger.sidecar.inboundAddress, papers);
+  for (const socket of crowd) socket.destroy();
+
+  expect(protocols).toEqual(new Set(["h2"]));
+  expect(served.answer).toContain("HTTP/1.1 200");
+}, 30_000);
+
 it("closes a connection that stalls in its handshake", async () => {
   expect(await stalled).toBeGreaterThan(4_500);
   expect(await stalled).toBeLessThan(8_000);

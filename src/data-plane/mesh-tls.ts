@@ -5,8 +5,10 @@ import type { SvidInUse } from "./svid-keeper.ts";
 /** How long a handshake may take, in milliseconds. */
 export const handshakeTimeoutMillis = 5_000;
 
-/** The only protocol that proxies speak with each other so far. */
-const protocols = ["http/1.1"];
+/** What proxies speak with each other, the better one first; the listener chooses (RFC 7301). */
+export type MeshProtocol = "h2" | "http/1.1";
+
+const protocols: MeshProtocol[] = ["h2", "http/1.1"];
 
 /**
  * A listener for mutual TLS 1.3 without resumption. `rejectUnauthorized` is off because the verdict is ours
@@ -34,13 +36,16 @@ export function useSvid(server: tls.Server, svid: SvidInUse): void {
 }
 
 /** Options to connect to another proxy; whom one reached is for check-peer.ts to say. */
-export function meshTlsClient(svid: SvidInUse): tls.ConnectionOptions {
+export function meshTlsClient(
+  svid: SvidInUse,
+  offered: readonly MeshProtocol[] = protocols,
+): tls.ConnectionOptions {
   return {
     ...credentialsOf(svid),
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
     minVersion: "TLSv1.3",
-    ALPNProtocols: protocols,
+    ALPNProtocols: [...offered],
   };
 }
 

@@ -1,29 +1,30 @@
 import type { TLSSocket } from "node:tls";
-import { hexOf } from "../base/bytes.ts";
-import { codeOf } from "../base/mesh-error.ts";
-import { type AccessDecision, decideAccess, evaluatorVersion } from "../policy/index.ts";
+import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { HalfOpen } from "../transport/index.ts";
-import type { Freshness, RuleRow } from "../trust-log/index.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type CompletedRequest,
   ConnectionPool,
   defaultPoolLimits,
-  type Http1Connection,
   headerLines,
   openTcp,
-  type Problem,
-  type ProblemAudience,
-  problemAnswer,
   type RequestHead,
   serveHttp1,
   type Verdict,
 } from "./http1/index.ts";
+import { type RequestObserver, serveLink } from "./link/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
+import {
+  type DecidedRequest,
+  type Decision,
+  decidedPathCharactersMax,
+  decisionsPerConnectionMax,
+  PeerDecider,
+} from "./peer-decider.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
-import { pathOf, RequestTrace } from "./request-trace.ts";
+import { RequestTrace } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 const connectionsMax = 10_000;
@@ -36,21 +37,17 @@ const connectionsPerInstanceMax = 768;
  * and none of their requests meets a connection that ends just then.
  */
 const drainNoticeMillisMax = 1_000;
+/** Connections of HTTP/2 from one instance, each of which may make us hold up to 16 MiB; two are what it needs. */
+const linksPerInstanceMax = 16;
 /** How long draining waits for requests in flight. */
 const drainMillisMax = 5_000;
-/** Decisions kept for one connection, on paths of at most so many characters; others are made again. */
-const decisionsPerConnectionMax = 256;
-const decidedPathCharactersMax = 512;
-/** Enough that no two records of a mesh share a number. */
-const decisionIdBytes = 12;
-const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
-
 /** The limits of this file, for whoever wants to see them. */
 export const inboundLimits: Readonly<Record<string, number>> = {
   connectionsMax,
   connectionsPerInstanceMax,
   halfOpenPerSourceMax,
   drainNoticeMillisMax,
+  linksPerInstanceMax,
   drainMillisMax,
   decisionsPerConnectionMax,
   decidedPathCharactersMax,
@@ -80,12 +77,19 @@ export interface InboundOptions {
   readonly app: { readonly host: string; readonly port: number };
 }
 
+/** A peer's connection that is being served, whatever is spoken on it. */
+interface ServedPeer {
+  /** Finishes the requests in progress, then closes. */
+  close(): void;
+}
+
 /** Opens the mesh listener of a sidecar: mutual TLS in, verdict, decision, plain HTTP to the application. */
 export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
   const toApp = new ConnectionPool(openTcp(options.app), defaultPoolLimits, context.timer);
-  const served = new Map<TLSSocket, Http1Connection | undefined>();
+  const served = new Map<TLSSocket, ServedPeer | undefined>();
+  const links = new Map<string, number>();
   let isDraining = false;
   let emptied = (): void => {};
 
@@ -104,7 +108,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     });
     socket.on("error", () => socket.destroy());
     void admit(context, socket).then((peer) => {
-      if (peer === undefined) return;
+      if (peer === undefined || !countLink(context, { socket, peer, links })) return;
       const connection = servePeer(context, socket, { peer, toApp });
       served.set(socket, connection);
       if (isDraining) connection.close();
@@ -156,6 +160,27 @@ async function admit(context: ProxyContext, socket: TLSSocket): Promise<CheckedP
   return livePeers.add(socket, { peer, nowSeconds: clock.nowSeconds() }) ? peer : undefined;
 }
 
+/** Whether a peer may have this connection besides its others, if it speaks HTTP/2 on it. */
+function countLink(
+  context: ProxyContext,
+  { socket, peer, links }: { socket: TLSSocket; peer: CheckedPeer; links: Map<string, number> },
+): boolean {
+  const { instance, svid } = peer;
+  if (socket.alpnProtocol !== "h2") return true;
+  const before = links.get(instance) ?? 0;
+  if (before >= linksPerInstanceMax) {
+    refuse(context, socket, { reason: "too-many-connections", detail: svid.spiffeId });
+    return false;
+  }
+  links.set(instance, before + 1);
+  socket.once("close", () => {
+    const left = (links.get(instance) ?? 1) - 1;
+    if (left > 0) links.set(instance, left);
+    else links.delete(instance);
+  });
+  return true;
+}
+
 function refuse(
   context: ProxyContext,
   socket: TLSSocket,
@@ -165,178 +190,71 @@ function refuse(
   socket.destroy();
 }
 
+/** Serves what the two sides have agreed to speak; what did not choose HTTP/2 speaks HTTP/1.1. */
 function servePeer(
   context: ProxyContext,
   socket: TLSSocket,
   { peer, toApp }: { readonly peer: CheckedPeer; readonly toApp: ConnectionPool },
-): Http1Connection {
+): ServedPeer {
   const { svid } = peer;
+  const { timer, tracer, log } = context;
   const isMember = svid.trustDomain === context.view.follower.state.genesis?.trustDomain;
   const audience = isMember ? "member" : "stranger";
   const decider = new PeerDecider(context, peer, audience);
-  const clientCertificate = `Hash=${svid.sha256};URI=${svid.spiffeId}`;
-  const trace = new RequestTrace(
-    context.tracer,
-    headerLines([["X-Forwarded-Client-Cert", clientCertificate]]),
-  );
+  const fixed = headerLines([["X-Forwarded-Client-Cert", `Hash=${svid.sha256};URI=${svid.spiffeId}`]]);
+  const untraced = new RequestTrace(undefined, fixed);
+  const observe = (): InboundRequest => {
+    const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed);
+    return new InboundRequest(context, { decider, trace, toApp });
+  };
+  const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
+  if (socket.alpnProtocol === "h2")
+    return serveLink(socket, { observe, timer, audience, isClientProxy: isMember, onFault });
+  const one = observe();
   return serveHttp1(socket, {
-    decide: (request) =>
-      decider.decide(request, { kind: "forward", upstream: toApp, edits: trace.begin(request) }),
-    timer: context.timer,
+    decide: (request) => one.decide(request),
+    timer,
     audience,
-    isClientProxy: isMember,
-    onComplete: (event) => noteCompleted(context, event, { decider, trace }),
+    onComplete: (event) => one.onComplete(event),
+    onFault,
   });
 }
 
-function noteCompleted(
-  { metrics, service }: ProxyContext,
-  { request, error: failure, status, durationMicros }: CompletedRequest,
-  { decider, trace }: { readonly decider: PeerDecider; readonly trace: RequestTrace },
-): void {
-  const isDenied = request !== undefined && request === decider.lastDenied;
-  const error = failure ?? (isDenied ? decider.last?.reason : undefined);
-  if (!isDenied) metrics.totals.forwarded += 1;
-  metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
-  const method = request?.method ?? "";
-  metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
-  if (request === undefined || !trace.isRecording) return;
-  const { attributes } = decider;
-  trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
-}
-
-/** A decision on a request: by the rules, or against it because they may be out of date. */
-interface Decision extends Omit<AccessDecision, "reason"> {
-  readonly reason: AccessDecision["reason"] | "view-stale" | "view-degraded";
-  /** Of the record in the audit log. */
-  readonly decisionId: string;
-}
-
-/** Decides the requests of one connection. What was decided at the same tree size and freshness is not decided again. */
-class PeerDecider {
-  /** The last request that did not get through. */
-  lastDenied: RequestHead | undefined;
-  /** The last decision. */
-  last: Decision | undefined;
+/** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
+class InboundRequest implements RequestObserver, DecidedRequest {
+  decision: Decision | undefined;
+  isDenied = false;
   readonly #context: ProxyContext;
-  readonly #peer: CheckedPeer;
-  readonly #audience: ProblemAudience;
-  readonly #decided = new Map<string, Decision>();
-  #decidedSize = -1;
-  #freshness: Freshness = "stale";
+  readonly #decider: PeerDecider;
+  readonly #trace: RequestTrace;
+  readonly #toApp: ConnectionPool;
 
-  constructor(context: ProxyContext, peer: CheckedPeer, audience: ProblemAudience) {
+  constructor(
+    context: ProxyContext,
+    parts: { readonly decider: PeerDecider; readonly trace: RequestTrace; readonly toApp: ConnectionPool },
+  ) {
     this.#context = context;
-    this.#peer = peer;
-    this.#audience = audience;
+    this.#decider = parts.decider;
+    this.#trace = parts.trace;
+    this.#toApp = parts.toApp;
   }
 
-  /** What a span says of the last decision. */
-  get attributes(): Readonly<Record<`troth.${string}`, string | number>> {
-    return {
-      "troth.caller": this.#peer.svid.spiffeId,
-      "troth.tree_size": this.#decidedSize,
-      ...(this.last === undefined
-        ? {}
-        : {
-            "troth.decision": this.last.effect,
-            "troth.reason": this.last.reason,
-            "troth.decision_id": this.last.decisionId,
-          }),
-    };
+  decide(request: RequestHead): Verdict | Promise<Verdict> {
+    const edits = this.#trace.begin(request);
+    return this.#decider.decide(request, { kind: "forward", upstream: this.#toApp, edits }, this);
   }
 
-  decide(request: RequestHead, forward: Verdict): Verdict | Promise<Verdict> {
-    const { checker, view } = this.#context;
-    const freshness = checker.freshness("openConnection");
-    if (view.follower.size !== this.#decidedSize || freshness !== this.#freshness) {
-      this.#decided.clear();
-      this.#decidedSize = view.follower.size;
-      this.#freshness = freshness;
-    }
-    const path = pathOf(request.target);
-    const known = this.#decided.get(`${request.method} ${path}`);
-    this.last = known;
-    if (known?.effect === "allow") return forward;
-    return known === undefined ? this.#decideAnew(request, path, forward) : this.#denial(request, known);
+  onComplete({ request, error: failure, status, durationMicros }: CompletedRequest): void {
+    const { metrics, service } = this.#context;
+    // A head that was refused was never decided on.
+    const isDenied = request !== undefined && this.isDenied;
+    const error = failure ?? (isDenied ? this.decision?.reason : undefined);
+    if (!isDenied) metrics.totals.forwarded += 1;
+    metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
+    const method = request?.method ?? "";
+    metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+    if (request === undefined || !this.#trace.isRecording) return;
+    const attributes = this.#decider.attributesOf(this.decision);
+    this.#trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
   }
-
-  #decideAnew(request: RequestHead, path: string, forward: Verdict): Verdict | Promise<Verdict> {
-    const { service, audit } = this.#context;
-    const { method } = request;
-    const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
-    const decision = { ...this.#judge(method, path), decisionId };
-    this.last = decision;
-    if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
-      this.#decided.set(`${method} ${path}`, decision);
-    const record = {
-      type: "decision",
-      ...decision,
-      caller: this.#peer.svid.spiffeId,
-      callee: service,
-      method,
-      path,
-      evaluatorVersion,
-      freshness: this.#freshness,
-    } as const;
-    if (decision.effect === "allow") {
-      audit.record(record);
-      return forward;
-    }
-    // A denial is on disk before its answer leaves (design section 3, step 8).
-    return audit
-      .recordDurably(record)
-      .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
-  }
-
-  #judge(method: string, path: string): Omit<Decision, "decisionId"> {
-    const freshness = this.#freshness;
-    if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
-      return { effect: "deny", reason: `view-${freshness}`, rule: "" };
-    const { service, view } = this.#context;
-    const asked = { from: this.#peer.service, to: service, method, path };
-    return decideAccess(rulesOf(view.follower.state.rules.entries()), asked);
-  }
-
-  #denial(request: RequestHead, { reason, rule, decisionId }: Decision): Verdict {
-    const { service, view } = this.#context;
-    const from = this.#peer.service;
-    switch (reason) {
-      case "view-stale":
-      case "view-degraded": {
-        const detail = `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`;
-        const missing = `a new epoch of the trust log at the sidecar of ${service}`;
-        return this.#deny(request, { status: 503, reason, detail, missing, decisionId });
-      }
-      case "no-rule": {
-        const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
-        const missing = `a rule that allows ${from} to call ${service} with ${request.method} ${pathOf(request.target)}`;
-        return this.#deny(request, { status: 403, reason, detail, missing, decisionId });
-      }
-      case "rule-denies":
-      case "rule-allows": {
-        const detail = `the rule "${rule}" denies it`;
-        const missing = `the end of the rule "${rule}"`;
-        return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
-      }
-    }
-  }
-
-  #unrecorded(request: RequestHead): Verdict {
-    const detail = "the decision could not be recorded";
-    const missing = `a disk that the sidecar of ${this.#context.service} can write its audit log to`;
-    return this.#deny(request, { status: 503, reason: "audit-unavailable", detail, missing, close: true });
-  }
-
-  #deny(request: RequestHead, problem: Problem): Verdict {
-    const { metrics } = this.#context;
-    this.lastDenied = request;
-    metrics.deniedRequests.add(problem.reason);
-    metrics.totals.refused += 1;
-    return problemAnswer(problem, this.#audience);
-  }
-}
-
-function* rulesOf(entries: Iterable<[string, RuleRow]>): Generator<RuleRow> {
-  for (const [, rule] of entries) yield rule;
 }

@@ -158,7 +158,7 @@ it("does not take a peer that hangs up during the check for an impostor", async 
 });
 
 it("ends a request to a listener that stalls in its handshake", async () => {
-  expect(await stalled).toMatchObject({ status: 503, reason: "upstream-pool-timeout" });
+  expect(await stalled).toMatchObject({ status: 504, reason: "upstream-connect-timeout" });
 });
 
 /** Makes the front believe that the ledger serves at these addresses and nowhere else, and mallory in silence. */

@@ -1,25 +1,19 @@
-import type { OnReadOpts, Socket } from "node:net";
+import type { OnReadOpts } from "node:net";
 import tls from "node:tls";
 import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
 import type { CheckedPeer, PeerRefusal } from "./check-peer.ts";
-import {
-  type AcquireRefusal,
-  ConnectionPool,
-  defaultPoolLimits,
-  type Upstream,
-  type UpstreamConnection,
-  type Waiter,
-} from "./http1/index.ts";
-import { meshTlsClient } from "./mesh-tls.ts";
+import { ConnectionPool, defaultPoolLimits, type StreamUpstream } from "./http1/index.ts";
+import { defaultLinkLimits, InstanceLink, type LinkChoice, StreamExchange } from "./link/index.ts";
+import { type MeshProtocol, meshTlsClient } from "./mesh-tls.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
-/** How many instances are tried before a request is given up for want of a connection. */
-const attemptsMax = 3;
 /** How long an instance that could not be reached is left alone while others can be. */
 const avoidMillis = 2_000;
+/** Spellings of service names that are remembered. */
+const namesMax = 1_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
 const endpointsMax = 10_000;
 
@@ -29,7 +23,7 @@ export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances
 /** Where a request goes. */
 export interface Route {
   readonly service: string;
-  readonly upstream: Upstream;
+  readonly upstream: StreamUpstream;
 }
 
 /** An endpoint with what is going on there. */
@@ -46,10 +40,23 @@ export interface KnownEndpoint {
 
 interface Instance {
   readonly endpoint: Endpoint;
-  readonly pool: ConnectionPool;
+  readonly link: InstanceLink;
   /** Whether an operator has said that nothing new shall go there. */
   isDraining: boolean;
   avoidUntilMillis: number;
+}
+
+interface ServiceInstances {
+  readonly instances: Instance[];
+  readonly route: Route;
+}
+
+/** How a connection is opened. */
+interface Dial {
+  readonly signal: AbortSignal;
+  /** All that proxies speak, unless given. */
+  readonly offered?: readonly MeshProtocol[];
+  readonly onread?: OnReadOpts;
 }
 
 /** Knows who serves what and keeps verified connections to them. */
@@ -57,10 +64,12 @@ export class ServiceRouter {
   readonly #context: ProxyContext;
   readonly #svid: () => SvidInUse;
   readonly #random: () => number;
+  /** Service names by the `Host` that was understood as them. */
+  readonly #names = new Map<string, string>();
   readonly #instances = new Map<string, Instance>();
-  readonly #byService = new Map<string, Instance[]>();
-  /** Pools of instances that have gone, while requests on them end. */
-  readonly #leaving = new Set<ConnectionPool>();
+  readonly #byService = new Map<string, ServiceInstances>();
+  /** Links to instances that have gone, while requests on them end. */
+  readonly #leaving = new Set<InstanceLink>();
 
   constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
     this.#context = context;
@@ -75,19 +84,15 @@ export class ServiceRouter {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
-      const pool = new ConnectionPool(
-        (onread, signal) => this.#connect(endpoint, { onread, signal }),
-        defaultPoolLimits,
-        this.#context.timer,
-      );
       const isDraining = this.#drains(endpoint);
-      this.#instances.set(key, { endpoint, pool, isDraining, avoidUntilMillis: 0 });
+      const link = this.#openLink(endpoint);
+      this.#instances.set(key, { endpoint, link, isDraining, avoidUntilMillis: 0 });
     }
-    for (const [key, { pool }] of this.#instances) {
+    for (const [key, { link }] of this.#instances) {
       if (present.has(key)) continue;
       // An instance that drains wants no more requests, but those it has may end.
-      pool.drain();
-      this.#leaving.add(pool);
+      link.drain();
+      this.#leaving.add(link);
       this.#instances.delete(key);
     }
     this.sweep();
@@ -103,22 +108,22 @@ export class ServiceRouter {
       instance.isDraining = isDraining;
       hasChanged = true;
       // What it has may end there; nothing new is begun.
-      if (isDraining) instance.pool.drain();
+      if (isDraining) instance.link.drain();
+      else instance.link.resume();
     }
     if (hasChanged) this.#arrange();
   }
 
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
   route(host: string): Result<Route, RouteRefusal> {
-    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    const name = this.#nameOf(host);
     if (name === undefined)
       return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
     const { checker, view } = this.#context;
     if (checker.freshness("openConnection") === "stale")
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
-    const instances = this.#byService.get(name);
-    if (instances !== undefined && instances.length > 0)
-      return ok({ service: name, upstream: new BalancedUpstream(this.#choiceOf(name)) });
+    const route = this.#byService.get(name)?.route;
+    if (route !== undefined) return ok(route);
     const isRegistered = view.follower.state.services.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
@@ -128,38 +133,52 @@ export class ServiceRouter {
   /** All endpoints that it has been told of. */
   endpoints(): KnownEndpoint[] {
     const now = this.#context.clock.monotonicMillis();
-    return [...this.#instances.values()].map(({ endpoint, pool, avoidUntilMillis }) => ({
+    return [...this.#instances.values()].map(({ endpoint, link, avoidUntilMillis }) => ({
       service: endpoint.service,
       instance: endpoint.instance,
       address: endpoint.address,
       isAvoided: avoidUntilMillis > now,
-      openConnections: pool.openCount,
-      idleConnections: pool.idleCount,
-      waitingRequests: pool.waitingCount,
+      openConnections: link.openCount,
+      idleConnections: link.idleCount,
+      waitingRequests: link.waitingCount,
     }));
   }
 
   /** Replaces connections, within `overMillis`, by new ones under the SVID in use from now on. */
   drain(overMillis: number): void {
-    for (const { pool } of this.#instances.values()) pool.drain(overMillis);
+    let place = 0;
+    for (const { link } of this.#instances.values()) {
+      // Handshakes with all at once would hold up every request.
+      link.renew((overMillis * place) / this.#instances.size);
+      place += 1;
+    }
   }
 
-  /** Lets go of pools whose last request has ended. */
+  /** Lets go of links whose last request has ended. */
   sweep(): void {
-    for (const pool of this.#leaving) {
-      if (pool.openCount > 0 || pool.waitingCount > 0) continue;
-      pool.close();
-      this.#leaving.delete(pool);
+    for (const link of this.#leaving) {
+      if (link.openCount > 0 || link.waitingCount > 0) continue;
+      link.close();
+      this.#leaving.delete(link);
     }
   }
 
   /** Breaks everything. */
   close(): void {
-    for (const { pool } of this.#instances.values()) pool.close();
-    for (const pool of this.#leaving) pool.close();
+    for (const { link } of this.#instances.values()) link.close();
+    for (const link of this.#leaving) link.close();
     this.#instances.clear();
     this.#leaving.clear();
     this.#byService.clear();
+  }
+
+  #nameOf(host: string): string | undefined {
+    const known = this.#names.get(host);
+    if (known !== undefined) return known;
+    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    if (this.#names.size >= namesMax) this.#names.clear();
+    if (name !== undefined) this.#names.set(host, name);
+    return name;
   }
 
   #arrange(): void {
@@ -167,43 +186,75 @@ export class ServiceRouter {
     for (const instance of this.#instances.values()) {
       if (instance.isDraining) continue;
       const { service } = instance.endpoint;
-      this.#byService.set(service, [...(this.#byService.get(service) ?? []), instance]);
+      const known = this.#byService.get(service);
+      if (known === undefined) this.#byService.set(service, this.#serviceOf(service, instance));
+      else known.instances.push(instance);
     }
+  }
+
+  #serviceOf(service: string, first: Instance): ServiceInstances {
+    const instances = [first];
+    const choice: LinkChoice = {
+      pick: (tried) => this.#pick(service, tried)?.link,
+      hasOther: (than) => instances.some(({ link }) => link !== than),
+      avoid: (link) => {
+        const instance = instances.find((one) => one.link === link);
+        if (instance !== undefined) this.#avoid(instance.endpoint);
+      },
+    };
+    const upstream: StreamUpstream = {
+      protocol: "h2",
+      begin: (request, firstBody) => new StreamExchange(request, firstBody, choice),
+    };
+    return { instances, route: { service, upstream } };
   }
 
   #drains({ instance }: Endpoint): boolean {
     return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
   }
 
-  #choiceOf(service: string): Choice {
-    return {
-      pick: (tried) => this.#pick(service, tried),
-      hasOther: (than) => (this.#byService.get(service) ?? []).some((instance) => instance !== than),
-      avoid: ({ endpoint }) => this.#avoid(endpoint),
-    };
-  }
-
   /**
    * The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed; of
    * nothing but what just failed, the one for which that is longest ago.
    */
-  #pick(service: string, tried: ReadonlySet<Instance>): Instance | undefined {
+  #pick(service: string, tried: readonly InstanceLink[]): Instance | undefined {
+    const instances = this.#byService.get(service)?.instances ?? [];
+    if (instances.length === 1 && tried.length === 0) return instances[0];
     const now = this.#context.clock.monotonicMillis();
-    const all = (this.#byService.get(service) ?? []).filter((instance) => !tried.has(instance));
+    const all = instances.filter(({ link }) => !tried.includes(link));
     const healthy = all.filter(({ avoidUntilMillis }) => avoidUntilMillis <= now);
     if (healthy.length === 0)
       return all.toSorted((left, right) => left.avoidUntilMillis - right.avoidUntilMillis)[0];
     const one = healthy[Math.floor(this.#random() * healthy.length)];
     const other = healthy[Math.floor(this.#random() * healthy.length)];
     if (one === undefined || other === undefined) return one;
-    return loadOf(one) <= loadOf(other) ? one : other;
+    return one.link.load <= other.link.load ? one : other;
   }
 
-  async #connect(
-    endpoint: Endpoint,
-    { onread, signal }: { readonly onread: OnReadOpts; readonly signal: AbortSignal },
-  ): Promise<Result<Socket, string>> {
-    const handshaken = await handshake(endpoint.address, { svid: this.#svid(), onread, signal });
+  /** Connections to an instance: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
+  #openLink(endpoint: Endpoint): InstanceLink {
+    const { timer } = this.#context;
+    const onlyHttp1 = ["http/1.1"] as const;
+    const pool = new ConnectionPool(
+      (onread, signal) => this.#connect(endpoint, { onread, signal, offered: onlyHttp1 }),
+      defaultPoolLimits,
+      timer,
+    );
+    return new InstanceLink({
+      open: async (signal) => {
+        const connected = await this.#connect(endpoint, { signal });
+        if (!connected.ok) return connected;
+        const socket = connected.value;
+        return ok({ socket, isHttp2: socket.alpnProtocol === "h2" });
+      },
+      pool,
+      timer,
+      limits: defaultLinkLimits,
+    });
+  }
+
+  async #connect(endpoint: Endpoint, how: Dial): Promise<Result<tls.TLSSocket, string>> {
+    const handshaken = await handshake(endpoint.address, this.#svid(), how);
     if (!handshaken.ok) {
       this.#avoid(endpoint);
       return handshaken;
@@ -222,7 +273,7 @@ export class ServiceRouter {
       peer: checked.value,
       nowSeconds: clock.nowSeconds(),
       expiring: (secondsLeft) =>
-        this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.pool.drain((secondsLeft * 1000) / 2),
+        this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.link.renew((secondsLeft * 1000) / 4),
     });
     return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
   }
@@ -243,92 +294,22 @@ export class ServiceRouter {
   }
 }
 
-/** The instances that a request can go to. */
-interface Choice {
-  readonly pick: (tried: ReadonlySet<Instance>) => Instance | undefined;
-  /** Whether there is another one. */
-  readonly hasOther: (than: Instance) => boolean;
-  readonly avoid: (instance: Instance) => void;
-}
-
-/** Asks one instance after another until one has a connection. */
-class BalancedUpstream implements Upstream {
-  readonly protocol = "http/1.1";
-  readonly #choice: Choice;
-  readonly #tried = new Set<Instance>();
-  #asked: { readonly instance: Instance; readonly inner: Waiter } | undefined;
-  /** The one that had the request and did not answer it. */
-  #failed: Instance | undefined;
-
-  constructor(choice: Choice) {
-    this.#choice = choice;
-  }
-
-  acquire(waiter: Waiter, again: boolean): UpstreamConnection | undefined {
-    this.#tried.clear();
-    if (again && this.#asked !== undefined) {
-      // It comes last now, but it comes: only a connection may have died, and not what was at its other end.
-      this.#failed = this.#asked.instance;
-      this.#choice.avoid(this.#failed);
-    }
-    return this.#next(waiter, { reason: "upstream-connect-failed", detail: "no instance" });
-  }
-
-  hasElsewhere(): boolean {
-    return this.#asked !== undefined && this.#choice.hasOther(this.#asked.instance);
-  }
-
-  cancel(): void {
-    this.#asked?.instance.pool.cancel(this.#asked.inner);
-    this.#asked = undefined;
-  }
-
-  #next(
-    waiter: Waiter,
-    last: { readonly reason: AcquireRefusal; readonly detail: string },
-  ): UpstreamConnection | undefined {
-    const instance = this.#tried.size < attemptsMax ? this.#choice.pick(this.#tried) : undefined;
-    if (instance === undefined) {
-      waiter.onNoConnection(last.reason, last.detail);
-      return undefined;
-    }
-    this.#tried.add(instance);
-    const inner: Waiter = {
-      onConnection: (connection) => waiter.onConnection(connection),
-      onNoConnection: (reason, detail) => {
-        const connection = this.#next(waiter, { reason, detail });
-        if (connection !== undefined) waiter.onConnection(connection);
-      },
-    };
-    this.#asked = { instance, inner };
-    // Elsewhere any connection will do: it was not there that one died.
-    return instance.pool.acquire(inner, instance === this.#failed);
-  }
-}
-
-function loadOf({ pool }: Instance): number {
-  return pool.openCount - pool.idleCount + pool.waitingCount;
-}
-
 /** A TLS connection on which nothing has been said yet. */
 function handshake(
   address: string,
-  {
-    svid,
-    onread,
-    signal,
-  }: { readonly svid: SvidInUse; readonly onread: OnReadOpts; readonly signal: AbortSignal },
+  svid: SvidInUse,
+  { signal, offered, onread }: Dial,
 ): Promise<Result<tls.TLSSocket, "connect-failed" | "handshake-failed">> {
   const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
   if (host === undefined || port === undefined)
     return Promise.resolve(fail("connect-failed", `${address} is not host:port`));
   return new Promise((resolve) => {
     // Node passes `onread` on to the socket although its types do not say so.
-    const options: tls.ConnectionOptions & { onread: OnReadOpts } = {
-      ...meshTlsClient(svid),
+    const options: tls.ConnectionOptions & { onread?: OnReadOpts } = {
+      ...meshTlsClient(svid, offered),
       host,
       port: Number(port),
-      onread,
+      ...(onread === undefined ? {} : { onread }),
     };
     const socket = tls.connect(options);
     socket.setNoDelay(true);

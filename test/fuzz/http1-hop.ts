@@ -39,7 +39,6 @@ export interface HopOptions {
   readonly limits?: Partial<Http1Limits>;
   readonly poolLimits?: Partial<PoolLimits>;
   readonly open?: OpenConnection;
-  readonly isClientProxy?: boolean;
 }
 
 /** Opens a proxy that forwards everything to a port, unless `decide` says otherwise. */
@@ -63,7 +62,6 @@ export async function openHop(upstreamPort: number, options: HopOptions = {}): P
       serveHttp1(socket, {
         timer,
         limits: { ...defaultHttp1Limits, ...options.limits },
-        isClientProxy: options.isClientProxy ?? false,
         decide: (request) => options.decide?.(request, forward) ?? forward,
         onComplete: (event) => events.push(event),
         onFault: (fault) => faults.push(fault),

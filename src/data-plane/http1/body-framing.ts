@@ -41,6 +41,17 @@ export class BodyCursor {
     return bodyEnd;
   }
 
+  /** The data in the piece that was taken last and began at `at`; chunked only while its `keepsSpans`. */
+  payloadOf(piece: Buffer, at: number): Buffer {
+    if (this.chunks === undefined || piece.length === 0) return piece;
+    const { spans } = this.chunks;
+    const data: Buffer[] = [];
+    for (let index = 0; index < spans.length; index += 2)
+      data.push(piece.subarray((spans[index] ?? 0) - at, (spans[index + 1] ?? 0) - at));
+    const [only] = data;
+    return data.length === 1 && only !== undefined ? only : Buffer.concat(data);
+  }
+
   private advancePlain(at: number, end: number): number {
     const left = this.framing.kind === "length" ? this.framing.bytes - this.readBytes : end - at;
     const taken = Math.min(left, end - at);

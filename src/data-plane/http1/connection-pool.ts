@@ -3,7 +3,7 @@ import { messageOf } from "../../base/mesh-error.ts";
 import type { Result } from "../../base/result.ts";
 import type { CoarseTimer, Deadline } from "./coarse-timer.ts";
 import type { PoolLimits } from "./http1-limits.ts";
-import type { Upstream, Waiter } from "./upstream.ts";
+import type { Http1Upstream, Waiter } from "./upstream.ts";
 import { type ConnectionHome, ReadPort, UpstreamConnection } from "./upstream-connection.ts";
 
 /**
@@ -25,7 +25,7 @@ interface Waiting {
 }
 
 /** The connections to one destination: idle ones are kept and reused, and both they and the requests that wait are bounded. */
-export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
+export class ConnectionPool implements Http1Upstream, ConnectionHome, Deadline {
   readonly protocol = "http/1.1";
   /** Looks at its own lists at every tick. */
   deadlineMillis = 0;
@@ -62,11 +62,6 @@ export class ConnectionPool implements Upstream, ConnectionHome, Deadline {
     return this.waiting.length;
   }
 
-  hasElsewhere(): boolean {
-    return false;
-  }
-
-  /** Of one destination a second attempt wants a fresh connection: the others may have died with the first. */
   acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
     if (this.isClosed) {
       waiter.onNoConnection("upstream-connect-failed", "the pool is closed");

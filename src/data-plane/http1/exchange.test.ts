@@ -1,9 +1,6 @@
 import type { Socket } from "node:net";
 import { describe, expect, test } from "vitest";
-import { fakeClock } from "../../../test/fakes/fake-clock.ts";
-import { aWhile, type Hop, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
-import { fail } from "../../base/result.ts";
-import { CoarseTimer, ConnectionPool, defaultPoolLimits, openTcp, type Upstream } from "./index.ts";
+import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 
 const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
@@ -147,7 +144,7 @@ describe("a request", () => {
     });
     await using hop = await openHop(upstream.port, {
       decide: (_, forward) => {
-        if (forward.kind === "answer") return forward;
+        if (forward.kind === "answer" || forward.upstream.protocol === "h2") return forward;
         const { upstream: pool } = forward;
         const acquire: typeof pool.acquire = (waiter) => pool.acquire(waiter, false);
         return {
@@ -155,7 +152,6 @@ describe("a request", () => {
           upstream: {
             protocol: "http/1.1",
             acquire,
-            hasElsewhere: () => false,
             cancel: (waiter) => pool.cancel(waiter),
           },
         };
@@ -173,40 +169,6 @@ describe("a request", () => {
     expect(hop.events[3]).toMatchObject({ status: 502, error: "upstream-reset" });
     expect(hop.pool.idleCount).toBe(1);
     for (const client of clients) client.socket.destroy();
-  });
-
-  test.each([
-    ["a proxy", true],
-    ["another client", false],
-  ])("that reaches nobody is answered with word of it to %s: %s", async (_, isClientProxy) => {
-    await using hop = await openHop(1, { isClientProxy });
-    using client = new RawClient(hop.port).send(post);
-    await until(() => client.text.endsWith("}\n"));
-
-    expect(client.text).toMatch(/^HTTP\/1.1 502 [^]*"upstream-connect-failed"/);
-    expect(client.text.includes("\r\nTroth-Delivery: none\r\n")).toBe(isClientProxy);
-  });
-
-  test("that may have reached somebody is not said to have reached nobody", async () => {
-    await using upstream = await openUpstream((socket, text) => {
-      if (text === firstRequest(text)) socket.write(okay);
-      else socket.destroy();
-    });
-    let isThere = true;
-    const open = openTcp({ host: "127.0.0.1", port: upstream.port });
-    await using hop = await openHop(upstream.port, {
-      isClientProxy: true,
-      open: async (...args) => (isThere ? open(...args) : fail("connect-failed", "gone")),
-    });
-    using client = new RawClient(hop.port).send(get);
-    await until(() => client.text === okay);
-
-    isThere = false;
-    client.send(get);
-    await until(() => client.text.endsWith("}\n"));
-
-    expect(client.text).toContain('"reason":"upstream-connect-failed"');
-    expect(client.text).not.toContain("Troth-Delivery");
   });
 
   test("with Expect waits for the upstream's leave", async () => {
@@ -274,96 +236,6 @@ describe("a request", () => {
 
     expect(client.text).toMatch(/^HTTP\/1.1 413 /);
     expect(upstream.sockets).toEqual([]);
-  });
-});
-
-describe("a request that a proxy has not passed on", () => {
-  const undelivered = "HTTP/1.1 502 Bad Gateway\r\nTroth-Delivery: none\r\nContent-Length: 2\r\n\r\nno";
-
-  /** A proxy that asks a first upstream and then, where it is to ask again, a second. */
-  async function openChoice(
-    ports: readonly [number, number],
-    hasElsewhere = true,
-  ): Promise<{ readonly hop: Hop; readonly first: ConnectionPool } & AsyncDisposable> {
-    const first = new ConnectionPool(
-      openTcp({ host: "127.0.0.1", port: ports[0] }),
-      defaultPoolLimits,
-      new CoarseTimer(fakeClock()),
-    );
-    const hop = await openHop(ports[1], {
-      decide: (_, forward) => {
-        if (forward.kind === "answer") return forward;
-        const { upstream: second } = forward;
-        const upstream: Upstream = {
-          protocol: "http/1.1",
-          acquire: (waiter, again) => (again ? second : first).acquire(waiter, false),
-          hasElsewhere: () => hasElsewhere,
-          cancel: () => {},
-        };
-        return { ...forward, upstream };
-      },
-    });
-    return {
-      hop,
-      first,
-      [Symbol.asyncDispose]: async () => {
-        first.close();
-        await hop[Symbol.asyncDispose]();
-      },
-    };
-  }
-
-  test.each([
-    ["GET", get],
-    ["POST", post],
-  ])("goes to another, once: %s", async (_, request) => {
-    await using none = await openUpstream((socket) => socket.write(undelivered));
-    await using upstream = await openUpstream((socket) => socket.write(okay));
-    await using choice = await openChoice([none.port, upstream.port]);
-    using client = new RawClient(choice.hop.port).send(request);
-    await until(() => client.text !== "");
-
-    expect(client.text).toBe(okay);
-    expect(upstream.received).toEqual(none.received);
-    expect(choice.first.idleCount).toBe(1);
-    expect(choice.hop.events[0]).toMatchObject({ status: 200 });
-  });
-
-  test("is answered with the second refusal, which says nothing of delivery to the client", async () => {
-    await using none = await openUpstream((socket) => socket.write(undelivered));
-    await using choice = await openChoice([none.port, none.port]);
-    using client = new RawClient(choice.hop.port).send(post);
-    await until(() => client.text !== "");
-
-    expect(client.text).toBe(undelivered.replace("Troth-Delivery: none\r\n", ""));
-    expect(none.received).toHaveLength(2);
-  });
-
-  test.each([
-    ["nobody else is there", post, undelivered, false],
-    ["the status is another", post, undelivered.replace("502", "503"), true],
-    ["the line says something else", post, undelivered.replace("none", "some"), true],
-    ["a part of the body is still to come", post.slice(0, -1), undelivered, true],
-  ])("stays where it was sent when %s", async (_, request, answer, hasElsewhere) => {
-    await using none = await openUpstream((socket) => socket.write(answer));
-    await using upstream = await openUpstream((socket) => socket.write(okay));
-    await using choice = await openChoice([none.port, upstream.port], hasElsewhere);
-    using client = new RawClient(choice.hop.port).send(request);
-    await until(() => client.text.endsWith("no"));
-
-    expect(client.text).toMatch(/^HTTP\/1.1 50[23] /);
-    expect(client.text).not.toContain("Troth-Delivery");
-    expect(upstream.received).toEqual([]);
-  });
-
-  test("stays where it was sent when an application says so", async () => {
-    await using upstream = await openUpstream((socket) => socket.write(undelivered));
-    await using hop = await openHop(upstream.port);
-    using client = new RawClient(hop.port).send(get);
-    await until(() => client.text.endsWith("no"));
-
-    expect(upstream.received).toEqual([expect.stringMatching(/^GET [^]*\r\n\r\n$/)]);
-    expect(client.text).not.toContain("Troth-Delivery");
   });
 });
 

@@ -1,64 +1,26 @@
 import { BodyCursor } from "./body-framing.ts";
-import type { Http1Failure } from "./http1-failure.ts";
+import type { ExchangeClient, ExchangeFailure, ForwardedRequest, RunningExchange } from "./forwarding.ts";
 import type { Http1Limits } from "./http1-limits.ts";
-import type { RequestHead, RequestRefusal } from "./scan-request-head.ts";
+import type { RequestHead } from "./scan-request-head.ts";
 import { type ResponseHead, scanResponseHead } from "./scan-response-head.ts";
-import {
-  type HeadEdits,
-  type ResponseChanges,
-  serialiseRequest,
-  serialiseResponse,
-} from "./serialise-head.ts";
-import { undeliveredName, undeliveredStatus, undeliveredValue } from "./undelivered.ts";
-import type { AcquireRefusal, Upstream, Waiter } from "./upstream.ts";
+import { type ResponseChanges, serialiseRequest } from "./serialise-head.ts";
+import type { AcquireRefusal, Http1Upstream, Waiter } from "./upstream.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
-/** A failure while a request was being forwarded. */
-export type ExchangeFailure = Exclude<Http1Failure, RequestRefusal>;
-
-/** The client's end of an exchange. */
-export interface ExchangeClient {
-  /** Whether the connection ends with this response. */
-  readonly isClosing: boolean;
-  /** Sends bytes that will not change any more; false asks to wait for `clientDrained`. */
-  write(bytes: Uint8Array): boolean;
-  pauseReading(): void;
-  resumeReading(): void;
-  /** Calls `onDeadline` unless it is asked again within `millis`. */
-  waitAtMost(millis: number): void;
-  /** The exchange takes the bytes of the request's body from now on. */
-  onBodyWanted(): void;
-  /** The whole response has been written; `mayContinue` unless either side's framing forbids another request. */
-  onResponded(mayContinue: boolean): void;
-  /** The exchange has failed. */
-  onFailed(failure: ExchangeFailure, detail: string, progress: ExchangeProgress): void;
-}
-
-/** How far an exchange came: nothing went upstream, or something did, or the client has a part of the response. */
-export type ExchangeProgress = "unsent" | "sent" | "answering";
-
 /** What one exchange is about. */
-export interface ExchangeParts {
-  readonly client: ExchangeClient;
-  readonly request: RequestHead;
-  readonly requestBody: BodyCursor;
-  readonly upstream: Upstream;
-  readonly edits: HeadEdits;
-  readonly limits: Http1Limits;
+export interface ExchangeParts extends ForwardedRequest<ExchangeClient> {
+  readonly upstream: Http1Upstream;
 }
 
 /** One request on its way upstream and its response on the way back, streaming in both directions. */
-export class Exchange implements Waiter, ConnectionUser {
-  /** Status of the final response, 0 before there is one. */
+export class Exchange implements RunningExchange, Waiter, ConnectionUser {
   status = 0;
   private readonly client: ExchangeClient;
   private readonly request: RequestHead;
   private readonly requestBody: BodyCursor;
-  private readonly upstream: Upstream;
+  private readonly upstream: Http1Upstream;
   private readonly limits: Http1Limits;
   private readonly isRepeatable: boolean;
-  /** Whether `head` is the whole request, so that another can be asked where the first has not passed it on. */
-  private readonly isWhole: boolean;
   private hasSent = false;
   /** The request as it goes upstream, with what was there of its body; kept while it might be sent again. */
   private head: Buffer;
@@ -80,22 +42,18 @@ export class Exchange implements Waiter, ConnectionUser {
     this.requestBody = parts.requestBody;
     this.upstream = parts.upstream;
     this.limits = parts.limits;
-    this.isRepeatable = isIdempotent(parts.request.method) && hasNoBody(parts.request);
-    this.isWhole = parts.requestBody.isComplete;
+    this.isRepeatable = isRepeatable(parts.request);
     this.head = serialiseRequest(parts.request, parts.edits, firstBody);
   }
 
-  /** Body bytes of the response so far, without framing. */
   get responseBytes(): number {
     return this.responseBody?.payloadBytes ?? 0;
   }
 
-  /** Finds a connection and sends the head. */
   start(): void {
     this.acquire(false);
   }
 
-  /** Takes bytes of the request's body; answers with the end of what it took, or -1 when it has failed over them. */
   onRequestBytes(window: Buffer, at: number, end: number): number {
     const { connection, requestBody } = this;
     if (connection === undefined || requestBody.isComplete) return at;
@@ -110,20 +68,17 @@ export class Exchange implements Waiter, ConnectionUser {
     return bodyEnd;
   }
 
-  /** The client has taken what was written to it. */
   clientDrained(): void {
     this.connection?.resume();
     this.waitForProgress();
   }
 
-  /** Ends the exchange because the client has gone; nobody is told. */
   abort(): void {
     this.isOver = true;
     this.upstream.cancel(this);
     this.leaveConnection()?.destroy();
   }
 
-  /** Nothing has moved for as long as it may. */
   onDeadline(): void {
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
@@ -161,7 +116,7 @@ export class Exchange implements Waiter, ConnectionUser {
 
   onEnd(): void {
     if (this.responseBody?.framing.kind !== "until-close") return this.onBroken("closed by the peer");
-    if (this.coding === "to-chunked") this.client.write(lastChunk);
+    if (this.coding === "to-chunked") this.client.write(lastChunk, true);
     this.finish(false);
   }
 
@@ -196,8 +151,7 @@ export class Exchange implements Waiter, ConnectionUser {
       // 101 would hand the connection over to a protocol that nobody here agreed to.
       if (head.status === 101 || this.interimResponses > this.limits.interimResponsesMax)
         return this.fail("upstream-malformed-response", `interim response ${head.status}`);
-      if (this.request.minorVersion === 1)
-        this.client.write(serialiseResponse(head, { close: false, coding: "as-is" }, nothing));
+      if (this.request.minorVersion === 1) this.client.writeInterim(head);
     }
   }
 
@@ -209,47 +163,32 @@ export class Exchange implements Waiter, ConnectionUser {
     const at = head.section.end;
     const bodyEnd = body.advance(window, at, end);
     if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
-    if (this.mayAskElsewhere(head)) {
-      const connection = this.leaveConnection();
-      if (head.keepAlive && body.isComplete && bodyEnd === end) connection?.release();
-      else connection?.destroy();
-      return this.acquire(true);
-    }
 
     const hasOpenEnd = this.request.minorVersion === 0;
     this.mayReuseUpstream = head.keepAlive && !isEarly;
     this.mayContinue = this.request.keepAlive && !isEarly && !hasOpenEnd && !this.client.isClosing;
     const changes = { close: !this.mayContinue, coding: this.coding };
-    const isFlowing = this.client.write(
-      serialiseResponse(head, changes, this.recoded(body, window.subarray(at, bodyEnd), at)),
-    );
+    const firstBytes = this.recoded(body, window.subarray(at, bodyEnd), at);
+    const isFlowing = this.client.writeHead(head, changes, firstBytes, body.isComplete);
     this.status = head.status;
     this.responseBody = body;
     this.head = nothing;
     this.afterBody(body, isFlowing, bodyEnd < end);
   }
 
-  /**
-   * Whether the answer says that no application has seen the request, and another may be asked: then even one that is
-   * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
-   */
-  private mayAskElsewhere({ status, section }: ResponseHead): boolean {
-    if (status !== undeliveredStatus || !this.isWhole || this.hasRetried) return false;
-    return section.valuesOf(undeliveredName)[0] === undeliveredValue && this.upstream.hasElsewhere();
-  }
-
-  /** Where the upstream frames by closing, chunks make a truncation visible; HTTP/1.0 does not know chunks. */
+  /** Where the upstream frames by closing, chunks make a truncation visible; not every client knows chunks. */
   private codingFor(head: ResponseHead): ResponseChanges["coding"] {
-    if (this.request.minorVersion === 0) return head.framing.kind === "chunked" ? "from-chunked" : "as-is";
+    if (this.request.minorVersion === 0 || this.client.framesBodies)
+      return head.framing.kind === "chunked" ? "from-chunked" : "as-is";
     return head.framing.kind === "until-close" ? "to-chunked" : "as-is";
   }
 
   private passBody(body: BodyCursor, window: Buffer, at: number, end: number): void {
     const bodyEnd = body.advance(window, at, end);
     if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
-    const piece = window.subarray(at, bodyEnd);
-    const bytes = this.coding === "as-is" ? Buffer.from(piece) : this.recoded(body, piece, at);
-    const isFlowing = bytes.length === 0 || this.client.write(bytes);
+    const bytes = this.recoded(body, window.subarray(at, bodyEnd), at);
+    const hasNews = bytes.length > 0 || body.isComplete;
+    const isFlowing = !hasNews || this.client.write(bytes, body.isComplete);
     this.afterBody(body, isFlowing, bodyEnd < end);
   }
 
@@ -264,11 +203,7 @@ export class Exchange implements Waiter, ConnectionUser {
     if (this.coding === "as-is" || piece.length === 0) return piece;
     if (this.coding === "to-chunked")
       return Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`, "latin1"), piece, lineEnd]);
-    const spans = body.chunks?.spans ?? [];
-    const data: Buffer[] = [];
-    for (let index = 0; index < spans.length; index += 2)
-      data.push(piece.subarray((spans[index] ?? 0) - at, (spans[index + 1] ?? 0) - at));
-    return Buffer.concat(data);
+    return body.payloadOf(piece, at);
   }
 
   private finish(hasSurplus: boolean): void {
@@ -307,6 +242,11 @@ export class Exchange implements Waiter, ConnectionUser {
 const nothing = Buffer.alloc(0);
 const lineEnd = Buffer.from("\r\n");
 const lastChunk = Buffer.from("0\r\n\r\n");
+
+/** Whether a request may be sent again although nobody knows what became of it: idempotent, and nothing of it is gone. */
+export function isRepeatable(request: RequestHead): boolean {
+  return isIdempotent(request.method) && hasNoBody(request);
+}
 
 /** Methods that do no more when done twice (RFC 9110, 9.2.2), of those in common use. */
 function isIdempotent(method: string): boolean {

@@ -116,6 +116,18 @@ export class HeaderSection {
     return spells(this.window, this.nameStart(line), this.nameEnd(line), name);
   }
 
+  /** Whether a line has one of these names (lower-case). */
+  isNamedIn(line: number, names: readonly string[]): boolean {
+    for (const name of names) if (this.isNamed(line, name)) return true;
+    return false;
+  }
+
+  /** Whether a line is between two neighbours only, by its name or because `Connection` says so: it never goes on. */
+  isForNeighbour(line: number): boolean {
+    const { nominated } = this;
+    return this.kind(line) === droppedLine || (nominated !== undefined && this.isNamedIn(line, nominated));
+  }
+
   /** The values of all lines of a name (lower-case), in order, as Latin-1 text. */
   valuesOf(name: string): string[] {
     const values: string[] = [];

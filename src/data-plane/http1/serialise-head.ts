@@ -1,12 +1,6 @@
 import { MeshError } from "../../base/mesh-error.ts";
-import { space, spells } from "./byte-classes.ts";
-import {
-  contentLengthLine,
-  droppedLine,
-  type HeaderSection,
-  hostLine,
-  transferEncodingLine,
-} from "./header-section.ts";
+import { space } from "./byte-classes.ts";
+import { contentLengthLine, type HeaderSection, hostLine, transferEncodingLine } from "./header-section.ts";
 import type { RequestHead } from "./scan-request-head.ts";
 import type { ResponseHead } from "./scan-response-head.ts";
 
@@ -44,26 +38,30 @@ const requestTarget = /^[\x21-\x7e]+$/;
 /**
  * A request head, edited, in one Buffer with the first bytes of its body. Lines for the next neighbour only, those
  * that `Connection` nominated, and the lines reserved to Troth are left out before anything is added; so nobody can
- * have an added line removed. Throws ERR_HTTP1_TARGET where an edit is no target or host.
+ * have an added line removed. Throws as {@link checkEdits} does.
  */
 export function serialiseRequest(head: RequestHead, edits: HeadEdits, body: Uint8Array): Buffer {
+  checkEdits(edits);
   const target = edits.target ?? head.target;
   const host = edits.host ?? head.host;
-  if (edits.target !== undefined && !requestTarget.test(edits.target))
-    throw new MeshError("ERR_HTTP1_TARGET", `not a request target: ${JSON.stringify(edits.target)}`);
-  if (edits.host !== undefined && !requestTarget.test(edits.host))
-    throw new MeshError("ERR_HTTP1_TARGET", `not a host: ${JSON.stringify(edits.host)}`);
-
   const { section } = head;
   const start = `${head.method} ${target} HTTP/1.1\r\nHost: ${host}\r\n`;
   const size = start.length + headersSize(section) + edits.add.length + 2 + body.length;
   const bytes = Buffer.allocUnsafe(size);
   let at = bytes.write(start, 0, "latin1");
   const isDropped = (line: number): boolean =>
-    section.kind(line) === hostLine || isNamedIn(edits.remove, section, line);
+    section.kind(line) === hostLine || section.isNamedIn(line, edits.remove);
   at = copyHeaders(section, bytes, at, isDropped);
   bytes.set(edits.add, at);
   return finish(bytes, at + edits.add.length, body);
+}
+
+/** Throws ERR_HTTP1_TARGET where an edit is no target or host. */
+export function checkEdits(edits: HeadEdits): void {
+  if (edits.target !== undefined && !requestTarget.test(edits.target))
+    throw new MeshError("ERR_HTTP1_TARGET", `not a request target: ${JSON.stringify(edits.target)}`);
+  if (edits.host !== undefined && !requestTarget.test(edits.host))
+    throw new MeshError("ERR_HTTP1_TARGET", `not a host: ${JSON.stringify(edits.host)}`);
 }
 
 /** What is changed in a response head before it goes to the client. */
@@ -107,13 +105,12 @@ function copyHeaders(
   start: number,
   isDropped: (line: number) => boolean,
 ): number {
-  const { window, lines, nominated } = section;
+  const { window, lines } = section;
   let at = start;
   let runStart = 0;
   let runEnd = 0;
   for (let line = 0; line < lines; line += 1) {
-    if (section.kind(line) === droppedLine || isDropped(line)) continue;
-    if (nominated !== undefined && isNamedIn(nominated, section, line)) continue;
+    if (section.isForNeighbour(line) || isDropped(line)) continue;
     const nameStart = section.nameStart(line);
     const lineEnd = line + 1 < lines ? section.nameStart(line + 1) : section.end - 2;
     const isPlain = isCanonical(section, line, lineEnd);
@@ -144,12 +141,6 @@ function copyLine(section: HeaderSection, line: number, bytes: Buffer, start: nu
   at += bytes.write(": ", at, "latin1");
   at += window.copy(bytes, at, section.valueStart(line), section.valueEnd(line));
   return at + bytes.write("\r\n", at, "latin1");
-}
-
-function isNamedIn(names: readonly string[], section: HeaderSection, line: number): boolean {
-  for (const name of names)
-    if (spells(section.window, section.nameStart(line), section.nameEnd(line), name)) return true;
-  return false;
 }
 
 function finish(bytes: Buffer, start: number, body: Uint8Array): Buffer {

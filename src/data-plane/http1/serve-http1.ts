@@ -2,13 +2,17 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { BodyCursor } from "./body-framing.ts";
 import type { CoarseTimer, Deadline } from "./coarse-timer.ts";
-import {
-  Exchange,
-  type ExchangeClient,
-  type ExchangeFailure,
-  type ExchangeParts,
-  type ExchangeProgress,
-} from "./exchange.ts";
+import { Exchange } from "./exchange.ts";
+import type {
+  ExchangeClient,
+  ExchangeFailure,
+  ExchangeProgress,
+  FirstBody,
+  ForwardedRequest,
+  Http1Client,
+  RunningExchange,
+  Upstream,
+} from "./forwarding.ts";
 import { type Http1Failure, statusOfFailure } from "./http1-failure.ts";
 import { defaultHttp1Limits, type Http1Limits } from "./http1-limits.ts";
 import { type Answer, type ProblemAudience, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
@@ -18,8 +22,8 @@ import {
   type RequestRefusal,
   scanRequestHead,
 } from "./scan-request-head.ts";
-import type { HeadEdits } from "./serialise-head.ts";
-import type { Upstream } from "./upstream.ts";
+import type { ResponseHead } from "./scan-response-head.ts";
+import { type HeadEdits, type ResponseChanges, serialiseResponse } from "./serialise-head.ts";
 
 /** What becomes of a request. */
 export type Verdict =
@@ -49,8 +53,6 @@ export interface ServeOptions {
   readonly limits?: Http1Limits;
   /** How much the client is told when something fails; all of it unless given. */
   readonly audience?: ProblemAudience;
-  /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
-  readonly isClientProxy?: boolean;
   readonly onComplete?: (event: CompletedRequest) => void;
   /** What `decide` threw, or what was wrong with its edits: a fault of ours, of which the client learns nothing. */
   readonly onFault?: (fault: unknown) => void;
@@ -73,9 +75,10 @@ export function serveHttp1(socket: Socket, options: ServeOptions): Http1Connecti
 
 type Phase = "idle" | "head" | "deciding" | "exchanging" | "lingering" | "closed";
 
-class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
+class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, Deadline {
   deadlineMillis: number;
   isClosing = false;
+  readonly framesBodies = false;
   private readonly socket: Socket;
   private readonly options: ServeOptions;
   private readonly limits: Http1Limits;
@@ -85,7 +88,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
   private at = 0;
   private request: RequestHead | undefined;
   private requestBody: BodyCursor | undefined;
-  private exchange: Exchange | undefined;
+  private exchange: RunningExchange | undefined;
   private startedMillis = 0;
   private lingeredBytes = 0;
   private isPaused = false;
@@ -140,8 +143,20 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
     }
   }
 
-  write(bytes: Uint8Array): boolean {
+  send(bytes: Uint8Array): boolean {
     return this.socket.write(bytes);
+  }
+
+  writeInterim(head: ResponseHead): void {
+    this.send(serialiseResponse(head, { close: false, coding: "as-is" }, nothing));
+  }
+
+  writeHead(head: ResponseHead, changes: ResponseChanges, body: Buffer): boolean {
+    return this.send(serialiseResponse(head, changes, body));
+  }
+
+  write(bytes: Buffer): boolean {
+    return bytes.length === 0 || this.send(Buffer.from(bytes));
   }
 
   pauseReading(): void {
@@ -150,7 +165,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
     this.socket.pause();
   }
 
-  resumeReading(): void {
+  private resumeReading(): void {
     if (!this.isPaused) return;
     this.isPaused = false;
     this.socket.resume();
@@ -175,10 +190,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
   }
 
   onFailed(failure: ExchangeFailure, detail: string, progress: ExchangeProgress): void {
-    // Only where nobody is there: one that has too much to do would be helped by nobody's asking the next.
-    const isUndelivered =
-      this.options.isClientProxy === true && progress === "unsent" && failure === "upstream-connect-failed";
-    if (progress !== "answering") return this.fail(failure, detail, isUndelivered);
+    if (progress !== "answering") return this.fail(failure, detail);
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.truncate();
   }
@@ -262,7 +274,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
     this.startedMillis = this.options.timer.clock.monotonicMillis();
     const { status, reason } = refusal;
     const answer = problemAnswer({ status, reason, close: true }, this.options.audience);
-    this.write(serialiseAnswer(answer, false, true));
+    this.send(serialiseAnswer(answer, false, true));
     this.report(status, answer.body.length, reason);
     this.endLingering();
   }
@@ -307,31 +319,39 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
     if (verdict.kind === "answer") return this.respond(verdict);
     const { requestBody, window, limits } = this;
     if (requestBody === undefined) return;
+    const { upstream, edits } = verdict;
+    if (requestBody.chunks !== undefined) requestBody.chunks.keepsSpans = upstream.protocol === "h2";
     const start = this.at;
     const bodyEnd = window === undefined ? start : requestBody.advance(window, start, window.length);
     if (bodyEnd < 0) return this.fail(requestBody.refusal ?? "chunk-size-invalid", "");
-    const firstBody = window === undefined ? nothing : window.subarray(start, bodyEnd);
+    const raw = window === undefined ? nothing : window.subarray(start, bodyEnd);
+    const payload = requestBody.payloadOf(raw, start);
     this.consume(bodyEnd);
-    const { upstream, edits } = verdict;
-    const parts = { client: this, request: head, requestBody, upstream, edits, limits };
-    const exchange = this.openExchange(parts, firstBody);
+    const parts = { client: this, request: head, requestBody, edits, limits };
+    const exchange = this.openExchange(upstream, parts, { raw, payload });
     if (exchange === undefined) return this.fail("decision-failed", "");
     this.exchange = exchange;
     this.phase = "exchanging";
     exchange.start();
   }
 
-  private openExchange(parts: ExchangeParts, firstBody: Uint8Array): Exchange | undefined {
+  private openExchange(
+    upstream: Upstream,
+    parts: ForwardedRequest<ExchangeClient & Http1Client>,
+    firstBody: FirstBody,
+  ): RunningExchange | undefined {
     try {
-      return new Exchange(parts, firstBody);
+      return upstream.protocol === "h2"
+        ? upstream.begin(parts, firstBody)
+        : new Exchange({ ...parts, upstream }, firstBody.raw);
     } catch (fault) {
       this.options.onFault?.(fault);
       return undefined;
     }
   }
 
-  private fail(failure: ExchangeFailure, detail: string, isUndelivered = false): void {
-    const problem = { status: statusOfFailure(failure), reason: failure, detail, isUndelivered };
+  private fail(failure: ExchangeFailure, detail: string): void {
+    const problem = { status: statusOfFailure(failure), reason: failure, detail };
     this.respond(problemAnswer(problem, this.options.audience), failure);
   }
 
@@ -342,7 +362,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
       this.consume(requestBody.advance(window, this.at, window.length));
     const mayContinue =
       request.keepAlive && requestBody.isComplete && answer.close !== true && !this.isClosing;
-    this.write(serialiseAnswer(answer, request.method === "HEAD", !mayContinue));
+    this.send(serialiseAnswer(answer, request.method === "HEAD", !mayContinue));
     this.report(answer.status, answer.body.length, failure);
     this.next(mayContinue);
   }
@@ -409,4 +429,4 @@ class ServedConnection implements Http1Connection, ExchangeClient, Deadline {
   }
 }
 
-const nothing = new Uint8Array(0);
+const nothing = Buffer.alloc(0);

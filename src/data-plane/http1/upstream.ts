@@ -13,21 +13,15 @@ export interface Waiter {
   onNoConnection(reason: AcquireRefusal, detail: string): void;
 }
 
-/** Where a request can be sent; which connection that is, and of which instance, is its own affair. */
-export interface Upstream {
-  /** The only protocol so far; another one will be another member of a union. */
+/** Where a request can be sent over HTTP/1.1; which connection that is, and of which instance, is its own affair. */
+export interface Http1Upstream {
   readonly protocol: "http/1.1";
   /**
    * A connection at once where an idle one is there; otherwise exactly one method of the waiter is called, possibly
-   * before this returns. `again` is the second attempt of a request that the first connection did not answer: an
-   * instance that was asked already has to open a connection that has carried no request yet.
+   * before this returns. `fresh` demands a connection that has carried no request yet: the second attempt of a
+   * request whose connection had died idle.
    */
-  acquire(waiter: Waiter, again: boolean): UpstreamConnection | undefined;
-  /**
-   * Whether somebody else could be asked when the one that was asked says that it has not passed the request on. Only
-   * proxies are asked in a choice of several, and only they are believed in this.
-   */
-  hasElsewhere(): boolean;
+  acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined;
   /** Takes back a wait; none of the waiter's methods is called any more. */
   cancel(waiter: Waiter): void;
 }

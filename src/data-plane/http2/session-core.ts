@@ -279,6 +279,8 @@ export abstract class SessionCore implements StreamSession, Deadline {
     stream.isLocalEnded = true;
     this.queue.remove(stream);
     if (stream.isRemoteEnded) this.end(stream);
+    // The frame that ends it may be the only one of this turn.
+    this.pump.request();
   }
 
   /** Both messages of a stream are complete. */

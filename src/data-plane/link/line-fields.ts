@@ -1,0 +1,103 @@
+import {
+  type Answer,
+  checkEdits,
+  contentLengthLine,
+  type HeadEdits,
+  type HeaderSection,
+  hostLine,
+  type RequestHead,
+  type ResponseHead,
+  transferEncodingLine,
+} from "../http1/index.ts";
+import { type HeaderField, headerField } from "../http2/index.ts";
+
+const knownFieldsMax = 512;
+const knownFieldCharactersMax = 512;
+
+/**
+ * Turns header lines of HTTP/1.1 into fields of HTTP/2 (RFC 9113, 8.2), one for each connection. A line seen lately
+ * becomes the same object again, which the connection's encoder knows by reference.
+ */
+export class LineFields {
+  private readonly known = new Map<string, HeaderField>();
+
+  /**
+   * The head of a request, edited, without the lines that are for the next neighbour only. Where an HTTP/2 body ends
+   * says its stream, so no coding is left. Throws as `checkEdits` does, and ERR_HTTP2_HEADER on added lines that are none.
+   */
+  request(head: RequestHead, edits: HeadEdits): HeaderField[] {
+    checkEdits(edits);
+    const fields = [
+      this.field(":method", head.method),
+      httpScheme,
+      this.field(":authority", edits.host ?? head.host),
+      this.field(":path", edits.target ?? head.target),
+    ];
+    const { section } = head;
+    const { remove } = edits;
+    for (let line = 0; line < section.lines; line += 1) {
+      const kind = section.kind(line);
+      if (kind === hostLine || kind === transferEncodingLine || section.isForNeighbour(line)) continue;
+      if (remove.length === 0 || !section.isNamedIn(line, remove)) fields.push(this.ofLine(section, line));
+    }
+    this.addLines(fields, edits.add);
+    return fields;
+  }
+
+  /** The head of a response, final or interim; the reason phrase has no place in HTTP/2. */
+  response(head: ResponseHead): HeaderField[] {
+    const { section, status } = head;
+    const fields = [this.field(":status", String(status))];
+    const hasNoLength = status < 200 || status === 204;
+    for (let line = 0; line < section.lines; line += 1) {
+      const kind = section.kind(line);
+      if (kind === transferEncodingLine || section.isForNeighbour(line)) continue;
+      if (!hasNoLength || kind !== contentLengthLine) fields.push(this.ofLine(section, line));
+    }
+    return fields;
+  }
+
+  /** The head of an answer of the proxy's own. */
+  answer(answer: Answer): HeaderField[] {
+    const { status, headers, body } = answer;
+    const fields = [this.field(":status", String(status))];
+    if (status !== 204 && status !== 304) fields.push(this.field("content-length", String(body.length)));
+    this.addLines(fields, headers);
+    return fields;
+  }
+
+  private ofLine(section: HeaderSection, line: number): HeaderField {
+    const start = section.nameStart(line);
+    const end = section.valueEnd(line);
+    const text = section.window.toString("latin1", start, end);
+    const known = this.known.get(text);
+    if (known !== undefined) return known;
+    const name = text.slice(0, section.nameEnd(line) - start).toLowerCase();
+    return this.keep(text, headerField(name, text.slice(section.valueStart(line) - start)));
+  }
+
+  private field(name: string, value: string): HeaderField {
+    const text = `${name}: ${value}`;
+    return this.known.get(text) ?? this.keep(text, headerField(name, value));
+  }
+
+  /** Lines as `headerLines` makes them. */
+  private addLines(fields: HeaderField[], lines: Uint8Array): void {
+    if (lines.length === 0) return;
+    for (const line of Buffer.from(lines).toString("latin1").split("\r\n")) {
+      const colon = line.indexOf(": ");
+      if (colon > 0)
+        fields.push(this.field(line.slice(0, colon).toLowerCase(), line.slice(colon + 2).trim()));
+    }
+  }
+
+  /** Credentials are not kept beyond their request. */
+  private keep(text: string, field: HeaderField): HeaderField {
+    if (field.isSensitive) return field;
+    if (this.known.size >= knownFieldsMax) this.known.clear();
+    if (text.length <= knownFieldCharactersMax) this.known.set(text, field);
+    return field;
+  }
+}
+
+const httpScheme = headerField(":scheme", "http");

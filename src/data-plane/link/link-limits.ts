@@ -1,0 +1,19 @@
+/** What the connections to one instance may cost. */
+export interface LinkLimits {
+  /** Connections of HTTP/2 in use; those that only finish their requests are not counted. */
+  readonly sessionsMax: number;
+  /** Requests waiting for a connection. */
+  readonly waitingMax: number;
+  /** How long a request waits for a connection. */
+  readonly waitMillis: number;
+  /** How long opening a connection may take, its checks and the peer's included. */
+  readonly connectMillis: number;
+}
+
+/** The limits that hold unless configured otherwise. */
+export const defaultLinkLimits: LinkLimits = {
+  sessionsMax: 2,
+  waitingMax: 1024,
+  waitMillis: 5_000,
+  connectMillis: 5_000,
+};

@@ -1,0 +1,67 @@
+import type { Socket } from "node:net";
+import {
+  type CoarseTimer,
+  defaultHttp1Limits,
+  type Http1Limits,
+  type ProblemAudience,
+} from "../http1/index.ts";
+import { attachSocket, type Http2Limits, type ServerOwner, ServerSession } from "../http2/index.ts";
+import { LineFields } from "./line-fields.ts";
+import { type RequestObserver, ServedStream } from "./served-stream.ts";
+
+/** How a link is served. */
+export interface LinkOptions {
+  readonly timer: CoarseTimer;
+  /** What decides on one request and hears what became of it; asked for at each request's head. */
+  readonly observe: () => RequestObserver;
+  /** How much the client is told when something fails; all of it unless given. */
+  readonly audience?: ProblemAudience;
+  /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
+  readonly isClientProxy?: boolean;
+  readonly limits?: Http1Limits;
+  readonly http2Limits?: Http2Limits;
+  /** A fault of ours, of which the client learns nothing. */
+  readonly onFault?: (fault: unknown) => void;
+}
+
+/** A peer's connection that is being served. */
+export interface ServedLink {
+  /** Announces the end and finishes the requests in progress, then closes. */
+  close(): void;
+}
+
+/** Serves HTTP/2 (RFC 9113) on one connection from a peer whose identity is already checked. */
+export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
+  const { timer, http2Limits, audience, observe, onFault } = options;
+  const limits = options.limits ?? defaultHttp1Limits;
+  const lines = new LineFields();
+  // They wait for the end of this turn, so that a body which came with its head leaves with it.
+  let starting: ServedStream[] = [];
+  const startAll = (): void => {
+    const begun = starting;
+    starting = [];
+    for (const served of begun) served.start();
+  };
+  const isClientProxy = options.isClientProxy ?? false;
+  const service = { timer, limits, lines, audience, isClientProxy, onFault };
+  const owner: ServerOwner = {
+    onRequest: (stream, head, isEnd) => {
+      const served = new ServedStream(stream, service, observe());
+      served.begin(head, !isEnd);
+      if (isEnd) return served;
+      if (starting.length === 0) setImmediate(startAll);
+      starting.push(served);
+      return served;
+    },
+  };
+  const session = new ServerSession(owner, {
+    transport: socket,
+    schedule: setImmediate,
+    timer,
+    ...(http2Limits === undefined ? {} : { limits: http2Limits }),
+    ...(onFault === undefined ? {} : { onFault }),
+  });
+  socket.setNoDelay(true);
+  attachSocket(socket, session);
+  return { close: () => session.drain() };
+}

@@ -1,0 +1,169 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { ok, type Result } from "../../src/base/result.ts";
+import {
+  CoarseTimer,
+  type CompletedRequest,
+  ConnectionPool,
+  defaultHttp1Limits,
+  defaultPoolLimits,
+  headerLines,
+  openTcp,
+  type RequestHead,
+  type StreamUpstream,
+  serveHttp1,
+  type Verdict,
+} from "../../src/data-plane/http1/index.ts";
+import {
+  defaultLinkLimits,
+  InstanceLink,
+  type LinkLimits,
+  type OpenedLink,
+  StreamExchange,
+  serveLink,
+} from "../../src/data-plane/link/index.ts";
+import { fakeClock } from "../fakes/fake-clock.ts";
+
+/** Two proxies with HTTP/2 between them, whose time stands still until it is moved. */
+export interface LinkHop extends AsyncDisposable {
+  readonly port: number;
+  /** Where the inner proxy takes HTTP/2. */
+  readonly linkPort: number;
+  readonly link: InstanceLink;
+  /** What the outer and the inner proxy say of requests that are over. */
+  readonly outer: CompletedRequest[];
+  readonly inner: CompletedRequest[];
+  readonly faults: unknown[];
+  /** Connections between the proxies, as the outer one sees them. */
+  readonly linkSockets: Socket[];
+  /** Lets the inner proxy end all connections with the requests that they carry. */
+  endLinks(): void;
+  passSeconds(seconds: number): void;
+}
+
+/** What a test changes about the two proxies. */
+export interface LinkHopOptions {
+  readonly decide?: (request: RequestHead, forward: Verdict) => Verdict | Promise<Verdict>;
+  readonly open?: (port: number) => Promise<Result<OpenedLink, string>>;
+  /** Serves a connection between the proxies in place of the inner one. */
+  readonly serve?: (socket: Socket) => void;
+  readonly linkLimits?: Partial<LinkLimits>;
+}
+
+/** Opens two proxies that forward everything to a port, unless `decide` of the inner one says otherwise. */
+export async function openLinkHop(upstreamPort: number, options: LinkHopOptions = {}): Promise<LinkHop> {
+  const clock = fakeClock();
+  const timer = new CoarseTimer(clock);
+  const outer: CompletedRequest[] = [];
+  const inner: CompletedRequest[] = [];
+  const faults: unknown[] = [];
+  const sockets = new Set<Socket>();
+  const linkSockets: Socket[] = [];
+  const served: { close(): void }[] = [];
+  const onFault = (fault: unknown): number => faults.push(fault);
+
+  const toApp = new ConnectionPool(
+    openTcp({ host: "127.0.0.1", port: upstreamPort }),
+    defaultPoolLimits,
+    timer,
+  );
+  const forward: Verdict = { kind: "forward", upstream: toApp, edits: { remove: ["x-removed"], add: added } };
+  const linkServer = createServer((socket) => {
+    sockets.add(socket);
+    if (options.serve !== undefined) return options.serve(socket);
+    const observe = (): {
+      decide(request: RequestHead): Verdict | Promise<Verdict>;
+      onComplete(event: CompletedRequest): void;
+    } => ({
+      decide: (request) => options.decide?.(request, forward) ?? forward,
+      onComplete: (event) => inner.push(event),
+    });
+    served.push(serveLink(socket, { timer, observe, onFault }));
+  });
+  const linkPort = await listen(linkServer);
+
+  const open = async (): Promise<Result<OpenedLink, string>> => {
+    const opened = await (options.open?.(linkPort) ?? openHttp2(linkPort));
+    if (opened.ok) linkSockets.push(opened.value.socket);
+    return opened;
+  };
+  const pool = new ConnectionPool(
+    openTcp({ host: "127.0.0.1", port: upstreamPort }),
+    defaultPoolLimits,
+    timer,
+  );
+  const link = new InstanceLink({
+    open,
+    pool,
+    timer,
+    limits: { ...defaultLinkLimits, ...options.linkLimits },
+  });
+  const upstream: StreamUpstream = {
+    protocol: "h2",
+    begin: (request, firstBody) =>
+      new StreamExchange(request, firstBody, {
+        pick: (tried) => (tried.includes(link) ? undefined : link),
+        hasOther: () => false,
+        avoid: () => {},
+      }),
+  };
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    serveHttp1(socket, {
+      timer,
+      limits: defaultHttp1Limits,
+      decide: () => ({ kind: "forward", upstream, edits: { remove: ["x-outer"], add: addedOutside } }),
+      onComplete: (event) => outer.push(event),
+      onFault,
+    });
+  });
+  const port = await listen(server);
+  return {
+    port,
+    linkPort,
+    link,
+    outer,
+    inner,
+    faults,
+    linkSockets,
+    endLinks: () => {
+      for (const one of served.splice(0)) one.close();
+    },
+    passSeconds: (seconds) => {
+      clock.advanceSeconds(seconds);
+      timer.tick();
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      link.close();
+      toApp.close();
+      await Promise.all([closed(server), closed(linkServer)]);
+    },
+  };
+}
+
+/** What the two proxies add to every request. */
+const added = headerLines([["X-Added", "inside"]]);
+const addedOutside = headerLines([["X-Added-Outside", "yes"]]);
+
+/** Opens a connection that speaks HTTP/2. */
+export async function openHttp2(port: number): Promise<Result<OpenedLink, string>> {
+  const socket = connect({ port, host: "127.0.0.1" });
+  await once(socket, "connect");
+  return ok({ socket, isHttp2: true });
+}
+
+async function listen(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  return isAddress(address) ? address.port : 0;
+}
+
+function isAddress(address: string | AddressInfo | null): address is AddressInfo {
+  return typeof address === "object" && address !== null;
+}
+
+async function closed(server: Server): Promise<void> {
+  await new Promise((resolve) => server.close(resolve));
+}
