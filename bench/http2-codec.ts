@@ -19,7 +19,7 @@ import {
   generateP256,
   pemOfPrivateKey,
 } from "../src/crypto/index.ts";
-import { CoarseTimer } from "../src/data-plane/http1/index.ts";
+import { CoarseTimer } from "../src/data-plane/coarse-timer.ts";
 import {
   attachSocket,
   ClientSession,

@@ -1,6 +1,6 @@
-import { defaultHttp1Limits, defaultPoolLimits } from "./http1/index.ts";
+import { defaultLinkLimits, defaultPoolLimits } from "./forwarding/index.ts";
+import { defaultHttp1Limits } from "./http1/index.ts";
 import { defaultHttp2Limits } from "./http2/index.ts";
-import { defaultLinkLimits } from "./link/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";

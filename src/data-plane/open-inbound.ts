@@ -1,18 +1,16 @@
 import type { TLSSocket } from "node:tls";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { HalfOpen } from "../transport/index.ts";
+import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type CompletedRequest,
-  ConnectionPool,
-  defaultPoolLimits,
-  headerLines,
-  openTcp,
-  type RequestHead,
+  type RequestObserver,
   serveHttp1,
+  serveHttp2,
   type Verdict,
-} from "./http1/index.ts";
-import { type RequestObserver, serveLink } from "./link/index.ts";
+} from "./forwarding/index.ts";
+import { headerLines, type RequestHead } from "./http1/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {
@@ -41,6 +39,7 @@ const drainNoticeMillisMax = 1_000;
 const linksPerInstanceMax = 16;
 /** How long draining waits for requests in flight. */
 const drainMillisMax = 5_000;
+
 /** The limits of this file, for whoever wants to see them. */
 export const inboundLimits: Readonly<Record<string, number>> = {
   connectionsMax,
@@ -74,7 +73,7 @@ export interface InboundOptions {
   readonly host: string;
   readonly port: number;
   /** Where the application listens. */
-  readonly app: { readonly host: string; readonly port: number };
+  readonly app: AppAddress;
 }
 
 /** A peer's connection that is being served, whatever is spoken on it. */
@@ -87,7 +86,7 @@ interface ServedPeer {
 export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
-  const toApp = new ConnectionPool(openTcp(options.app), defaultPoolLimits, context.timer);
+  const toApp = new AppUpstream(options.app, context.timer);
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
@@ -194,7 +193,7 @@ function refuse(
 function servePeer(
   context: ProxyContext,
   socket: TLSSocket,
-  { peer, toApp }: { readonly peer: CheckedPeer; readonly toApp: ConnectionPool },
+  { peer, toApp }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream },
 ): ServedPeer {
   const { svid } = peer;
   const { timer, tracer, log } = context;
@@ -209,7 +208,7 @@ function servePeer(
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   if (socket.alpnProtocol === "h2")
-    return serveLink(socket, { observe, timer, audience, isClientProxy: isMember, onFault });
+    return serveHttp2(socket, { observe, timer, audience, isClientProxy: isMember, onFault });
   const one = observe();
   return serveHttp1(socket, {
     decide: (request) => one.decide(request),
@@ -227,11 +226,11 @@ class InboundRequest implements RequestObserver, DecidedRequest {
   readonly #context: ProxyContext;
   readonly #decider: PeerDecider;
   readonly #trace: RequestTrace;
-  readonly #toApp: ConnectionPool;
+  readonly #toApp: AppUpstream;
 
   constructor(
     context: ProxyContext,
-    parts: { readonly decider: PeerDecider; readonly trace: RequestTrace; readonly toApp: ConnectionPool },
+    parts: { readonly decider: PeerDecider; readonly trace: RequestTrace; readonly toApp: AppUpstream },
   ) {
     this.#context = context;
     this.#decider = parts.decider;
@@ -241,7 +240,8 @@ class InboundRequest implements RequestObserver, DecidedRequest {
 
   decide(request: RequestHead): Verdict | Promise<Verdict> {
     const edits = this.#trace.begin(request);
-    return this.#decider.decide(request, { kind: "forward", upstream: this.#toApp, edits }, this);
+    const upstream = this.#toApp.for(request);
+    return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }
 
   onComplete({ request, error: failure, status, durationMicros }: CompletedRequest): void {

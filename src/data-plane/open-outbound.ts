@@ -1,5 +1,15 @@
 import net from "node:net";
-import { type Http1Connection, noEdits, problemAnswer, serveHttp1, type Verdict } from "./http1/index.ts";
+import { messageOf } from "../base/mesh-error.ts";
+import {
+  type CompletedRequest,
+  type Http2Connection,
+  problemAnswer,
+  type RequestObserver,
+  serveHttp1,
+  serveHttp2,
+  type Verdict,
+} from "./forwarding/index.ts";
+import { noEdits, type RequestHead } from "./http1/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { RequestTrace } from "./request-trace.ts";
@@ -7,20 +17,24 @@ import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
 
 const connectionsMax = 10_000;
 
+interface AppConnection {
+  destroy(): void;
+}
+
 /** The side of a proxy that its own application calls. */
 export interface Outbound extends AsyncDisposable {
   /** host:port, on loopback. */
   readonly address: string;
 }
 
-/** Opens the listener for the application's own requests, in plain HTTP: `Host` names the service. */
+/** Opens the listener for the application's own requests, in plain HTTP: `Host` or `:authority` names the service. */
 export async function openOutbound(options: {
   readonly context: ProxyContext;
   readonly router: ServiceRouter;
   readonly listenOn: ListenAddress;
 }): Promise<Outbound> {
   const { context, router, listenOn } = options;
-  const connections = new Map<net.Socket, Http1Connection>();
+  const connections = new Map<net.Socket, AppConnection>();
   const server = net.createServer({ noDelay: true }, (socket) => {
     const connection = serveApp(context, router, socket);
     connections.set(socket, connection);
@@ -38,37 +52,62 @@ export async function openOutbound(options: {
   };
 }
 
-function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): Http1Connection {
-  const trace = new RequestTrace(context.tracer, noEdits.add);
-  // Of the request at hand; one connection has one at a time.
-  let refusal: RouteRefusal | undefined;
-  let service = "";
-  return serveHttp1(socket, {
-    decide: (request): Verdict => {
-      const edits = trace.begin(request);
-      const route = router.route(request.host);
-      refusal = route.ok ? undefined : route.reason;
-      service = route.ok ? route.value.service : "";
-      if (route.ok) return { kind: "forward", upstream: route.value.upstream, edits };
-      const { reason, detail } = route;
-      return problemAnswer({ status: statusOf(reason), reason, detail, missing: missingFor(reason) });
-    },
-    timer: context.timer,
-    onComplete: (event) => {
-      const { request, status, durationMicros } = event;
-      const { metrics, view } = context;
-      const error = event.error ?? refusal;
-      // A head that was refused was about nothing.
-      const callee = request === undefined ? "" : service;
-      metrics.totals.outbound += 1;
-      metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
-      const method = request?.method ?? "";
-      metrics.outboundDurations.observe({ service: callee, method, status, error, durationMicros });
-      if (request === undefined || !trace.isRecording) return;
-      const attributes = { "troth.caller": context.service, "troth.tree_size": view.follower.size };
-      trace.finish({ side: "client", request, service, status, error, durationMicros, attributes });
+/** Serves what the application speaks: HTTP/1.1, or HTTP/2 from the first byte on. */
+function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
+  const { timer, log } = context;
+  const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
+  const one = new OutboundRequest(context, router);
+  let http2: Http2Connection | undefined;
+  const http1 = serveHttp1(socket, {
+    decide: (request) => one.decide(request),
+    onComplete: (event) => one.onComplete(event),
+    timer,
+    onFault,
+    onHttp2: (first) => {
+      const observe = (): OutboundRequest => new OutboundRequest(context, router);
+      http2 = serveHttp2(socket, { observe, timer, onFault }, first);
     },
   });
+  return { destroy: () => (http2 ?? http1).destroy() };
+}
+
+/** Requests of the application, one after the other: each is given its way, and its outcome counted and traced. */
+class OutboundRequest implements RequestObserver {
+  readonly #context: ProxyContext;
+  readonly #router: ServiceRouter;
+  readonly #trace: RequestTrace;
+  #refusal: RouteRefusal | undefined;
+  #service = "";
+
+  constructor(context: ProxyContext, router: ServiceRouter) {
+    this.#context = context;
+    this.#router = router;
+    this.#trace = new RequestTrace(context.tracer, noEdits.add);
+  }
+
+  decide(request: RequestHead): Verdict {
+    const edits = this.#trace.begin(request);
+    const route = this.#router.route(request.host);
+    this.#refusal = route.ok ? undefined : route.reason;
+    this.#service = route.ok ? route.value.service : "";
+    if (route.ok) return { kind: "forward", upstream: route.value.upstream, edits };
+    const { reason, detail } = route;
+    return problemAnswer({ status: statusOf(reason), reason, detail, missing: missingFor(reason) });
+  }
+
+  onComplete({ request, status, durationMicros, error: failure }: CompletedRequest): void {
+    const { metrics, view, service: caller } = this.#context;
+    const error = failure ?? this.#refusal;
+    // A head that was refused was about nothing.
+    const service = request === undefined ? "" : this.#service;
+    metrics.totals.outbound += 1;
+    metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
+    const method = request?.method ?? "";
+    metrics.outboundDurations.observe({ service, method, status, error, durationMicros });
+    if (request === undefined || !this.#trace.isRecording) return;
+    const attributes = { "troth.caller": caller, "troth.tree_size": view.follower.size };
+    this.#trace.finish({ side: "client", request, service, status, error, durationMicros, attributes });
+  }
 }
 
 /** What the application asked for is not there, or not there now. */

@@ -4,7 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { Tracer } from "../telemetry/index.ts";
 import type { LogView } from "../transport/index.ts";
 import type { PeerChecker } from "./check-peer.ts";
-import type { CoarseTimer } from "./http1/index.ts";
+import type { CoarseTimer } from "./coarse-timer.ts";
 import type { LivePeers } from "./live-peers.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";

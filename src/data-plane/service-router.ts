@@ -4,8 +4,15 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
 import type { CheckedPeer, PeerRefusal } from "./check-peer.ts";
-import { ConnectionPool, defaultPoolLimits, type StreamUpstream } from "./http1/index.ts";
-import { defaultLinkLimits, InstanceLink, type LinkChoice, StreamExchange } from "./link/index.ts";
+import {
+  ConnectionPool,
+  defaultLinkLimits,
+  defaultPoolLimits,
+  Http2Exchange,
+  InstanceLink,
+  type LinkChoice,
+  type Upstream,
+} from "./forwarding/index.ts";
 import { type MeshProtocol, meshTlsClient } from "./mesh-tls.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
@@ -23,7 +30,7 @@ export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances
 /** Where a request goes. */
 export interface Route {
   readonly service: string;
-  readonly upstream: StreamUpstream;
+  readonly upstream: Upstream;
 }
 
 /** An endpoint with what is going on there. */
@@ -202,9 +209,8 @@ export class ServiceRouter {
         if (instance !== undefined) this.#avoid(instance.endpoint);
       },
     };
-    const upstream: StreamUpstream = {
-      protocol: "h2",
-      begin: (request, firstBody) => new StreamExchange(request, firstBody, choice),
+    const upstream: Upstream = {
+      begin: (request) => new Http2Exchange(request, choice),
     };
     return { instances, route: { service, upstream } };
   }

@@ -15,7 +15,7 @@ import type { NoteSigner } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
-import { CoarseTimer } from "./http1/index.ts";
+import { CoarseTimer } from "./coarse-timer.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";

@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { ServiceName } from "../identity/index.ts";
 import type { TracingOptions } from "../telemetry/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
+import type { AppAddress } from "./app-upstream.ts";
 import type { ListenAddress } from "./listen.ts";
 
 /** What a sidecar needs. */
@@ -14,7 +15,7 @@ export interface SidecarOptions {
   readonly anchor: LogAnchor & { readonly trustDomain: string };
   readonly agentSocketPath: string;
   /** Where the application listens; nothing is advertised until it does. */
-  readonly app: { readonly host: string; readonly port: number };
+  readonly app: AppAddress;
   readonly inbound: { readonly host: string; readonly port: number };
   readonly outbound: ListenAddress;
   /** Where the admin listener is; any port of 127.0.0.1 unless given. */

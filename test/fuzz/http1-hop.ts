@@ -1,20 +1,22 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type OnReadOpts, type Server, type Socket } from "node:net";
+import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import {
-  CoarseTimer,
   type CompletedRequest,
   ConnectionPool,
-  defaultHttp1Limits,
   defaultPoolLimits,
   type Http1Connection,
-  type Http1Limits,
-  headerLines,
   type OpenConnection,
   openTcp,
   type PoolLimits,
-  type RequestHead,
   serveHttp1,
   type Verdict,
+} from "../../src/data-plane/forwarding/index.ts";
+import {
+  defaultHttp1Limits,
+  type Http1Limits,
+  headerLines,
+  type RequestHead,
 } from "../../src/data-plane/http1/index.ts";
 import { type FakeClock, fakeClock } from "../fakes/fake-clock.ts";
 

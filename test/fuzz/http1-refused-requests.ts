@@ -339,10 +339,17 @@ export const refusedBodies: readonly (readonly [what: string, body: string, reas
   ["no line end after the data", "3\r\nabc0\r\n\r\n", "chunk-line-end"],
   ["data longer than its size", "3\r\nabcd\r\n0\r\n\r\n", "chunk-line-end"],
   ["a bare LF after the last size", "3\r\nabc\r\n0\n\r\n", "chunk-line-end"],
-  ["a bare LF as the last line", "3\r\nabc\r\n0\r\n\n", "chunk-line-end"],
-  ["a space as the last line", "3\r\nabc\r\n0\r\n \r\n", "chunk-line-end"],
-  ["a trailer field", "3\r\nabc\r\n0\r\nX: y\r\n\r\n", "trailer-fields"],
-  ["a trailer that is a length", "3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n", "trailer-fields"],
+  ["a bare LF as the last line", "3\r\nabc\r\n0\r\n\n", "trailer-malformed"],
+  ["a space as the last line", "3\r\nabc\r\n0\r\n \r\n", "trailer-malformed"],
+  ["a trailer with a bare LF", "3\r\nabc\r\n0\r\nX: y\n\r\n", "trailer-malformed"],
+  ["a folded trailer", "3\r\nabc\r\n0\r\nX: y\r\n z\r\n\r\n", "trailer-malformed"],
+  ["a trailer with an underscore", "3\r\nabc\r\n0\r\nX_Y: y\r\n\r\n", "trailer-malformed"],
+  ["a trailer of Troth's", "3\r\nabc\r\n0\r\nTroth-Delivery: none\r\n\r\n", "trailer-forbidden"],
+  ["a trailer that names a host", "3\r\nabc\r\n0\r\nHost: b\r\n\r\n", "trailer-forbidden"],
+  ["a trailer that is a credential", "3\r\nabc\r\n0\r\nAuthorization: x\r\n\r\n", "trailer-forbidden"],
+  ["trailers without end", `3\r\nabc\r\n0\r\n${"X: y\r\n".repeat(65)}\r\n`, "trailers-too-large"],
+  ["a trailer of 9 KiB", `3\r\nabc\r\n0\r\nX: ${"y".repeat(9_000)}\r\n\r\n`, "trailers-too-large"],
+  ["a trailer that is a length", "3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n", "trailer-forbidden"],
 ];
 
 function row(what: string, bytes: string, reason: RequestRefusal, status = 400): RefusedRequest {

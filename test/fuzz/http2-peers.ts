@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
-import { CoarseTimer } from "../../src/data-plane/http1/index.ts";
+import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import {
   attachSocket,
   ClientSession,

@@ -1,4 +1,4 @@
-import { CoarseTimer } from "../../src/data-plane/http1/index.ts";
+import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import { HpackDecoder } from "../../src/data-plane/http2/hpack/hpack-decoder.ts";
 import {
   ClientSession,

@@ -1,27 +1,23 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { ok, type Result } from "../../src/base/result.ts";
+import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import {
-  CoarseTimer,
   type CompletedRequest,
   ConnectionPool,
-  defaultHttp1Limits,
-  defaultPoolLimits,
-  headerLines,
-  openTcp,
-  type RequestHead,
-  type StreamUpstream,
-  serveHttp1,
-  type Verdict,
-} from "../../src/data-plane/http1/index.ts";
-import {
   defaultLinkLimits,
+  defaultPoolLimits,
+  Http2Exchange,
   InstanceLink,
   type LinkLimits,
   type OpenedLink,
-  StreamExchange,
-  serveLink,
-} from "../../src/data-plane/link/index.ts";
+  openTcp,
+  serveHttp1,
+  serveHttp2,
+  type Upstream,
+  type Verdict,
+} from "../../src/data-plane/forwarding/index.ts";
+import { defaultHttp1Limits, headerLines, type RequestHead } from "../../src/data-plane/http1/index.ts";
 import { fakeClock } from "../fakes/fake-clock.ts";
 
 /** Two proxies with HTTP/2 between them, whose time stands still until it is moved. */
@@ -78,7 +74,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       decide: (request) => options.decide?.(request, forward) ?? forward,
       onComplete: (event) => inner.push(event),
     });
-    served.push(serveLink(socket, { timer, observe, onFault }));
+    served.push(serveHttp2(socket, { timer, observe, onFault }));
   });
   const linkPort = await listen(linkServer);
 
@@ -98,10 +94,9 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     timer,
     limits: { ...defaultLinkLimits, ...options.linkLimits },
   });
-  const upstream: StreamUpstream = {
-    protocol: "h2",
-    begin: (request, firstBody) =>
-      new StreamExchange(request, firstBody, {
+  const upstream: Upstream = {
+    begin: (request) =>
+      new Http2Exchange(request, {
         pick: (tried) => (tried.includes(link) ? undefined : link),
         hasOther: () => false,
         avoid: () => {},

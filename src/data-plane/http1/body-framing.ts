@@ -1,4 +1,5 @@
 import { ChunkedBody, type ChunkRefusal } from "./chunked-body.ts";
+import type { Trailer } from "./trailers.ts";
 
 /** How the end of a message body is found (RFC 9112, 6.3). */
 export type BodyFraming =
@@ -15,8 +16,7 @@ export class BodyCursor {
   readonly framing: BodyFraming;
   isComplete: boolean;
   refusal: BodyRefusal | undefined;
-  /** Where chunk data stood in the window last given, as pairs of offsets; empty unless asked for. */
-  readonly chunks: ChunkedBody | undefined;
+  private readonly chunks: ChunkedBody | undefined;
   private readonly bytesMax: number;
   private readBytes = 0;
 
@@ -32,6 +32,11 @@ export class BodyCursor {
     return this.chunks?.payloadBytes ?? this.readBytes;
   }
 
+  /** The fields after a body that is complete. */
+  get trailers(): readonly Trailer[] {
+    return this.chunks?.trailers ?? [];
+  }
+
   /** Takes what belongs to the body from `window[at, end)`; answers with its end, or -1 when it was refused. */
   advance(window: Uint8Array, at: number, end: number): number {
     if (this.isComplete) return at;
@@ -41,7 +46,7 @@ export class BodyCursor {
     return bodyEnd;
   }
 
-  /** The data in the piece that was taken last and began at `at`; chunked only while its `keepsSpans`. */
+  /** The data in the piece that was taken last and began at `at`, without its framing. */
   payloadOf(piece: Buffer, at: number): Buffer {
     if (this.chunks === undefined || piece.length === 0) return piece;
     const { spans } = this.chunks;

@@ -102,7 +102,6 @@ function read(pieces: readonly string[]): {
   reason: string | undefined;
 } {
   const body = new ChunkedBody();
-  body.keepsSpans = true;
   let data = "";
   let rest = "";
   for (const piece of pieces) {

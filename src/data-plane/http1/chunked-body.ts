@@ -1,4 +1,5 @@
-import { carriageReturn, hexByte, isOf, lineFeed, lowerCased, semicolon, tokenByte } from "./byte-classes.ts";
+import { carriageReturn, hexByte, isOf, lineFeed, lowerCased, semicolon } from "./byte-classes.ts";
+import { readTrailers, type Trailer, type TrailerRefusal } from "./trailers.ts";
 
 /** Why a chunked body was refused. */
 export type ChunkRefusal =
@@ -6,7 +7,7 @@ export type ChunkRefusal =
   | "chunk-size-too-long"
   | "chunk-extension"
   | "chunk-line-end"
-  | "trailer-fields";
+  | TrailerRefusal;
 
 const sizeDigitsMax = 8;
 
@@ -17,26 +18,26 @@ type State =
   | "data"
   | "data-carriage-return"
   | "data-line-feed"
-  | "trailer-start"
-  | "trailer-line-feed"
+  | "trailers"
   | "complete"
   | "refused";
 
 /**
  * Reads the chunked transfer coding (RFC 9112, 7.1) as it arrives, in its plainest form: no extensions, no white
- * space, CRLF only. What it lets pass has one reading, so the very bytes may be forwarded. Trailer fields are refused
- * rather than dropped, since one may carry the digest or signature that the receiver relies on.
+ * space, CRLF only. Trailer fields that no receiver may take for a head's are refused rather than dropped.
  */
 export class ChunkedBody {
   refusal: ChunkRefusal | undefined;
   /** Bytes of data so far, without the coding. */
   payloadBytes = 0;
-  /** Where data stood in the last window, as pairs of offsets; kept only while `keepsSpans`. */
+  /** Where data stood in the last window, as pairs of offsets. */
   readonly spans: number[] = [];
-  keepsSpans = false;
+  /** The fields after the last chunk, once it is complete. */
+  trailers: readonly Trailer[] = [];
   private state: State = "size-start";
   private digits = 0;
   private left = 0;
+  private trailerBytes: Buffer = nothing;
 
   /** Whether the empty line after the last chunk has been read. */
   get isComplete(): boolean {
@@ -47,18 +48,36 @@ export class ChunkedBody {
   advance(window: Uint8Array, start: number, end: number): number {
     this.spans.length = 0;
     let at = start;
-    while (at < end && this.state !== "complete" && this.state !== "refused")
-      at = this.state === "data" ? this.takeData(at, end) : this.takeByte(window[at], at);
+    while (at < end && this.state !== "complete" && this.state !== "refused") {
+      if (this.state === "data") at = this.takeData(at, end);
+      else if (this.state === "trailers") at = this.takeTrailers(window, at, end);
+      else at = this.takeByte(window[at], at);
+    }
     return this.refusal === undefined ? at : -1;
   }
 
   private takeData(at: number, end: number): number {
     const taken = Math.min(this.left, end - at);
-    if (this.keepsSpans) this.spans.push(at, at + taken);
+    this.spans.push(at, at + taken);
     this.payloadBytes += taken;
     this.left -= taken;
     if (this.left === 0) this.state = "data-carriage-return";
     return at + taken;
+  }
+
+  private takeTrailers(window: Uint8Array, at: number, end: number): number {
+    const before = this.trailerBytes.length;
+    this.trailerBytes = Buffer.concat([this.trailerBytes, window.subarray(at, end)]);
+    const read = readTrailers(this.trailerBytes);
+    if (read.kind === "need-more") return end;
+    this.trailerBytes = nothing;
+    if (read.kind === "refused") {
+      this.refuse(read.reason);
+      return end;
+    }
+    this.trailers = read.trailers;
+    this.state = "complete";
+    return at + read.end - before;
   }
 
   private takeByte(byte: number | undefined, at: number): number {
@@ -68,7 +87,7 @@ export class ChunkedBody {
         this.takeSize(byte);
         break;
       case "size-line-feed":
-        this.expect(byte, lineFeed, this.left === 0 ? "trailer-start" : "data");
+        this.expect(byte, lineFeed, this.left === 0 ? "trailers" : "data");
         break;
       case "data-carriage-return":
         this.expect(byte, carriageReturn, "data-line-feed");
@@ -76,14 +95,8 @@ export class ChunkedBody {
       case "data-line-feed":
         this.expect(byte, lineFeed, "size-start");
         break;
-      case "trailer-start":
-        if (isOf(tokenByte, byte)) this.refuse("trailer-fields");
-        else this.expect(byte, carriageReturn, "trailer-line-feed");
-        break;
-      case "trailer-line-feed":
-        this.expect(byte, lineFeed, "complete");
-        break;
       case "data":
+      case "trailers":
       case "complete":
       case "refused":
         break;
@@ -117,3 +130,5 @@ export class ChunkedBody {
     this.state = "refused";
   }
 }
+
+const nothing = Buffer.alloc(0);

@@ -71,6 +71,8 @@ export class HeaderSection {
   hostEnd = 0;
   hasClose = false;
   hasUpgrade = false;
+  /** Whether `TE` says that the sender wants trailers (RFC 9110, 10.1.4). */
+  wantsTrailers = false;
   expectsContinue = false;
   /** Lower-case names which `Connection` declares to be for the next neighbour only. */
   nominated: string[] | undefined;
@@ -236,8 +238,8 @@ function note(section: HeaderSection): HeaderRefusal | undefined {
     case 0x54: // T
     case 0x74:
       if (spells(window, start, end, "transfer-encoding")) return noteTransferEncoding(section, line);
-      if (spells(window, start, end, "te") || beginsWith(window, start, end, "troth-"))
-        mark(section, line, droppedLine);
+      if (spells(window, start, end, "te")) noteTe(section, line);
+      else if (beginsWith(window, start, end, "troth-")) mark(section, line, droppedLine);
       return undefined;
     case 0x55: // U
     case 0x75:
@@ -261,6 +263,13 @@ function mark(section: HeaderSection, line: number, kind: number): void {
 
 function beginsWith(window: Buffer, start: number, end: number, prefix: string): boolean {
   return end - start > prefix.length && spells(window, start, start + prefix.length, prefix);
+}
+
+function noteTe(section: HeaderSection, line: number): void {
+  mark(section, line, droppedLine);
+  const value = section.window.toString("latin1", section.valueStart(line), section.valueEnd(line));
+  if (value.split(",").some((coding) => coding.trim().toLowerCase() === "trailers"))
+    section.wantsTrailers = true;
 }
 
 function noteHost(section: HeaderSection, line: number): void {

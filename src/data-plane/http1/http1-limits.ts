@@ -18,6 +18,8 @@ export interface Http1Limits {
   readonly responseHeadMillis: number;
   /** How long a body may stand still, in either direction. */
   readonly bodyIdleMillis: number;
+  /** How long a call of gRPC may stand still, in place of the two before: streams of events may be silent for long. */
+  readonly callIdleMillis: number;
   /** How long a client may keep a connection without a request. */
   readonly keepAliveIdleMillis: number;
   /** How long a connection that we closed waits for the client's own end. */
@@ -37,42 +39,8 @@ export const defaultHttp1Limits: Http1Limits = {
   decisionMillis: 10_000,
   responseHeadMillis: 30_000,
   bodyIdleMillis: 30_000,
+  callIdleMillis: 3_600_000,
   keepAliveIdleMillis: 60_000,
   lingerMillis: 2_000,
   lingerBytesMax: 256 * 1024,
-};
-
-/** What the connections to one destination may cost. */
-export interface PoolLimits {
-  /** Connections kept without a request. */
-  readonly idleMax: number;
-  /** Connections open or being opened. */
-  readonly openMax: number;
-  /**
-   * Connections being opened at a time. When everything is slow for a moment, the requests that pile up mostly get a
-   * connection that another request has finished with; a handshake for each would make it slower still.
-   */
-  readonly openingMax: number;
-  /** Requests waiting for a connection. */
-  readonly waitingMax: number;
-  /** How long a request waits for a connection. */
-  readonly waitMillis: number;
-  /** How long opening a connection may take, its checks included. */
-  readonly connectMillis: number;
-  /** How long a connection is kept without a request; less than a server's `keepAliveIdleMillis`. */
-  readonly idleMillis: number;
-  /** The one buffer that a connection reads into, in bytes. */
-  readonly readBufferBytes: number;
-}
-
-/** The limits of a pool that hold unless configured otherwise. */
-export const defaultPoolLimits: PoolLimits = {
-  idleMax: 64,
-  openMax: 256,
-  openingMax: 16,
-  waitingMax: 1024,
-  waitMillis: 5_000,
-  connectMillis: 5_000,
-  idleMillis: 50_000,
-  readBufferBytes: 32 * 1024,
 };

@@ -28,7 +28,7 @@ export type ResponseRefusal =
   | "transfer-encoding-without-body";
 
 /** A response head in which everything was in order; only {@link scanResponseHead} makes one. */
-export interface ResponseHead {
+export interface Http1ResponseHead {
   readonly kind: "head";
   readonly status: number;
   readonly framing: BodyFraming;
@@ -50,7 +50,7 @@ export function scanResponseHead(
   start: number,
   end: number,
   rules: { readonly limits: Http1Limits; readonly isHead: boolean },
-): ResponseHead | RefusedHead<ResponseRefusal> | UnfinishedHead {
+): Http1ResponseHead | RefusedHead<ResponseRefusal> | UnfinishedHead {
   const { headBytesMax, headersMax } = rules.limits;
   const limit = Math.min(end, start + headBytesMax);
   const isFull = end - start >= headBytesMax;
@@ -114,7 +114,7 @@ function judge(
   line: StatusLine,
   section: HeaderSection,
   isHead: boolean,
-): ResponseHead | RefusedHead<ResponseRefusal> {
+): Http1ResponseHead | RefusedHead<ResponseRefusal> {
   const { status, minorVersion, phraseStart, phraseEnd } = line;
   if (section.isChunked && minorVersion === 0) return refuse("transfer-encoding-in-http10");
   if (section.isChunked && (status < 200 || status === 204)) return refuse("transfer-encoding-without-body");

@@ -79,7 +79,7 @@ describe("a head", () => {
     const head = scanResponseHead(window, 0, window.length, { limits: defaultHttp1Limits, isHead: false });
     if (head.kind !== "head") throw new Error(head.kind);
 
-    const bytes = serialiseResponse(head, { close: true, coding: "as-is" }, Buffer.alloc(0));
+    const bytes = serialiseResponse(head, { close: true, coding: "declared" }, Buffer.alloc(0));
 
     expect(bytes.toString()).toBe("HTTP/1.1 204 Gone\r\nConnection: close\r\nX: y\r\n\r\n");
   });

@@ -2,7 +2,7 @@ import { MeshError } from "../../base/mesh-error.ts";
 import { space } from "./byte-classes.ts";
 import { contentLengthLine, type HeaderSection, hostLine, transferEncodingLine } from "./header-section.ts";
 import type { RequestHead } from "./scan-request-head.ts";
-import type { ResponseHead } from "./scan-response-head.ts";
+import type { Http1ResponseHead } from "./scan-response-head.ts";
 
 /** What is changed in a request head before it goes upstream. */
 export interface HeadEdits {
@@ -64,31 +64,45 @@ export function checkEdits(edits: HeadEdits): void {
     throw new MeshError("ERR_HTTP1_TARGET", `not a host: ${JSON.stringify(edits.host)}`);
 }
 
+/**
+ * How the end of a response's body is made known to a client of HTTP/1.1 (RFC 9112, 6.3): as its own head declares,
+ * in chunks, by saying that there is none, or by the end of the connection.
+ */
+export type BodyCoding = "declared" | "chunked" | "empty" | "until-close";
+
 /** What is changed in a response head before it goes to the client. */
 export interface ResponseChanges {
   /** Whether the client is told that this connection ends. */
   readonly close: boolean;
-  /** `as-is` keeps the declared framing; the others replace it because the two sides differ. */
-  readonly coding: "as-is" | "to-chunked" | "from-chunked";
+  readonly coding: BodyCoding;
+}
+
+/** The lines of a response head that come from the proxy. */
+export function linesOfChanges({ close, coding }: ResponseChanges): string {
+  const framing = coding === "chunked" ? chunkedLine : coding === "empty" ? emptyLine : "";
+  return close ? `${framing}${closeLine}` : framing;
 }
 
 const closeLine = "Connection: close\r\n";
 const chunkedLine = "Transfer-Encoding: chunked\r\n";
+const emptyLine = "Content-Length: 0\r\n";
 
-/** A response head, changed, in one Buffer with the first bytes of its body; the same lines are left out. */
-export function serialiseResponse(head: ResponseHead, changes: ResponseChanges, body: Uint8Array): Buffer {
+/** A response head, changed, in one Buffer with the first bytes of its body as they are sent; the same lines are left out. */
+export function serialiseResponse(
+  head: Http1ResponseHead,
+  changes: ResponseChanges,
+  body: Uint8Array,
+): Buffer {
   const { section, status } = head;
   const phrase = section.window.toString("latin1", head.phraseStart, head.phraseEnd);
-  const start =
-    `HTTP/1.1 ${status} ${phrase}\r\n` +
-    (changes.coding === "to-chunked" ? chunkedLine : "") +
-    (changes.close ? closeLine : "");
+  const start = `HTTP/1.1 ${status} ${phrase}\r\n${linesOfChanges(changes)}`;
   const bytes = Buffer.allocUnsafe(start.length + headersSize(section) + 2 + body.length);
   let at = bytes.write(start, 0, "latin1");
-  const hasNoLength = status < 200 || status === 204;
-  const isDropped = (line: number): boolean =>
-    (hasNoLength && section.kind(line) === contentLengthLine) ||
-    (changes.coding === "from-chunked" && section.kind(line) === transferEncodingLine);
+  const hasNoLength = status < 200 || status === 204 || changes.coding !== "declared";
+  const isDropped = (line: number): boolean => {
+    const kind = section.kind(line);
+    return kind === transferEncodingLine || (hasNoLength && kind === contentLengthLine);
+  };
   at = copyHeaders(section, bytes, at, isDropped);
   return finish(bytes, at, body);
 }

@@ -1,4 +1,4 @@
-import type { CoarseTimer } from "../http1/index.ts";
+import type { CoarseTimer } from "../coarse-timer.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { SendQueue } from "./send-queue.ts";
 

@@ -1,4 +1,4 @@
-import type { CoarseTimer, Deadline } from "../http1/index.ts";
+import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
 import { ClosedStreams } from "./closed-streams.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { smallestFrameBytesMax } from "./frame-layout.ts";

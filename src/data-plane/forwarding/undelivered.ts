@@ -1,4 +1,4 @@
-import { headerLines } from "./serialise-head.ts";
+import { headerLines } from "../http1/index.ts";
 
 /**
  * The header by which the proxy in front of an application tells the proxy that asked it that the application has not
@@ -8,9 +8,6 @@ export const undeliveredName = "troth-delivery";
 
 /** Its only value. */
 export const undeliveredValue = "none";
-
-/** The status that it comes with. */
-export const undeliveredStatus = 502;
 
 /** Its line. */
 export const undeliveredLine: Uint8Array = headerLines([["Troth-Delivery", undeliveredValue]]);

@@ -35,7 +35,7 @@ describe("a client's connection", () => {
     client.send(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${body}${get}`);
     await until(() => client.hasEnded);
 
-    expect(client.text).toMatch(/^HTTP\/1.1 (400|501) /);
+    expect(client.text).toMatch(/^HTTP\/1.1 (400|431) /);
     expect(JSON.parse(bodyOf(client.text))).toMatchObject({ reason });
     expect(upstream.sockets).toEqual([]);
   });

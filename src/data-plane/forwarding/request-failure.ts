@@ -1,9 +1,8 @@
-import type { BodyRefusal } from "./body-framing.ts";
-import type { RequestRefusal } from "./scan-request-head.ts";
-import type { AcquireRefusal } from "./upstream.ts";
+import type { BodyRefusal, RequestRefusal } from "../http1/index.ts";
+import type { AcquireRefusal } from "./connection-source.ts";
 
 /** Why a request did not get the response it asked for. */
-export type Http1Failure =
+export type RequestFailure =
   | RequestRefusal
   | BodyRefusal
   | AcquireRefusal
@@ -18,17 +17,18 @@ export type Http1Failure =
   | "client-gone";
 
 /** The status that goes with a failure beyond the head; 400 for the bytes of a body (RFC 9110, 15.5 and 15.6). */
-export function statusOfFailure(failure: Exclude<Http1Failure, RequestRefusal>): number {
+export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>): number {
   switch (failure) {
     case "head-timeout":
     case "body-timeout":
       return 408;
     case "body-too-large":
       return 413;
+    case "trailers-too-large":
+      return 431;
     case "decision-failed":
       return 500;
     case "upgrade-unsupported":
-    case "trailer-fields":
       return 501;
     case "upstream-connect-failed":
     case "upstream-reset":
@@ -45,6 +45,8 @@ export function statusOfFailure(failure: Exclude<Http1Failure, RequestRefusal>):
     case "chunk-size-too-long":
     case "chunk-extension":
     case "chunk-line-end":
+    case "trailer-malformed":
+    case "trailer-forbidden":
     case "client-gone":
       return 400;
   }

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
 import { type LinkHop, type LinkHopOptions, openLinkHop } from "../../../test/fuzz/link-hop.ts";
-import { CoarseTimer } from "../http1/index.ts";
+import { CoarseTimer } from "../coarse-timer.ts";
 import {
   attachSocket,
   type HeaderField,
@@ -21,6 +21,9 @@ const ask = [
   [":path", "/a"],
   [":authority", "a"],
 ] as const;
+
+const withLength = [["content-length", "2"]] as const;
+const announced = [...withLength, ["trailer", "digest"]] as const;
 
 describe("a request of a peer that is not ours", () => {
   test("reaches the application without what is for neighbours or reserved to Troth, its cookie in one piece", async () => {
@@ -84,19 +87,35 @@ describe("a request of a peer that is not ours", () => {
     expect(upstream.sockets).toEqual([]);
   });
 
-  test("with trailer fields is refused, since the application could not see them: trailer-fields", async () => {
-    await using upstream = await openUpstream(() => {});
+  test("with a trailer reaches the application with it", async () => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (text.endsWith("0\r\ndigest: x\r\n\r\n")) socket.write(okay);
+    });
     await using hop = await openLinkHop(upstream.port);
     using client = await openClient(hop.linkPort);
     const post = fieldsOf([":method", "POST"], ...ask.slice(1));
     const outcome = await client.ask(post, "abc", fieldsOf(["digest", "x"]));
 
-    expect(outcome.status).toBe(501);
+    expect(outcome.status).toBe(200);
+    expect(upstream.received[0]).toMatch(/\r\n\r\n3\r\nabc\r\n0\r\ndigest: x\r\n\r\n$/);
+  });
+
+  test("with a trailer that no message may end with is refused: trailer-forbidden", async () => {
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openLinkHop(upstream.port);
+    using client = await openClient(hop.linkPort);
+    const post = fieldsOf([":method", "POST"], ...ask.slice(1));
+    const outcome = await client.ask(post, "abc", fieldsOf(["authorization", "x"]));
+
+    expect(outcome.status).toBe(400);
     expect(upstream.received[0] ?? "").not.toMatch(/0\r\n\r\n$/);
   });
 
   test("of Node's own HTTP/2 client is answered, with its body and with many others", async () => {
-    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using upstream = await openUpstream((socket, text) => {
+      const last = text.slice(text.lastIndexOf(" /a HTTP/1.1") - 3);
+      if (last.endsWith(last.startsWith("GET") ? "\r\n\r\n" : "\r\n0\r\n\r\n")) socket.write(okay);
+    });
     await using hop = await openLinkHop(upstream.port);
     const session = http2.connect(`http://127.0.0.1:${hop.linkPort}`);
     const one = (method: string): Promise<string> =>
@@ -182,7 +201,7 @@ describe("an answer of a peer that is not ours", () => {
 
   test.each([
     ["more than it said", [["content-length", "1"]], undefined],
-    ["trailer fields", [["content-length", "2"]], [["digest", "x"]]],
+    ["a trailer that is a credential", [], [["set-cookie", "x"]]],
   ] as const)("with %s is no answer", async (_, fields, trailers) => {
     await using hop = await openPeer((stream) => answer(stream, fields, trailers));
     using client = new RawClient(hop.port).send(get);
@@ -190,6 +209,21 @@ describe("an answer of a peer that is not ours", () => {
 
     expect(client.text).not.toMatch(/ok$/);
     expect(hop.outer[0]?.error).toMatch(/^upstream-/);
+  });
+});
+
+describe("a response with trailers", () => {
+  test.each([
+    ["in chunks, where it has no length", [], "transfer-encoding: chunked", "0\r\ndigest: x\r\n\r\n"],
+    ["in chunks, where it announces them", announced, "transfer-encoding: chunked", "0\r\ndigest: x\r\n\r\n"],
+    ["without them, where a length leaves them no place", withLength, "content-length: 2", "\r\n\r\nok"],
+  ] as const)("comes to a client of HTTP/1.1 %s", async (_, fields, framing, end) => {
+    await using hop = await openPeer((stream) => answer(stream, fields, [["digest", "x"]]));
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text.endsWith(end));
+
+    expect(client.text.toLowerCase()).toContain(framing);
+    expect(hop.outer).toMatchObject([{ status: 200, responseBytes: 2 }]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { bytesOf } from "../../base/bytes.ts";
-import { headerLines } from "./serialise-head.ts";
+import { headerLines } from "../http1/index.ts";
 import { undeliveredLine } from "./undelivered.ts";
 
 /** An answer that comes from the proxy itself. */
@@ -9,6 +9,10 @@ export interface Answer {
   /** Header lines as `headerLines` makes them; without framing and `Connection`, which are added. */
   readonly headers: Uint8Array;
   readonly body: Uint8Array;
+  /** The gist of it in one line, for protocols without a place for the body. */
+  readonly summary: string;
+  /** Whether it says that no application has been given the request (undelivered.ts). */
+  readonly isUndelivered?: boolean;
   /** Whether the connection ends with it. */
   readonly close?: boolean;
 }
@@ -43,6 +47,8 @@ export function problemAnswer(problem: Problem, audience: ProblemAudience = "mem
     status: problem.status,
     headers: problem.isUndelivered === true ? undeliveredHeaders : problemHeaders,
     body: bytesOf(`${JSON.stringify(document)}\n`),
+    summary: audience === "member" ? wholeSummary(problem) : bareSummary(problem),
+    isUndelivered: problem.isUndelivered ?? false,
     close: problem.close ?? false,
   };
 }
@@ -58,6 +64,15 @@ function wholeProblem({ status, reason, detail = "", decisionId, rule, missing }
     ...(rule === undefined || rule === "" ? {} : { rule }),
     ...(missing === undefined ? {} : { missing }),
   };
+}
+
+function wholeSummary({ reason, detail = "", decisionId }: Problem): string {
+  const why = detail === "" ? reason : `${reason}: ${detail}`;
+  return decisionId === undefined ? why : `${why} (decision ${decisionId})`;
+}
+
+function bareSummary({ decisionId }: Problem): string {
+  return decisionId === undefined ? "" : `decision ${decisionId}`;
 }
 
 function bareProblem({ status, decisionId }: Problem): object {

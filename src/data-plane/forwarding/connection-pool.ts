@@ -1,9 +1,11 @@
 import type { OnReadOpts, Socket } from "node:net";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Result } from "../../base/result.ts";
-import type { CoarseTimer, Deadline } from "./coarse-timer.ts";
-import type { PoolLimits } from "./http1-limits.ts";
-import type { Http1Upstream, Waiter } from "./upstream.ts";
+import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
+import type { ConnectionSource, Waiter } from "./connection-source.ts";
+import type { ForwardedRequest, Forwarding, Upstream } from "./forwarding.ts";
+import { Http1Exchange } from "./http1-exchange.ts";
+import type { PoolLimits } from "./pool-limits.ts";
 import { type ConnectionHome, ReadPort, UpstreamConnection } from "./upstream-connection.ts";
 
 /**
@@ -25,8 +27,7 @@ interface Waiting {
 }
 
 /** The connections to one destination: idle ones are kept and reused, and both they and the requests that wait are bounded. */
-export class ConnectionPool implements Http1Upstream, ConnectionHome, Deadline {
-  readonly protocol = "http/1.1";
+export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHome, Deadline {
   /** Looks at its own lists at every tick. */
   deadlineMillis = 0;
   private readonly open: OpenConnection;
@@ -60,6 +61,10 @@ export class ConnectionPool implements Http1Upstream, ConnectionHome, Deadline {
   /** Requests waiting for a connection. */
   get waitingCount(): number {
     return this.waiting.length;
+  }
+
+  begin(request: ForwardedRequest): Forwarding {
+    return new Http1Exchange(request, this);
   }
 
   acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {

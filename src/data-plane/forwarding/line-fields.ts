@@ -1,15 +1,17 @@
 import {
-  type Answer,
   checkEdits,
   contentLengthLine,
   type HeadEdits,
   type HeaderSection,
   hostLine,
   type RequestHead,
-  type ResponseHead,
+  type Trailer,
   transferEncodingLine,
 } from "../http1/index.ts";
-import { type HeaderField, headerField } from "../http2/index.ts";
+import { fieldKind, type HeaderField, headerField } from "../http2/index.ts";
+import type { ResponseHead } from "./forwarding.ts";
+import { isForNeighbour } from "./head-text.ts";
+import type { Answer } from "./problem-answer.ts";
 
 const knownFieldsMax = 512;
 const knownFieldCharactersMax = 512;
@@ -40,15 +42,25 @@ export class LineFields {
       if (kind === hostLine || kind === transferEncodingLine || section.isForNeighbour(line)) continue;
       if (remove.length === 0 || !section.isNamedIn(line, remove)) fields.push(this.ofLine(section, line));
     }
+    if (section.wantsTrailers) fields.push(teTrailers);
     this.addLines(fields, edits.add);
     return fields;
   }
 
   /** The head of a response, final or interim; the reason phrase has no place in HTTP/2. */
   response(head: ResponseHead): HeaderField[] {
-    const { section, status } = head;
+    const { status } = head;
     const fields = [this.field(":status", String(status))];
     const hasNoLength = status < 200 || status === 204;
+    if (!("section" in head)) {
+      for (let place = 1; place < head.fields.length; place += 1) {
+        const field = head.fields[place];
+        if (field === undefined || isForNeighbour(field)) continue;
+        if (!hasNoLength || field.kind !== fieldKind.contentLength) fields.push(field);
+      }
+      return fields;
+    }
+    const { section } = head;
     for (let line = 0; line < section.lines; line += 1) {
       const kind = section.kind(line);
       if (kind === transferEncodingLine || section.isForNeighbour(line)) continue;
@@ -64,6 +76,11 @@ export class LineFields {
     if (status !== 204 && status !== 304) fields.push(this.field("content-length", String(body.length)));
     this.addLines(fields, headers);
     return fields;
+  }
+
+  /** Fields that end a message. */
+  trailers(trailers: readonly Trailer[]): HeaderField[] {
+    return trailers.map(({ name, value }) => this.field(name, value));
   }
 
   private ofLine(section: HeaderSection, line: number): HeaderField {
@@ -101,3 +118,4 @@ export class LineFields {
 }
 
 const httpScheme = headerField(":scheme", "http");
+const teTrailers = headerField("te", "trailers");

@@ -4,7 +4,8 @@ import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/f
 import { refusedHeads } from "../../../test/fuzz/http1-refused-requests.ts";
 import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import { ok } from "../../base/result.ts";
-import { defaultHttp1Limits, problemAnswer, scanRequestHead } from "../http1/index.ts";
+import { defaultHttp1Limits, scanRequestHead } from "../http1/index.ts";
+import { problemAnswer } from "./index.ts";
 
 const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";

@@ -1,4 +1,4 @@
-import type { Clock } from "../../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 
 /** Something with a deadline that moves often and is missed seldom. */
 export interface Deadline {

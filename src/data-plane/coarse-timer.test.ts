@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { fakeClock } from "../../../test/fakes/fake-clock.ts";
+import { fakeClock } from "../../test/fakes/fake-clock.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
 
 describe("a coarse timer", () => {

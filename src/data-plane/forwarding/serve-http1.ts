@@ -1,49 +1,30 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import { BodyCursor } from "./body-framing.ts";
-import type { CoarseTimer, Deadline } from "./coarse-timer.ts";
-import { Exchange } from "./exchange.ts";
-import type {
-  ExchangeClient,
-  ExchangeFailure,
-  ExchangeProgress,
-  FirstBody,
-  ForwardedRequest,
-  Http1Client,
-  RunningExchange,
-  Upstream,
-} from "./forwarding.ts";
-import { type Http1Failure, statusOfFailure } from "./http1-failure.ts";
-import { defaultHttp1Limits, type Http1Limits } from "./http1-limits.ts";
-import { type Answer, type ProblemAudience, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
+import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
 import {
+  BodyCursor,
+  defaultHttp1Limits,
+  type Http1Limits,
   type RefusedHead,
   type RequestHead,
   type RequestRefusal,
   scanRequestHead,
-} from "./scan-request-head.ts";
-import type { ResponseHead } from "./scan-response-head.ts";
-import { type HeadEdits, type ResponseChanges, serialiseResponse } from "./serialise-head.ts";
-
-/** What becomes of a request. */
-export type Verdict =
-  | { readonly kind: "forward"; readonly upstream: Upstream; readonly edits: HeadEdits }
-  | Answer;
-
-/** What became of a request. */
-export interface CompletedRequest {
-  /** The head; absent where it was refused before it was one. */
-  readonly request: RequestHead | undefined;
-  /** The status that the client got, 0 if it got none. */
-  readonly status: number;
-  /** Body bytes read from the client, without framing. */
-  readonly requestBytes: number;
-  /** Body bytes written to the client, without framing. */
-  readonly responseBytes: number;
-  /** From the last byte of the head to the last byte handed to the client's socket. */
-  readonly durationMicros: number;
-  readonly error?: Http1Failure;
-}
+} from "../http1/index.ts";
+import {
+  endOf,
+  type ForwardedRequest,
+  type Forwarding,
+  type ForwardingClient,
+  type ForwardingFailure,
+  type ForwardingProgress,
+  type MessageEnd,
+  type ResponseHead,
+  type Upstream,
+} from "./forwarding.ts";
+import { Http1Response, interimBytes } from "./http1-response.ts";
+import { type Answer, type ProblemAudience, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
+import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
+import type { CompletedRequest, Verdict } from "./verdict.ts";
 
 /** How a connection is served. */
 export interface ServeOptions {
@@ -51,6 +32,8 @@ export interface ServeOptions {
   readonly decide: (request: RequestHead) => Verdict | Promise<Verdict>;
   readonly timer: CoarseTimer;
   readonly limits?: Http1Limits;
+  /** Takes a connection over whose client speaks HTTP/2 from its first byte on (RFC 9113, 3.3), with what has been read. */
+  readonly onHttp2?: (first: Buffer) => void;
   /** How much the client is told when something fails; all of it unless given. */
   readonly audience?: ProblemAudience;
   readonly onComplete?: (event: CompletedRequest) => void;
@@ -75,10 +58,9 @@ export function serveHttp1(socket: Socket, options: ServeOptions): Http1Connecti
 
 type Phase = "idle" | "head" | "deciding" | "exchanging" | "lingering" | "closed";
 
-class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, Deadline {
+class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   deadlineMillis: number;
-  isClosing = false;
-  readonly framesBodies = false;
+  private isClosing = false;
   private readonly socket: Socket;
   private readonly options: ServeOptions;
   private readonly limits: Http1Limits;
@@ -88,12 +70,17 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
   private at = 0;
   private request: RequestHead | undefined;
   private requestBody: BodyCursor | undefined;
-  private exchange: RunningExchange | undefined;
+  private exchange: Forwarding | undefined;
+  private wantsBody = false;
+  private readonly response = new Http1Response();
+  /** Whether the connection outlives the response at hand. */
+  private mayContinue = false;
   private startedMillis = 0;
   private lingeredBytes = 0;
   private isPaused = false;
   private isPumping = false;
   private hasClientEnded = false;
+  private hasServed = false;
 
   constructor(socket: Socket, options: ServeOptions) {
     this.socket = socket;
@@ -143,23 +130,35 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
     }
   }
 
-  send(bytes: Uint8Array): boolean {
+  writeInterim(head: ResponseHead): void {
+    if (this.request?.minorVersion === 1) this.send(interimBytes(head));
+  }
+
+  writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
+    const { request, requestBody, response } = this;
+    if (request === undefined) return true;
+    response.frame(head, request, body.length === 0 && end?.trailers.length === 0);
+    this.mayContinue =
+      request.keepAlive && requestBody?.isComplete === true && !response.endsByClosing && !this.isClosing;
+    return this.send(response.head(head, !this.mayContinue, body, end));
+  }
+
+  write(body: Buffer, end: MessageEnd | undefined): boolean {
+    const bytes = this.response.body(body, end);
+    // What is still the upstream's may be overwritten before it has left.
+    return bytes.length === 0 || this.send(bytes === body ? Buffer.from(bytes) : bytes);
+  }
+
+  pauseBody(): void {
+    this.wantsBody = false;
+    this.pauseReading();
+  }
+
+  private send(bytes: Uint8Array): boolean {
     return this.socket.write(bytes);
   }
 
-  writeInterim(head: ResponseHead): void {
-    this.send(serialiseResponse(head, { close: false, coding: "as-is" }, nothing));
-  }
-
-  writeHead(head: ResponseHead, changes: ResponseChanges, body: Buffer): boolean {
-    return this.send(serialiseResponse(head, changes, body));
-  }
-
-  write(bytes: Buffer): boolean {
-    return bytes.length === 0 || this.send(Buffer.from(bytes));
-  }
-
-  pauseReading(): void {
+  private pauseReading(): void {
     if (this.isPaused) return;
     this.isPaused = true;
     this.socket.pause();
@@ -176,20 +175,25 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
   }
 
   onBodyWanted(): void {
-    const { exchange, window } = this;
-    if (exchange === undefined) return;
-    if (window !== undefined) this.consume(exchange.onRequestBytes(window, this.at, window.length));
+    this.wantsBody = true;
+    const { window } = this;
+    if (window !== undefined && this.requestBody?.isComplete === false) {
+      const { at } = this;
+      this.window = undefined;
+      this.at = 0;
+      this.takeBody(window, at);
+    }
     // What is left over belongs to the next request, which waits.
-    if (this.window === undefined) this.resumeReading();
+    if (this.window === undefined && this.wantsBody) this.resumeReading();
   }
 
-  onResponded(mayContinue: boolean): void {
+  onResponded(): void {
     const { exchange } = this;
     this.report(exchange?.status ?? 0, exchange?.responseBytes ?? 0);
-    this.next(mayContinue && !this.isClosing);
+    this.next(this.mayContinue && !this.isClosing);
   }
 
-  onFailed(failure: ExchangeFailure, detail: string, progress: ExchangeProgress): void {
+  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress): void {
     if (progress !== "answering") return this.fail(failure, detail);
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.truncate();
@@ -216,11 +220,25 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
   }
 
   private onBodyData(chunk: Buffer): void {
-    const taken =
-      this.window === undefined ? (this.exchange?.onRequestBytes(chunk, 0, chunk.length) ?? 0) : 0;
-    if (taken < 0 || taken === chunk.length) return;
-    this.hold(chunk, taken);
+    const takes = this.wantsBody && this.window === undefined && this.requestBody?.isComplete === false;
+    if (takes) return this.takeBody(chunk, 0);
+    this.hold(chunk, 0);
     this.pauseReading();
+  }
+
+  /** Gives the exchange what a window holds of the body from `at` on; what follows is held. */
+  private takeBody(window: Buffer, at: number): void {
+    const { requestBody, exchange } = this;
+    if (requestBody === undefined || exchange === undefined) return;
+    const bodyEnd = requestBody.advance(window, at, window.length);
+    if (bodyEnd < 0) return exchange.fail(requestBody.refusal ?? "chunk-size-invalid", "");
+    if (bodyEnd < window.length) {
+      this.hold(window, bodyEnd);
+      this.pauseReading();
+    }
+    const body = requestBody.payloadOf(window.subarray(at, bodyEnd), at);
+    const end = endOf(requestBody);
+    if (body.length > 0 || end !== undefined) exchange.onBody(body, end);
   }
 
   private hold(chunk: Buffer, from: number): void {
@@ -265,8 +283,22 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
       }
       return false;
     }
-    if (head.kind === "refused") this.refuseHead(head);
-    else this.begin(head);
+    if (head.kind === "refused") {
+      if (this.isHandedOver()) return false;
+      this.refuseHead(head);
+    } else this.begin(head);
+    return true;
+  }
+
+  /** Whether a connection begins as one of HTTP/2; then it is another's. */
+  private isHandedOver(): boolean {
+    const { window, options } = this;
+    if (options.onHttp2 === undefined || this.hasServed || window === undefined) return false;
+    if (!window.subarray(0, http2Start.length).equals(http2Start)) return false;
+    this.phase = "closed";
+    options.timer.remove(this);
+    for (const event of ["data", "drain", "end", "error", "close"]) this.socket.removeAllListeners(event);
+    options.onHttp2(window);
     return true;
   }
 
@@ -280,6 +312,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
   }
 
   private begin(head: RequestHead): void {
+    this.hasServed = true;
     this.consume(head.section.end);
     this.request = head;
     this.requestBody = new BodyCursor(head.framing, this.limits.requestBodyBytesMax);
@@ -320,42 +353,43 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
     const { requestBody, window, limits } = this;
     if (requestBody === undefined) return;
     const { upstream, edits } = verdict;
-    if (requestBody.chunks !== undefined) requestBody.chunks.keepsSpans = upstream.protocol === "h2";
     const start = this.at;
     const bodyEnd = window === undefined ? start : requestBody.advance(window, start, window.length);
     if (bodyEnd < 0) return this.fail(requestBody.refusal ?? "chunk-size-invalid", "");
-    const raw = window === undefined ? nothing : window.subarray(start, bodyEnd);
-    const payload = requestBody.payloadOf(raw, start);
+    const firstBody =
+      window === undefined ? nothing : requestBody.payloadOf(window.subarray(start, bodyEnd), start);
     this.consume(bodyEnd);
-    const parts = { client: this, request: head, requestBody, edits, limits };
-    const exchange = this.openExchange(upstream, parts, { raw, payload });
+    const end = endOf(requestBody);
+    const exchange = this.openExchange(upstream, {
+      client: this,
+      request: head,
+      edits,
+      limits,
+      firstBody,
+      end,
+    });
     if (exchange === undefined) return this.fail("decision-failed", "");
     this.exchange = exchange;
+    this.wantsBody = false;
     this.phase = "exchanging";
     exchange.start();
   }
 
-  private openExchange(
-    upstream: Upstream,
-    parts: ForwardedRequest<ExchangeClient & Http1Client>,
-    firstBody: FirstBody,
-  ): RunningExchange | undefined {
+  private openExchange(upstream: Upstream, request: ForwardedRequest): Forwarding | undefined {
     try {
-      return upstream.protocol === "h2"
-        ? upstream.begin(parts, firstBody)
-        : new Exchange({ ...parts, upstream }, firstBody.raw);
+      return upstream.begin(request);
     } catch (fault) {
       this.options.onFault?.(fault);
       return undefined;
     }
   }
 
-  private fail(failure: ExchangeFailure, detail: string): void {
+  private fail(failure: ForwardingFailure, detail: string): void {
     const problem = { status: statusOfFailure(failure), reason: failure, detail };
     this.respond(problemAnswer(problem, this.options.audience), failure);
   }
 
-  private respond(answer: Answer, failure?: ExchangeFailure): void {
+  private respond(answer: Answer, failure?: ForwardingFailure): void {
     const { request, requestBody, window } = this;
     if (request === undefined || requestBody === undefined) return this.destroy();
     if (window !== undefined && requestBody.refusal === undefined)
@@ -367,7 +401,7 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
     this.next(mayContinue);
   }
 
-  private report(status: number, responseBytes: number, error?: Http1Failure): void {
+  private report(status: number, responseBytes: number, error?: RequestFailure): void {
     const { onComplete, timer } = this.options;
     if (onComplete === undefined) return;
     const durationMicros = Math.round((timer.clock.monotonicMillis() - this.startedMillis) * 1000);
@@ -430,3 +464,5 @@ class ServedConnection implements Http1Connection, ExchangeClient, Http1Client, 
 }
 
 const nothing = Buffer.alloc(0);
+/** Of the preface (RFC 9113, 3.4), as much as no request of HTTP/1 begins with. */
+const http2Start = Buffer.from("PRI * HTTP/2", "latin1");

@@ -1,8 +1,10 @@
 import type { Socket } from "node:net";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Result } from "../../base/result.ts";
-import type { AcquireRefusal, CoarseTimer, ConnectionPool, Deadline } from "../http1/index.ts";
+import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
 import { attachSocket, ClientSession, type SessionOwner } from "../http2/index.ts";
+import type { ConnectionPool } from "./connection-pool.ts";
+import type { AcquireRefusal } from "./connection-source.ts";
 import { LineFields } from "./line-fields.ts";
 import type { LinkLimits } from "./link-limits.ts";
 
@@ -111,7 +113,7 @@ export class InstanceLink implements SessionHome, Deadline {
   /** Looks at its own lists at every tick. */
   deadlineMillis = 0;
   private readonly open: OpenLink;
-  private readonly pool: ConnectionPool;
+  private readonly pool: ConnectionPool | undefined;
   private readonly timer: CoarseTimer;
   private readonly limits: LinkLimits;
   private readonly lanes = new Set<LinkSession>();
@@ -124,7 +126,8 @@ export class InstanceLink implements SessionHome, Deadline {
 
   constructor(parts: {
     readonly open: OpenLink;
-    readonly pool: ConnectionPool;
+    /** For peers that choose HTTP/1.1; without it they are refused. */
+    readonly pool?: ConnectionPool;
     readonly timer: CoarseTimer;
     readonly limits: LinkLimits;
   }) {
@@ -137,7 +140,9 @@ export class InstanceLink implements SessionHome, Deadline {
 
   /** Requests in progress or waiting. */
   get load(): number {
-    let load = this.waiting.length + this.pool.waitingCount + this.pool.openCount - this.pool.idleCount;
+    const { pool } = this;
+    let load = this.waiting.length;
+    if (pool !== undefined) load += pool.waitingCount + pool.openCount - pool.idleCount;
     for (const lane of this.lanes) load += lane.streams;
     return load;
   }
@@ -145,19 +150,19 @@ export class InstanceLink implements SessionHome, Deadline {
   /** Connections open or being opened. */
   get openCount(): number {
     const isOpening = this.opening !== undefined && this.opening.lane === undefined;
-    return this.lanes.size + this.pool.openCount + (isOpening ? 1 : 0);
+    return this.lanes.size + (this.pool?.openCount ?? 0) + (isOpening ? 1 : 0);
   }
 
   /** Connections without a request. */
   get idleCount(): number {
-    let idle = this.pool.idleCount;
+    let idle = this.pool?.idleCount ?? 0;
     for (const { streams } of this.lanes) if (streams === 0) idle += 1;
     return idle;
   }
 
   /** Requests waiting for a connection. */
   get waitingCount(): number {
-    return this.waiting.length + this.pool.waitingCount;
+    return this.waiting.length + (this.pool?.waitingCount ?? 0);
   }
 
   /** The connection to send a request on at once, if there is one. */
@@ -171,7 +176,7 @@ export class InstanceLink implements SessionHome, Deadline {
   /** Waits for a connection; the waiter may hear of it before this returns. */
   await(waiter: LinkWaiter): void {
     if (this.isClosed) return waiter.onNoLink("upstream-connect-failed", "the link is closed");
-    if (this.speaksHttp1) return waiter.onHttp1(this.pool);
+    if (this.speaksHttp1 && this.pool !== undefined) return waiter.onHttp1(this.pool);
     if (this.waiting.length >= this.limits.waitingMax)
       return waiter.onNoLink("upstream-pool-exhausted", `${this.limits.waitingMax} requests are waiting`);
     this.waiting.push({ waiter, untilMillis: this.timer.in(this.limits.waitMillis) });
@@ -186,14 +191,14 @@ export class InstanceLink implements SessionHome, Deadline {
 
   /** Replaces the connections that there are, after `afterMillis`; each is used until its successor is there. */
   renew(afterMillis: number): void {
-    this.pool.drain(afterMillis);
+    this.pool?.drain(afterMillis);
     this.renewAtMillis = Math.min(this.renewAtMillis, this.timer.nowMillis + afterMillis);
   }
 
   /** Lets every connection end with the requests that it carries, without a successor. */
   drain(): void {
     this.isLeaving = true;
-    this.pool.drain();
+    this.pool?.drain();
     for (const lane of this.lanes) lane.session.drain();
   }
 
@@ -209,7 +214,7 @@ export class InstanceLink implements SessionHome, Deadline {
     this.opening?.abort.abort();
     this.opening = undefined;
     for (const lane of this.lanes) lane.session.destroy();
-    this.pool.close();
+    this.pool?.close();
     this.refuseWaiting("upstream-connect-failed", "the link is closed");
   }
 
@@ -305,10 +310,12 @@ export class InstanceLink implements SessionHome, Deadline {
 
   /** The pool opens connections of its own, which offer nothing but HTTP/1.1. */
   private useHttp1(socket: Socket): void {
+    const { pool } = this;
     discard(socket);
     this.opening = undefined;
+    if (pool === undefined) return this.onOpenFailed("upstream-connect-failed", "the peer speaks no HTTP/2");
     this.speaksHttp1 = true;
-    for (const { waiter } of this.waiting.splice(0)) waiter.onHttp1(this.pool);
+    for (const { waiter } of this.waiting.splice(0)) waiter.onHttp1(pool);
   }
 
   private giveUp(opening: Opening): void {

@@ -1,16 +1,14 @@
 import type { Socket } from "node:net";
-import {
-  type CoarseTimer,
-  defaultHttp1Limits,
-  type Http1Limits,
-  type ProblemAudience,
-} from "../http1/index.ts";
+import type { CoarseTimer } from "../coarse-timer.ts";
+import { defaultHttp1Limits, type Http1Limits } from "../http1/index.ts";
 import { attachSocket, type Http2Limits, type ServerOwner, ServerSession } from "../http2/index.ts";
 import { LineFields } from "./line-fields.ts";
-import { type RequestObserver, ServedStream } from "./served-stream.ts";
+import type { ProblemAudience } from "./problem-answer.ts";
+import { ServedStream } from "./served-stream.ts";
+import type { RequestObserver } from "./verdict.ts";
 
-/** How a link is served. */
-export interface LinkOptions {
+/** How a connection of HTTP/2 is served. */
+export interface Http2ServeOptions {
   readonly timer: CoarseTimer;
   /** What decides on one request and hears what became of it; asked for at each request's head. */
   readonly observe: () => RequestObserver;
@@ -24,14 +22,16 @@ export interface LinkOptions {
   readonly onFault?: (fault: unknown) => void;
 }
 
-/** A peer's connection that is being served. */
-export interface ServedLink {
+/** A client's connection of HTTP/2 that is being served. */
+export interface Http2Connection {
   /** Announces the end and finishes the requests in progress, then closes. */
   close(): void;
+  /** Breaks the connection at once, and what was going on upstream for it. */
+  destroy(): void;
 }
 
-/** Serves HTTP/2 (RFC 9113) on one connection from a peer whose identity is already checked. */
-export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
+/** Serves HTTP/2 (RFC 9113) on one connection from a client whose identity, if it has one, is already checked; `first` is what has been read of it. */
+export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: Buffer): Http2Connection {
   const { timer, http2Limits, audience, observe, onFault } = options;
   const limits = options.limits ?? defaultHttp1Limits;
   const lines = new LineFields();
@@ -43,7 +43,9 @@ export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
     for (const served of begun) served.start();
   };
   const isClientProxy = options.isClientProxy ?? false;
-  const service = { timer, limits, lines, audience, isClientProxy, onFault };
+  const { callIdleMillis } = limits;
+  const callLimits = { ...limits, responseHeadMillis: callIdleMillis, bodyIdleMillis: callIdleMillis };
+  const service = { timer, limits, callLimits, lines, audience, isClientProxy, onFault };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());
@@ -63,5 +65,6 @@ export function serveLink(socket: Socket, options: LinkOptions): ServedLink {
   });
   socket.setNoDelay(true);
   attachSocket(socket, session);
-  return { close: () => session.drain() };
+  if (first !== undefined) session.read(first);
+  return { close: () => session.drain(), destroy: () => session.destroy() };
 }

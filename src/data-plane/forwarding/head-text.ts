@@ -1,4 +1,5 @@
 import { STATUS_CODES } from "node:http";
+import { linesOfChanges, type ResponseChanges } from "../http1/index.ts";
 import {
   fieldKind,
   type HeaderField,
@@ -15,35 +16,26 @@ export function requestText(head: Http2RequestHead, hasBody: boolean): string {
   let text = `${method} ${path} HTTP/1.1\r\n`;
   if (authority !== "") text += `Host: ${authority}\r\n`;
   let cookie: string | undefined;
+  // Where HTTP/1.1 goes on from here, trailers take chunks, and so no length.
+  const isChunked = hasBody && (contentLength === undefined || fields.some(({ name }) => name === "trailer"));
   for (let place = pseudoFields; place < fields.length; place += 1) {
     const field = fields[place];
     if (field === undefined || field.kind === fieldKind.host) continue;
+    if (isChunked && field.kind === fieldKind.contentLength) continue;
     // HTTP/2 may send a cookie in pieces, which are one line again here (RFC 9113, 8.2.3).
     if (field.name === "cookie") cookie = cookie === undefined ? field.value : `${cookie}; ${field.value}`;
     else text += `${field.name}: ${field.value}\r\n`;
   }
   if (cookie !== undefined) text += `cookie: ${cookie}\r\n`;
-  if (hasBody && contentLength === undefined) text += "Transfer-Encoding: chunked\r\n";
+  if (isChunked) text += "Transfer-Encoding: chunked\r\n";
   return `${text}\r\n`;
 }
 
-/** How the end of a response is made known to an HTTP/1.1 client. */
-export interface ResponseFraming {
-  readonly isChunked: boolean;
-  /** Whether the response ends with its head, where it could have a body and says no length. */
-  readonly isEmpty: boolean;
-  /** Whether the client is told that this connection ends. */
-  readonly close: boolean;
-}
-
 /** A response that came over HTTP/2 as the head of an HTTP/1.1 response, without the lines that no peer may send on. */
-export function responseText(head: Http2ResponseHead, framing: ResponseFraming): string {
+export function responseText(head: Http2ResponseHead, changes: ResponseChanges): string {
   const { status, fields } = head;
-  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
-  if (framing.isChunked) text += "Transfer-Encoding: chunked\r\n";
-  if (framing.isEmpty) text += "Content-Length: 0\r\n";
-  if (framing.close) text += "Connection: close\r\n";
-  const hasNoLength = status < 200 || status === 204;
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${linesOfChanges(changes)}`;
+  const hasNoLength = status < 200 || status === 204 || changes.coding !== "declared";
   for (let place = 1; place < fields.length; place += 1) {
     const field = fields[place];
     if (field === undefined || isForNeighbour(field)) continue;
@@ -53,8 +45,8 @@ export function responseText(head: Http2ResponseHead, framing: ResponseFraming):
   return `${text}\r\n`;
 }
 
-/** The names that `HeaderSection` drops and that HTTP/2 itself does not forbid. */
-function isForNeighbour({ name, kind }: HeaderField): boolean {
+/** Whether a field has one of the names that `HeaderSection` drops and that HTTP/2 itself does not forbid. */
+export function isForNeighbour({ name, kind }: HeaderField): boolean {
   if (kind === fieldKind.te) return true;
   switch (name.charCodeAt(0)) {
     case 0x70: // p

@@ -13,9 +13,8 @@ export interface Waiter {
   onNoConnection(reason: AcquireRefusal, detail: string): void;
 }
 
-/** Where a request can be sent over HTTP/1.1; which connection that is, and of which instance, is its own affair. */
-export interface Http1Upstream {
-  readonly protocol: "http/1.1";
+/** Where connections of HTTP/1.1 come from. */
+export interface ConnectionSource {
   /**
    * A connection at once where an idle one is there; otherwise exactly one method of the waiter is called, possibly
    * before this returns. `fresh` demands a connection that has carried no request yet: the second attempt of a

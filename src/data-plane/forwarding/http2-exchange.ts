@@ -1,22 +1,4 @@
-import {
-  type AcquireRefusal,
-  type BodyCursor,
-  type ConnectionPool,
-  checkEdits,
-  Exchange,
-  type ExchangeClient,
-  type ExchangeFailure,
-  type FirstBody,
-  type ForwardedRequest,
-  type Http1Client,
-  type Http1Upstream,
-  isRepeatable,
-  type RequestHead,
-  type RunningExchange,
-  undeliveredName,
-  undeliveredStatus,
-  undeliveredValue,
-} from "../http1/index.ts";
+import { checkEdits, isForbiddenTrailer, type RequestHead } from "../http1/index.ts";
 import {
   errorCode,
   type HeaderField,
@@ -25,8 +7,19 @@ import {
   type Http2Violation,
   type ResponseHandler,
 } from "../http2/index.ts";
-import { responseText } from "./head-text.ts";
+import type { ConnectionPool } from "./connection-pool.ts";
+import type { AcquireRefusal, ConnectionSource } from "./connection-source.ts";
+import {
+  type ForwardedRequest,
+  type Forwarding,
+  type ForwardingClient,
+  type ForwardingFailure,
+  type MessageEnd,
+  plainEnd,
+} from "./forwarding.ts";
+import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
+import { undeliveredName, undeliveredValue } from "./undelivered.ts";
 
 /** How many instances are tried before a request is given up for want of a connection. */
 const attemptsMax = 3;
@@ -43,15 +36,13 @@ export interface LinkChoice {
   avoid(link: InstanceLink): void;
 }
 
-/** A request of an HTTP/1.1 client on its way as a stream of HTTP/2, or over HTTP/1.1 where that is all a peer speaks. */
-export class StreamExchange implements RunningExchange, ResponseHandler, LinkWaiter {
+/** A request on its way as a stream of HTTP/2, or over HTTP/1.1 where that is all a peer speaks, and its response. */
+export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private ownStatus = 0;
   private ownResponseBytes = 0;
-  private readonly parts: ForwardedRequest<ExchangeClient & Http1Client>;
-  private readonly client: Http1Client;
+  private readonly parts: ForwardedRequest;
+  private readonly client: ForwardingClient;
   private readonly request: RequestHead;
-  private readonly requestBody: BodyCursor;
-  private readonly firstBody: FirstBody;
   private readonly choice: LinkChoice;
   private tried: readonly InstanceLink[] = untried;
   /** The link that has been asked for a connection, while it is awaited. */
@@ -60,39 +51,36 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
   private lane: LinkSession | undefined;
   private stream: Http2Stream | undefined;
   /** What carries it on where the peer speaks HTTP/1.1. */
-  private http1: Exchange | undefined;
+  private http1: Http1Exchange | undefined;
   /** Bytes of the request's body that the peer's windows have no room for. */
   private pending: Buffer | undefined;
+  private requestEnd: MessageEnd | undefined;
+  private hasBody: boolean;
   /** Whether all that was sent of the body is still here. */
   private isReplayable = true;
   private resends = 0;
   /** Parts of the response that go to the client in one piece at the end of a turn. */
+  private unsentHead: Http2ResponseHead | undefined;
   private unsent: Buffer[] = [];
-  private unsentCredit = 0;
+  private unsentBytes = 0;
   /** Bytes that the peer is credited with once the client has room again. */
   private owedBytes = 0;
   private isBlocked = false;
-  private isChunked = false;
   private hasSent = false;
   private hasAskedElsewhere = false;
   private hasHeard = false;
   private hasHead = false;
   private hasBegun = false;
-  private mayContinue = false;
   private isOver = false;
 
   /** Throws where the edits are none (serialise-head.ts). */
-  constructor(
-    parts: ForwardedRequest<ExchangeClient & Http1Client>,
-    firstBody: FirstBody,
-    choice: LinkChoice,
-  ) {
+  constructor(parts: ForwardedRequest, choice: LinkChoice) {
     checkEdits(parts.edits);
     this.parts = parts;
     this.client = parts.client;
     this.request = parts.request;
-    this.requestBody = parts.requestBody;
-    this.firstBody = firstBody;
+    this.requestEnd = parts.end;
+    this.hasBody = parts.firstBody.length > 0;
     this.choice = choice;
   }
 
@@ -109,20 +97,16 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
     this.seek("upstream-connect-failed", "no instance");
   }
 
-  onRequestBytes(window: Buffer, at: number, end: number): number {
-    const { requestBody, stream, http1 } = this;
-    if (http1 !== undefined) return http1.onRequestBytes(window, at, end);
-    if (stream === undefined || requestBody.isComplete) return at;
-    const bodyEnd = requestBody.advance(window, at, end);
-    if (bodyEnd < 0) {
-      this.fail(requestBody.refusal ?? "chunk-size-invalid", "");
-      return -1;
-    }
+  onBody(body: Buffer, end: MessageEnd | undefined): void {
+    const { stream, http1 } = this;
+    if (http1 !== undefined) return http1.onBody(body, end);
+    if (stream === undefined || this.requestEnd !== undefined) return;
+    this.requestEnd = end;
+    this.hasBody ||= body.length > 0;
     this.isReplayable = false;
-    this.sendBody(stream, requestBody.payloadOf(window.subarray(at, bodyEnd), at));
-    if (this.pending !== undefined && !requestBody.isComplete) this.client.pauseReading();
+    this.sendBody(stream, body);
+    if (this.pending !== undefined && end === undefined) this.client.pauseBody();
     this.waitForProgress();
-    return bodyEnd;
   }
 
   clientDrained(): void {
@@ -131,6 +115,14 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
     this.stream?.consume(this.owedBytes);
     this.owedBytes = 0;
     this.waitForProgress();
+  }
+
+  fail(failure: ForwardingFailure, detail: string): void {
+    if (this.http1 !== undefined) return this.http1.fail(failure, detail);
+    if (this.isOver) return;
+    this.abort();
+    const sent = this.hasSent ? "sent" : "unsent";
+    this.client.onFailed(failure, detail, this.hasBegun ? "answering" : sent);
   }
 
   abort(): void {
@@ -148,28 +140,30 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
 
   onSession(lane: LinkSession): void {
     this.asked = undefined;
-    const { requestBody, firstBody, client, parts } = this;
+    const { client, parts, requestEnd } = this;
+    const { firstBody } = parts;
     // An empty body in chunks stays a body.
     const isEnd =
-      requestBody.isComplete && requestBody.framing.kind !== "chunked" && firstBody.payload.length === 0;
-    const fields = lane.lines.request(this.request, parts.edits);
-    const stream = lane.session.open(fields, isEnd, this);
+      requestEnd !== undefined &&
+      requestEnd.trailers.length === 0 &&
+      firstBody.length === 0 &&
+      this.request.framing.kind !== "chunked";
+    const stream = lane.session.open(lane.lines.request(this.request, parts.edits), isEnd, this);
     if (stream === undefined) return this.fail("upstream-connect-failed", "no room on the connection");
     this.lane = lane;
     this.stream = stream;
     this.hasSent = true;
-    if (!isEnd) this.sendBody(stream, firstBody.payload);
+    if (!isEnd) this.sendBody(stream, firstBody);
     this.waitForProgress();
-    if (requestBody.isComplete) return;
+    if (requestEnd !== undefined) return;
     if (this.pending === undefined) client.onBodyWanted();
-    else client.pauseReading();
+    else client.pauseBody();
   }
 
   /** Nothing has been sent yet, so another instance can be asked as well where this one has no connection. */
   onHttp1(pool: ConnectionPool): void {
     this.asked = undefined;
-    const upstream: Http1Upstream = {
-      protocol: "http/1.1",
+    const connections: ConnectionSource = {
       acquire: (waiter, isFresh) =>
         pool.acquire(
           {
@@ -183,7 +177,7 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
         ),
       cancel: (waiter) => pool.cancel(waiter),
     };
-    this.http1 = new Exchange({ ...this.parts, upstream }, this.firstBody.raw);
+    this.http1 = new Http1Exchange(this.parts, connections);
     this.http1.start();
   }
 
@@ -193,61 +187,45 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
   }
 
   onWritable(): void {
-    const { pending, stream, requestBody } = this;
+    const { pending, stream } = this;
     if (pending === undefined || stream === undefined) return;
     this.pending = undefined;
     this.sendBody(stream, pending);
     this.waitForProgress();
-    if (this.pending === undefined && !requestBody.isComplete) this.client.onBodyWanted();
+    if (this.pending === undefined && this.requestEnd === undefined) this.client.onBodyWanted();
   }
 
   onInterim(head: Http2ResponseHead): void {
     this.hasHeard = true;
-    if (this.request.minorVersion === 0) return;
-    const text = responseText(head, { isChunked: false, isEmpty: false, close: false });
-    this.client.send(Buffer.from(text, "latin1"));
+    this.client.writeInterim(head);
   }
 
-  onResponse(head: Http2ResponseHead, isEnd: boolean): void {
-    if (this.mayAskElsewhere(head)) return this.askElsewhere();
-    const { request, client } = this;
-    const { status } = head;
-    const isEarly = !this.requestBody.isComplete;
-    const mayHaveBody = request.method !== "HEAD" && status !== 204 && status !== 304;
-    const isOpen = mayHaveBody && head.contentLength === undefined;
-    const isOneDotOne = request.minorVersion === 1;
+  onResponse(head: Http2ResponseHead): void {
     this.hasHeard = true;
+    if (this.mayAskElsewhere(head)) return this.askElsewhere();
     this.hasHead = true;
-    this.ownStatus = status;
-    this.isChunked = isOpen && !isEnd && isOneDotOne;
-    this.mayContinue = request.keepAlive && !isEarly && isOneDotOne && !client.isClosing;
-    const framing = { isChunked: this.isChunked, isEmpty: isOpen && isEnd, close: !this.mayContinue };
-    this.unsent.push(Buffer.from(responseText(head, framing), "latin1"));
+    this.ownStatus = head.status;
+    this.unsentHead = head;
     this.lane?.flushLater(this);
   }
 
   onData(window: Buffer, start: number, end: number): void {
-    const { unsent } = this;
     const bytes = end - start;
     this.ownResponseBytes += bytes;
-    this.unsentCredit += bytes;
-    if (unsent.length === 0) this.lane?.flushLater(this);
-    if (this.isChunked) unsent.push(Buffer.from(`${bytes.toString(16)}\r\n`, "latin1"));
-    unsent.push(Buffer.from(window.subarray(start, end)));
-    if (this.isChunked) unsent.push(lineEnd);
+    this.unsentBytes += bytes;
+    if (this.unsentHead === undefined && this.unsent.length === 0) this.lane?.flushLater(this);
+    this.unsent.push(window.subarray(start, end));
   }
 
   onEnd(trailers: readonly HeaderField[] | undefined): void {
     if (this.isOver) return;
-    // One may carry the digest or signature that the application relies on, and its protocol has no place for it.
-    if (trailers !== undefined && trailers.length > 0)
-      return this.fail("upstream-malformed-response", "trailer fields");
-    if (this.isChunked) this.unsent.push(lastChunk);
-    this.flush();
+    if (trailers?.some(({ name }) => isForbiddenTrailer(name)) === true)
+      return this.fail("upstream-malformed-response", "trailer-forbidden");
+    this.send(trailers === undefined || trailers.length === 0 ? plainEnd : { trailers });
     this.isOver = true;
     // A request that was answered before its end need not be sent to it.
     this.leaveStream()?.reset(errorCode.cancel);
-    this.client.onResponded(this.mayContinue);
+    this.client.onResponded();
   }
 
   onReset(code: number, violation: Http2Violation | undefined): void {
@@ -268,16 +246,23 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
 
   /** Sends what has come of the response; called once all that came in one turn has been read. */
   flush(): void {
-    const { unsent, unsentCredit } = this;
-    const [first] = unsent;
-    if (first === undefined || this.isOver) return;
+    this.send(undefined);
+  }
+
+  private send(end: MessageEnd | undefined): void {
+    const { unsent, unsentBytes, unsentHead, client } = this;
+    if (this.isOver || (unsentHead === undefined && unsentBytes === 0 && end === undefined)) return;
+    const [first = nothing] = unsent;
+    const body = unsent.length <= 1 ? first : Buffer.concat(unsent, unsentBytes);
+    this.unsentHead = undefined;
     this.unsent = [];
-    this.unsentCredit = 0;
+    this.unsentBytes = 0;
     this.hasBegun = true;
-    const isFlowing = this.client.send(unsent.length === 1 ? first : Buffer.concat(unsent));
+    const isFlowing =
+      unsentHead === undefined ? client.write(body, end) : client.writeHead(unsentHead, body, end);
     if (!isFlowing) this.isBlocked = true;
-    if (this.isBlocked) this.owedBytes += unsentCredit;
-    else this.stream?.consume(unsentCredit);
+    if (this.isBlocked) this.owedBytes += unsentBytes;
+    else this.stream?.consume(unsentBytes);
     this.waitForProgress();
   }
 
@@ -285,11 +270,12 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
    * Whether the answer says that no application has seen the request, and another may be asked: then even one that is
    * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
    */
-  private mayAskElsewhere({ status, fields }: Http2ResponseHead): boolean {
-    const { link, isReplayable, requestBody, hasAskedElsewhere } = this;
-    if (status !== undeliveredStatus || link === undefined || hasAskedElsewhere) return false;
-    if (!isReplayable || !requestBody.isComplete || !this.choice.hasOther(link)) return false;
-    return fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue);
+  private mayAskElsewhere({ fields }: Http2ResponseHead): boolean {
+    const { link, isReplayable, requestEnd, hasAskedElsewhere } = this;
+    if (!isReplayable || requestEnd === undefined || hasAskedElsewhere || link === undefined) return false;
+    if (!fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue))
+      return false;
+    return this.choice.hasOther(link);
   }
 
   private askElsewhere(): void {
@@ -312,18 +298,17 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
   }
 
   private sendBody(stream: Http2Stream, piece: Buffer): void {
-    const { pending, requestBody } = this;
-    const bytes = pending === undefined ? piece : Buffer.concat([pending, piece]);
-    const taken = pending === undefined ? stream.sendData(bytes, 0, bytes.length, requestBody.isComplete) : 0;
-    const isAll = taken === bytes.length && pending === undefined;
-    this.pending = isAll ? undefined : bytes.subarray(taken);
-  }
-
-  private fail(failure: ExchangeFailure, detail: string): void {
-    if (this.isOver) return;
-    this.abort();
-    const sent = this.hasSent ? "sent" : "unsent";
-    this.client.onFailed(failure, detail, this.hasBegun ? "answering" : sent);
+    const { pending, requestEnd } = this;
+    if (pending !== undefined) {
+      this.pending = Buffer.concat([pending, piece]);
+      return;
+    }
+    const trailers = requestEnd?.trailers ?? [];
+    const isEnd = requestEnd !== undefined && trailers.length === 0;
+    const taken = stream.sendData(piece, 0, piece.length, isEnd);
+    if (taken < piece.length) this.pending = piece.subarray(taken);
+    else if (trailers.length > 0 && this.lane !== undefined)
+      stream.sendTrailers(this.lane.lines.trailers(trailers));
   }
 
   private leaveStream(): Http2Stream | undefined {
@@ -336,17 +321,16 @@ export class StreamExchange implements RunningExchange, ResponseHandler, LinkWai
 
   private waitForProgress(): void {
     const { limits } = this.parts;
-    const isWaiting = this.requestBody.isComplete && !this.hasHead;
+    const isWaiting = this.requestEnd !== undefined && !this.hasHead;
     this.client.waitAtMost(isWaiting ? limits.responseHeadMillis : limits.bodyIdleMillis);
   }
 
   /** Whether it is the client's body that is missing, and not the upstream's leave to send it. */
   private isClientLate(): boolean {
-    if (this.requestBody.isComplete || this.pending !== undefined) return false;
-    return !this.request.expectsContinue || this.hasHeard || this.requestBody.payloadBytes > 0;
+    if (this.requestEnd !== undefined || this.pending !== undefined) return false;
+    return !this.request.expectsContinue || this.hasHeard || this.hasBody;
   }
 }
 
+const nothing = Buffer.alloc(0);
 const untried: readonly InstanceLink[] = [];
-const lineEnd = Buffer.from("\r\n");
-const lastChunk = Buffer.from("0\r\n\r\n");

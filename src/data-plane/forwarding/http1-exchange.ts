@@ -1,0 +1,240 @@
+import {
+  BodyCursor,
+  chunksOf,
+  type Http1Limits,
+  type Http1ResponseHead,
+  type RequestHead,
+  scanResponseHead,
+  serialiseRequest,
+} from "../http1/index.ts";
+import type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+import {
+  endOf,
+  type ForwardedRequest,
+  type Forwarding,
+  type ForwardingClient,
+  type ForwardingFailure,
+  type MessageEnd,
+  plainEnd,
+} from "./forwarding.ts";
+import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
+
+/** One request on its way to an upstream of HTTP/1.1 and its response on the way back, streaming in both directions. */
+export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
+  status = 0;
+  private readonly client: ForwardingClient;
+  private readonly request: RequestHead;
+  private readonly connections: ConnectionSource;
+  private readonly limits: Http1Limits;
+  private readonly isChunked: boolean;
+  /** The request as it goes upstream, with what was there of its body; kept while it might be sent again. */
+  private head: Buffer;
+  private connection: UpstreamConnection | undefined;
+  private isRequestComplete: boolean;
+  private hasBody: boolean;
+  private responseBody: BodyCursor | undefined;
+  private partialHead: Buffer | undefined;
+  private interimResponses = 0;
+  private mayReuseUpstream = false;
+  private hasSent = false;
+  private hasHeard = false;
+  private hasRetried = false;
+  private isOver = false;
+
+  /** Throws where the edits are none (serialise-head.ts). */
+  constructor(
+    { client, request, edits, limits, firstBody, end }: ForwardedRequest,
+    connections: ConnectionSource,
+  ) {
+    this.client = client;
+    this.request = request;
+    this.connections = connections;
+    this.limits = limits;
+    this.isChunked = request.framing.kind === "chunked";
+    this.isRequestComplete = end !== undefined;
+    this.hasBody = firstBody.length > 0;
+    this.head = serialiseRequest(request, edits, this.framed(firstBody, end));
+  }
+
+  get responseBytes(): number {
+    return this.responseBody?.payloadBytes ?? 0;
+  }
+
+  start(): void {
+    this.acquire(false);
+  }
+
+  onBody(body: Buffer, end: MessageEnd | undefined): void {
+    const { connection } = this;
+    if (connection === undefined || this.isRequestComplete) return;
+    this.isRequestComplete = end !== undefined;
+    this.hasBody ||= body.length > 0;
+    const bytes = this.framed(body, end);
+    if (bytes.length > 0 && !connection.write(bytes) && !this.isRequestComplete) this.client.pauseBody();
+    this.waitForProgress();
+  }
+
+  clientDrained(): void {
+    this.connection?.resume();
+    this.waitForProgress();
+  }
+
+  abort(): void {
+    this.isOver = true;
+    this.connections.cancel(this);
+    this.leaveConnection()?.destroy();
+  }
+
+  fail(failure: ForwardingFailure, detail: string): void {
+    if (this.isOver) return;
+    this.abort();
+    const sent = this.hasSent ? "sent" : "unsent";
+    this.client.onFailed(failure, detail, this.responseBody === undefined ? sent : "answering");
+  }
+
+  onDeadline(): void {
+    this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
+  }
+
+  onConnection(connection: UpstreamConnection): void {
+    this.connection = connection;
+    this.hasSent = true;
+    connection.lend(this);
+    const isFlowing = connection.write(this.head);
+    this.waitForProgress();
+    if (this.isRequestComplete) return;
+    if (isFlowing) this.client.onBodyWanted();
+    else this.client.pauseBody();
+  }
+
+  onNoConnection(reason: AcquireRefusal, detail: string): void {
+    this.fail(reason, detail);
+  }
+
+  onBytes(window: Buffer, at: number, end: number): void {
+    this.hasHeard = true;
+    if (this.responseBody !== undefined) this.passBody(this.responseBody, window, at, end);
+    else if (this.partialHead === undefined) this.readHeads(window, at, end);
+    else {
+      const joined = Buffer.concat([this.partialHead, window.subarray(at, end)]);
+      this.partialHead = undefined;
+      this.readHeads(joined, 0, joined.length);
+    }
+  }
+
+  onDrain(): void {
+    this.waitForProgress();
+    if (!this.isRequestComplete) this.client.onBodyWanted();
+  }
+
+  onEnd(): void {
+    if (this.responseBody?.framing.kind !== "until-close") return this.onBroken("closed by the peer");
+    this.client.write(nothing, plainEnd);
+    this.finish(true);
+  }
+
+  onBroken(detail: string): void {
+    const connection = this.leaveConnection();
+    connection?.destroy();
+    const mayRetry =
+      isRepeatable(this.request) && connection?.isReused === true && !this.hasHeard && !this.hasRetried;
+    if (!mayRetry || this.isOver) return this.fail("upstream-reset", detail);
+    this.acquire(true);
+  }
+
+  private acquire(fresh: boolean): void {
+    this.hasRetried = fresh;
+    this.client.waitAtMost(Number.POSITIVE_INFINITY);
+    const connection = this.connections.acquire(this, fresh);
+    if (connection !== undefined) this.onConnection(connection);
+  }
+
+  /** A piece of the request's body in the framing that its head declares; of a length, nothing can follow the body. */
+  private framed(body: Buffer, end: MessageEnd | undefined): Buffer {
+    return this.isChunked ? chunksOf(body, end?.trailers) : body;
+  }
+
+  private readHeads(window: Buffer, start: number, end: number): void {
+    const rules = { limits: this.limits, isHead: this.request.method === "HEAD" };
+    let at = start;
+    while (at < end) {
+      const head = scanResponseHead(window, at, end, rules);
+      if (head.kind === "need-more") {
+        this.partialHead = Buffer.from(window.subarray(at, end));
+        return;
+      }
+      if (head.kind === "refused") return this.fail("upstream-malformed-response", head.reason);
+      at = head.section.end;
+      if (head.status >= 200) return this.beginResponse(head, window, end);
+      this.interimResponses += 1;
+      // 101 would hand the connection over to a protocol that nobody here agreed to.
+      if (head.status === 101 || this.interimResponses > this.limits.interimResponsesMax)
+        return this.fail("upstream-malformed-response", `interim response ${head.status}`);
+      this.client.writeInterim(head);
+    }
+  }
+
+  private beginResponse(head: Http1ResponseHead, window: Buffer, end: number): void {
+    const body = new BodyCursor(head.framing, Number.MAX_SAFE_INTEGER);
+    const at = head.section.end;
+    const bodyEnd = body.advance(window, at, end);
+    if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
+    this.mayReuseUpstream = head.keepAlive && this.isRequestComplete;
+    this.status = head.status;
+    this.responseBody = body;
+    this.head = nothing;
+    const first = body.payloadOf(window.subarray(at, bodyEnd), at);
+    this.afterBody(body, this.client.writeHead(head, first, endOf(body)), bodyEnd < end);
+  }
+
+  private passBody(body: BodyCursor, window: Buffer, at: number, end: number): void {
+    const bodyEnd = body.advance(window, at, end);
+    if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
+    const bytes = body.payloadOf(window.subarray(at, bodyEnd), at);
+    const hasNews = bytes.length > 0 || body.isComplete;
+    this.afterBody(body, !hasNews || this.client.write(bytes, endOf(body)), bodyEnd < end);
+  }
+
+  private afterBody(body: BodyCursor, isFlowing: boolean, hasSurplus: boolean): void {
+    if (body.isComplete) return this.finish(hasSurplus);
+    if (!isFlowing) this.connection?.pause();
+    this.waitForProgress();
+  }
+
+  /** Ends the exchange; bytes that nobody asked for make the connection useless. */
+  private finish(hasSurplus: boolean): void {
+    this.isOver = true;
+    const connection = this.leaveConnection();
+    if (this.mayReuseUpstream && !hasSurplus) connection?.release();
+    else connection?.destroy();
+    this.client.onResponded();
+  }
+
+  private leaveConnection(): UpstreamConnection | undefined {
+    const { connection } = this;
+    this.connection = undefined;
+    return connection;
+  }
+
+  private waitForProgress(): void {
+    const isWaiting = this.isRequestComplete && this.responseBody === undefined;
+    this.client.waitAtMost(isWaiting ? this.limits.responseHeadMillis : this.limits.bodyIdleMillis);
+  }
+
+  /** Whether it is the client's body that is missing, and not the upstream's leave to send it. */
+  private isClientLate(): boolean {
+    if (this.isRequestComplete || this.connection?.socket.writableNeedDrain === true) return false;
+    return !this.request.expectsContinue || this.interimResponses > 0 || this.hasBody;
+  }
+}
+
+const nothing = Buffer.alloc(0);
+
+/** Whether a request may be sent again although nobody knows what became of it: idempotent, and nothing of it is gone. */
+export function isRepeatable({ method, framing }: RequestHead): boolean {
+  const hasNoBody = framing.kind === "none" || (framing.kind === "length" && framing.bytes === 0);
+  return hasNoBody && idempotentMethods.has(method);
+}
+
+/** Methods that do no more when done twice (RFC 9110, 9.2.2), of those in common use. */
+const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);

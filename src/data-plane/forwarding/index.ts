@@ -1,0 +1,28 @@
+export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
+export type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+export type {
+  ForwardedRequest,
+  Forwarding,
+  ForwardingClient,
+  ForwardingFailure,
+  MessageEnd,
+  ResponseHead,
+  Upstream,
+} from "./forwarding.ts";
+export { isGrpcRequest } from "./grpc.ts";
+export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
+export { InstanceLink, type OpenedLink, type OpenLink } from "./instance-link.ts";
+export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
+export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
+export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
+export {
+  type Answer,
+  type Problem,
+  type ProblemAudience,
+  phraseOf,
+  problemAnswer,
+} from "./problem-answer.ts";
+export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
+export { type Http1Connection, type ServeOptions, serveHttp1 } from "./serve-http1.ts";
+export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
+export type { CompletedRequest, RequestObserver, Verdict } from "./verdict.ts";
