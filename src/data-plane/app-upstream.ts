@@ -9,9 +9,9 @@ import {
   InstanceLink,
   isGrpcRequest,
   openTcp,
+  type RequestHead,
   type Upstream,
 } from "./forwarding/index.ts";
-import type { RequestHead } from "./http1/index.ts";
 
 /** Where an application listens, and what it speaks. */
 export interface AppAddress {

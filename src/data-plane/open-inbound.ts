@@ -5,12 +5,13 @@ import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type CompletedRequest,
+  type RequestHead,
   type RequestObserver,
   serveHttp1,
   serveHttp2,
   type Verdict,
 } from "./forwarding/index.ts";
-import { headerLines, type RequestHead } from "./http1/index.ts";
+import { headerLines } from "./http1/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {

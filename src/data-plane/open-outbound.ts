@@ -4,12 +4,13 @@ import {
   type CompletedRequest,
   type Http2Connection,
   problemAnswer,
+  type RequestHead,
   type RequestObserver,
   serveHttp1,
   serveHttp2,
   type Verdict,
 } from "./forwarding/index.ts";
-import { noEdits, type RequestHead } from "./http1/index.ts";
+import { noEdits } from "./http1/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { RequestTrace } from "./request-trace.ts";

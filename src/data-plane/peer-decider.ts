@@ -2,8 +2,14 @@ import { hexOf } from "../base/bytes.ts";
 import { type AccessDecision, decideAccess, evaluatorVersion } from "../policy/index.ts";
 import type { Freshness, RuleRow } from "../trust-log/index.ts";
 import type { CheckedPeer } from "./check-peer.ts";
-import { type Problem, type ProblemAudience, problemAnswer, type Verdict } from "./forwarding/index.ts";
-import { type RequestHead } from "./http1/index.ts";
+import {
+  type Problem,
+  type ProblemAudience,
+  problemAnswer,
+  type RequestHead,
+  type Verdict,
+} from "./forwarding/index.ts";
+import {} from "./http1/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { pathOf } from "./request-trace.ts";
 

@@ -5,7 +5,8 @@ import {
   type Tracer,
   type TraceStep,
 } from "../telemetry/index.ts";
-import { type HeadEdits, headerLines, type RequestHead } from "./http1/index.ts";
+import type { RequestHead } from "./forwarding/index.ts";
+import { type HeadEdits, headerLines } from "./http1/index.ts";
 
 /** A finished request, as far as its span tells. */
 export interface TracedRequest {
@@ -100,20 +101,15 @@ function readTrace(request: RequestHead): {
   readonly remove: readonly string[];
   readonly tracestate?: string;
 } {
-  const { section } = request;
-  let parent: TraceParent | undefined;
-  let parents = 0;
-  let hasState = false;
-  for (let line = 0; line < section.lines; line += 1) {
-    if (section.isNamed(line, "tracestate")) hasState = true;
-    if (!section.isNamed(line, "traceparent")) continue;
-    parents += 1;
-    parent = readTraceparent(section.window, section.valueStart(line), section.valueEnd(line));
-  }
+  const [first, second] = request.valuesOf("traceparent");
   // Two lines are as good as none: nobody can say which is meant (section 3.2.1: one header).
-  if (parents !== 1 || parent === undefined) return { parent: undefined, remove: both };
-  if (!hasState) return { parent, remove: onlyParent };
-  const state = judgeTracestate(request.valuesOf("tracestate"));
+  if (first === undefined || second !== undefined) return { parent: undefined, remove: both };
+  const bytes = Buffer.from(first, "latin1");
+  const parent = readTraceparent(bytes, 0, bytes.length);
+  if (parent === undefined) return { parent, remove: both };
+  const states = request.valuesOf("tracestate");
+  if (states.length === 0) return { parent, remove: onlyParent };
+  const state = judgeTracestate(states);
   switch (state.kind) {
     case "kept":
       return { parent, remove: onlyParent };

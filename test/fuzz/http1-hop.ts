@@ -9,15 +9,11 @@ import {
   type OpenConnection,
   openTcp,
   type PoolLimits,
+  type RequestHead,
   serveHttp1,
   type Verdict,
 } from "../../src/data-plane/forwarding/index.ts";
-import {
-  defaultHttp1Limits,
-  type Http1Limits,
-  headerLines,
-  type RequestHead,
-} from "../../src/data-plane/http1/index.ts";
+import { defaultHttp1Limits, type Http1Limits, headerLines } from "../../src/data-plane/http1/index.ts";
 import { type FakeClock, fakeClock } from "../fakes/fake-clock.ts";
 
 /** One proxy between a client and an upstream, whose time stands still until it is moved. */

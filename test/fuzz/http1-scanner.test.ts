@@ -2,7 +2,11 @@ import { createServer, type IncomingMessage } from "node:http";
 import { Duplex } from "node:stream";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { defaultHttp1Limits, type RequestHead, scanRequestHead } from "../../src/data-plane/http1/index.ts";
+import {
+  defaultHttp1Limits,
+  type Http1RequestHead,
+  scanRequestHead,
+} from "../../src/data-plane/http1/index.ts";
 import { refusedHeads } from "./http1-refused-requests.ts";
 
 /** Where one side accepts what the other refuses or reads differently, requests are smuggled. */
@@ -163,13 +167,13 @@ function weighted(good: readonly string[], bad: readonly string[]): fc.Arbitrary
 }
 
 /** Heads that end within the text; what asks for another protocol is refused behind the scanner. */
-function scan(text: string): RequestHead | undefined {
+function scan(text: string): Http1RequestHead | undefined {
   const window = Buffer.from(text, "latin1");
   const head = scanRequestHead(window, 0, window.length, defaultHttp1Limits);
   return head.kind === "head" && head.section.end === window.length && !head.wantsUpgrade ? head : undefined;
 }
 
-function bodyFor(head: RequestHead): { coded: string; plain: string } {
+function bodyFor(head: Http1RequestHead): { coded: string; plain: string } {
   switch (head.framing.kind) {
     case "length": {
       const plain = "x".repeat(head.framing.bytes);
@@ -183,7 +187,7 @@ function bodyFor(head: RequestHead): { coded: string; plain: string } {
   }
 }
 
-function isTooLongToSend(head: RequestHead): boolean {
+function isTooLongToSend(head: Http1RequestHead): boolean {
   return head.framing.kind === "length" && head.framing.bytes > 10_000;
 }
 
@@ -195,7 +199,7 @@ interface ReadRequest {
   readonly body: string;
 }
 
-function asRead(head: RequestHead, body: string): ReadRequest {
+function asRead(head: Http1RequestHead, body: string): ReadRequest {
   const { section } = head;
   const { window } = section;
   const headers: string[] = [];

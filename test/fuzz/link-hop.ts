@@ -12,12 +12,13 @@ import {
   type LinkLimits,
   type OpenedLink,
   openTcp,
+  type RequestHead,
   serveHttp1,
   serveHttp2,
   type Upstream,
   type Verdict,
 } from "../../src/data-plane/forwarding/index.ts";
-import { defaultHttp1Limits, headerLines, type RequestHead } from "../../src/data-plane/http1/index.ts";
+import { defaultHttp1Limits, headerLines } from "../../src/data-plane/http1/index.ts";
 import { fakeClock } from "../fakes/fake-clock.ts";
 
 /** Two proxies with HTTP/2 between them, whose time stands still until it is moved. */

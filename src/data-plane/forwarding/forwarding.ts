@@ -2,13 +2,17 @@ import type {
   BodyCursor,
   HeadEdits,
   Http1Limits,
+  Http1RequestHead,
   Http1ResponseHead,
-  RequestHead,
   RequestRefusal,
   Trailer,
 } from "../http1/index.ts";
 import type { Http2ResponseHead } from "../http2/index.ts";
+import type { FieldRequestHead } from "./judge-fields.ts";
 import type { RequestFailure } from "./request-failure.ts";
+
+/** The head of a request as it came, over HTTP/1.1 or HTTP/2, in which everything was in order. */
+export type RequestHead = Http1RequestHead | FieldRequestHead;
 
 /** The head of a response as it came, over HTTP/1.1 or HTTP/2; each client writes it in its own protocol. */
 export type ResponseHead = Http1ResponseHead | Http2ResponseHead;

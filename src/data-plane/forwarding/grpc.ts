@@ -1,6 +1,5 @@
-import type { RequestHead } from "../http1/index.ts";
-
 import { type HeaderField, headerField } from "../http2/index.ts";
+import type { RequestHead } from "./forwarding.ts";
 import type { Answer } from "./problem-answer.ts";
 import { undeliveredName, undeliveredValue } from "./undelivered.ts";
 

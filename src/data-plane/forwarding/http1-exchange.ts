@@ -3,7 +3,6 @@ import {
   chunksOf,
   type Http1Limits,
   type Http1ResponseHead,
-  type RequestHead,
   scanResponseHead,
   serialiseRequest,
 } from "../http1/index.ts";
@@ -16,7 +15,9 @@ import {
   type ForwardingFailure,
   type MessageEnd,
   plainEnd,
+  type RequestHead,
 } from "./forwarding.ts";
+import { requestBytes } from "./head-text.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
 /** One request on its way to an upstream of HTTP/1.1 and its response on the way back, streaming in both directions. */
@@ -53,7 +54,9 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     this.isChunked = request.framing.kind === "chunked";
     this.isRequestComplete = end !== undefined;
     this.hasBody = firstBody.length > 0;
-    this.head = serialiseRequest(request, edits, this.framed(firstBody, end));
+    const first = this.framed(firstBody, end);
+    this.head =
+      "section" in request ? serialiseRequest(request, edits, first) : requestBytes(request, edits, first);
   }
 
   get responseBytes(): number {

@@ -1,11 +1,5 @@
-import {
-  type BodyCoding,
-  chunksOf,
-  type RequestHead,
-  type ResponseChanges,
-  serialiseResponse,
-} from "../http1/index.ts";
-import type { MessageEnd, ResponseHead } from "./forwarding.ts";
+import { type BodyCoding, chunksOf, type ResponseChanges, serialiseResponse } from "../http1/index.ts";
+import type { MessageEnd, RequestHead, ResponseHead } from "./forwarding.ts";
 import { responseText } from "./head-text.ts";
 
 /** Writes one response for a client of HTTP/1.1, whatever protocol it came in. */

@@ -1,4 +1,4 @@
-import { checkEdits, isForbiddenTrailer, type RequestHead } from "../http1/index.ts";
+import { checkEdits, isForbiddenTrailer } from "../http1/index.ts";
 import {
   errorCode,
   type HeaderField,
@@ -16,6 +16,7 @@ import {
   type ForwardingFailure,
   type MessageEnd,
   plainEnd,
+  type RequestHead,
 } from "./forwarding.ts";
 import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";

@@ -6,6 +6,7 @@ export type {
   ForwardingClient,
   ForwardingFailure,
   MessageEnd,
+  RequestHead,
   ResponseHead,
   Upstream,
 } from "./forwarding.ts";

@@ -4,13 +4,12 @@ import {
   type HeadEdits,
   type HeaderSection,
   hostLine,
-  type RequestHead,
   type Trailer,
   transferEncodingLine,
 } from "../http1/index.ts";
 import { fieldKind, type HeaderField, headerField } from "../http2/index.ts";
-import type { ResponseHead } from "./forwarding.ts";
-import { isForNeighbour } from "./head-text.ts";
+import type { RequestHead, ResponseHead } from "./forwarding.ts";
+import { type FieldRequestHead, isForNeighbour } from "./judge-fields.ts";
 import type { Answer } from "./problem-answer.ts";
 
 const knownFieldsMax = 512;
@@ -22,6 +21,9 @@ const knownFieldCharactersMax = 512;
  */
 export class LineFields {
   private readonly known = new Map<string, HeaderField>();
+  /** The lines added last, which are mostly the same for all requests. */
+  private addedText = "";
+  private added: HeaderField[] = [];
 
   /**
    * The head of a request, edited, without the lines that are for the next neighbour only. Where an HTTP/2 body ends
@@ -35,14 +37,9 @@ export class LineFields {
       this.field(":authority", edits.host ?? head.host),
       this.field(":path", edits.target ?? head.target),
     ];
-    const { section } = head;
-    const { remove } = edits;
-    for (let line = 0; line < section.lines; line += 1) {
-      const kind = section.kind(line);
-      if (kind === hostLine || kind === transferEncodingLine || section.isForNeighbour(line)) continue;
-      if (remove.length === 0 || !section.isNamedIn(line, remove)) fields.push(this.ofLine(section, line));
-    }
-    if (section.wantsTrailers) fields.push(teTrailers);
+    if ("section" in head) this.addScanned(fields, head.section, edits.remove);
+    else addReceived(fields, head, edits.remove);
+    if (head.wantsTrailers) fields.push(teTrailers);
     this.addLines(fields, edits.add);
     return fields;
   }
@@ -83,6 +80,14 @@ export class LineFields {
     return trailers.map(({ name, value }) => this.field(name, value));
   }
 
+  private addScanned(fields: HeaderField[], section: HeaderSection, remove: readonly string[]): void {
+    for (let line = 0; line < section.lines; line += 1) {
+      const kind = section.kind(line);
+      if (kind === hostLine || kind === transferEncodingLine || section.isForNeighbour(line)) continue;
+      if (remove.length === 0 || !section.isNamedIn(line, remove)) fields.push(this.ofLine(section, line));
+    }
+  }
+
   private ofLine(section: HeaderSection, line: number): HeaderField {
     const start = section.nameStart(line);
     const end = section.valueEnd(line);
@@ -101,11 +106,17 @@ export class LineFields {
   /** Lines as `headerLines` makes them. */
   private addLines(fields: HeaderField[], lines: Uint8Array): void {
     if (lines.length === 0) return;
-    for (const line of Buffer.from(lines).toString("latin1").split("\r\n")) {
-      const colon = line.indexOf(": ");
-      if (colon > 0)
-        fields.push(this.field(line.slice(0, colon).toLowerCase(), line.slice(colon + 2).trim()));
+    const text = Buffer.from(lines.buffer, lines.byteOffset, lines.length).toString("latin1");
+    if (text !== this.addedText) {
+      this.addedText = text;
+      this.added = [];
+      for (const line of text.split("\r\n")) {
+        const colon = line.indexOf(": ");
+        if (colon > 0)
+          this.added.push(this.field(line.slice(0, colon).toLowerCase(), line.slice(colon + 2).trim()));
+      }
     }
+    for (const field of this.added) fields.push(field);
   }
 
   /** Credentials are not kept beyond their request. */
@@ -119,3 +130,12 @@ export class LineFields {
 
 const httpScheme = headerField(":scheme", "http");
 const teTrailers = headerField("te", "trailers");
+
+/** Fields that came over HTTP/2 go on as the same objects, which the encoder knows again where the peer indexed them. */
+function addReceived(fields: HeaderField[], head: FieldRequestHead, remove: readonly string[]): void {
+  const hasLength = head.framing.kind === "length";
+  for (const field of head.fields) {
+    if (field.kind === fieldKind.contentLength && !hasLength) continue;
+    if (remove.length === 0 || !remove.includes(field.name)) fields.push(field);
+  }
+}

@@ -5,8 +5,8 @@ import {
   BodyCursor,
   defaultHttp1Limits,
   type Http1Limits,
+  type Http1RequestHead,
   type RefusedHead,
-  type RequestHead,
   type RequestRefusal,
   scanRequestHead,
 } from "../http1/index.ts";
@@ -18,6 +18,7 @@ import {
   type ForwardingFailure,
   type ForwardingProgress,
   type MessageEnd,
+  type RequestHead,
   type ResponseHead,
   type Upstream,
 } from "./forwarding.ts";
@@ -311,7 +312,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.endLingering();
   }
 
-  private begin(head: RequestHead): void {
+  private begin(head: Http1RequestHead): void {
     this.hasServed = true;
     this.consume(head.section.end);
     this.request = head;

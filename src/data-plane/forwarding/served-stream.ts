@@ -1,11 +1,5 @@
 import type { CoarseTimer } from "../coarse-timer.ts";
-import {
-  type Http1Limits,
-  isForbiddenTrailer,
-  type RequestHead,
-  scanRequestHead,
-  type Trailer,
-} from "../http1/index.ts";
+import { type Http1Limits, isForbiddenTrailer, type Trailer } from "../http1/index.ts";
 import {
   errorCode,
   type HeaderField,
@@ -20,10 +14,11 @@ import {
   type ForwardingProgress,
   type MessageEnd,
   plainEnd,
+  type RequestHead,
   type ResponseHead,
 } from "./forwarding.ts";
 import { grpcAnswer, grpcTrailers, isGrpcRequest } from "./grpc.ts";
-import { requestText } from "./head-text.ts";
+import { judgeFields } from "./judge-fields.ts";
 import type { LineFields } from "./line-fields.ts";
 import { type Answer, type ProblemAudience, problemAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
@@ -87,11 +82,8 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   /** Judges the head and has it decided on; a request without a body is on its way at once, others with `start`. */
   begin(head: Http2RequestHead, hasBody: boolean): void {
     if (!hasBody) this.requestEnd = plainEnd;
-    const window = Buffer.from(requestText(head, hasBody), "latin1");
-    const request = scanRequestHead(window, 0, window.length, this.limits);
+    const request = judgeFields(head, hasBody, this.limits);
     if (request.kind === "refused") return this.refuse(request.status, request.reason);
-    if (request.kind === "need-more" || request.section.end !== window.length)
-      return this.refuse(400, "request-line-malformed");
     this.request = request;
     this.isGrpc = isGrpcRequest(request);
     if (this.isGrpc) this.limits = this.service.callLimits;

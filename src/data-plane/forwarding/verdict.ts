@@ -1,5 +1,5 @@
-import type { HeadEdits, RequestHead } from "../http1/index.ts";
-import type { Upstream } from "./forwarding.ts";
+import type { HeadEdits } from "../http1/index.ts";
+import type { RequestHead, Upstream } from "./forwarding.ts";
 import type { Answer } from "./problem-answer.ts";
 import type { RequestFailure } from "./request-failure.ts";
 

@@ -3,9 +3,13 @@ export { contentLengthLine, type HeaderSection, hostLine, transferEncodingLine }
 export { defaultHttp1Limits, type Http1Limits } from "./http1-limits.ts";
 export { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
 export {
+  chunkedFraming,
+  Http1RequestHead,
+  judgeRequestParts,
+  noBody,
   type RefusedHead,
-  type RequestHead,
   type RequestRefusal,
+  refusedRequest,
   scanRequestHead,
 } from "./scan-request-head.ts";
 export { type Http1ResponseHead, scanResponseHead } from "./scan-response-head.ts";

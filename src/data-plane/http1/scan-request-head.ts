@@ -1,3 +1,4 @@
+import { ok } from "../../base/result.ts";
 import type { BodyFraming } from "./body-framing.ts";
 import {
   carriageReturn,
@@ -57,7 +58,7 @@ export interface UnfinishedHead {
 }
 
 /** A request head in which everything was in order; only {@link scanRequestHead} makes one. */
-export class RequestHead {
+export class Http1RequestHead {
   readonly kind = "head";
   readonly method: string;
   /** Normalised origin-form, or `*`: the bytes to decide on, and the bytes that are forwarded. */
@@ -70,6 +71,8 @@ export class RequestHead {
   readonly keepAlive: boolean;
   readonly expectsContinue: boolean;
   readonly wantsUpgrade: boolean;
+  /** Whether it says that trailers are welcome. */
+  readonly wantsTrailers: boolean;
   /** The header lines where they stand in the window. */
   readonly section: HeaderSection;
   /** Where the head begins in the window; it ends at `section.end`. */
@@ -88,6 +91,7 @@ export class RequestHead {
     this.keepAlive = line.minorVersion === 1 && !section.hasClose;
     this.expectsContinue = line.minorVersion === 1 && section.expectsContinue;
     this.wantsUpgrade = section.hasUpgrade;
+    this.wantsTrailers = section.wantsTrailers;
     this.section = section;
     this.start = line.start;
     this.methodEnd = line.methodEnd;
@@ -100,15 +104,15 @@ export class RequestHead {
   }
 
   /** Judges a whole head by what its parts say together. */
-  static judge(line: RequestLine, section: HeaderSection): RequestHead | RefusedHead<RequestRefusal> {
-    if (!methods.has(line.method))
-      return refuse(isUnsupported(line.method) ? "method-unsupported" : "method-unknown");
+  static judge(line: RequestLine, section: HeaderSection): Http1RequestHead | RefusedHead<RequestRefusal> {
+    const refusal = judgeMethod(line.method);
+    if (refusal !== undefined) return refuse(refusal);
     if (section.isChunked && line.minorVersion === 0) return refuse("transfer-encoding-in-http10");
     const host = hostOf(line, section);
     if (typeof host !== "string") return host;
     const target = targetOf(line, section, host);
     if (typeof target !== "string") return target;
-    return new RequestHead(line, section, { target, host });
+    return new Http1RequestHead(line, section, { target, host });
   }
 }
 
@@ -122,7 +126,7 @@ export function scanRequestHead(
   start: number,
   end: number,
   limits: Http1Limits,
-): RequestHead | RefusedHead<RequestRefusal> | UnfinishedHead {
+): Http1RequestHead | RefusedHead<RequestRefusal> | UnfinishedHead {
   const limit = Math.min(end, start + limits.headBytesMax);
   const line = scanRequestLine(window, start, limit, limits.targetBytesMax);
   const isFull = end - start >= limits.headBytesMax;
@@ -133,7 +137,7 @@ export function scanRequestHead(
   const headEnd = scanHeaderLines(section, line.end, limit);
   if (headEnd === needMore) return isFull ? tooLarge : unfinishedHead;
   if (headEnd === refused) return refuse(section.refusal ?? "control-byte");
-  return RequestHead.judge(line, section);
+  return Http1RequestHead.judge(line, section);
 }
 
 /** The one object that says a window ends inside a head. */
@@ -236,8 +240,41 @@ const methods = new Set(
   ).split(" "),
 );
 
-function isUnsupported(method: string): boolean {
-  return method === "CONNECT" || method === "TRACE";
+function judgeMethod(method: string): RequestRefusal | undefined {
+  if (methods.has(method)) return undefined;
+  return method === "CONNECT" || method === "TRACE" ? "method-unsupported" : "method-unknown";
+}
+
+/** What names a request, where it did not come as a head of HTTP/1.1. */
+export interface RequestParts {
+  readonly method: string;
+  readonly target: string;
+  readonly host: string;
+}
+
+/** Judges what names a request by the rules of {@link scanRequestHead}; the answer has host and target in their one spelling. */
+export function judgeRequestParts(
+  { method, target, host }: RequestParts,
+  limits: Http1Limits,
+): RequestParts | RefusedHead<RequestRefusal> {
+  if (method.length > methodBytesMax) return refuse("method-unknown");
+  if (target.length > limits.targetBytesMax) return refuse("target-too-long");
+  for (let at = 0; at < target.length; at += 1)
+    if (!isOf(targetByte, target.charCodeAt(at))) return refuse("target-character");
+  const methodRefusal = judgeMethod(method);
+  if (methodRefusal !== undefined) return refuse(methodRefusal);
+  if (host === "") return refuse("host-missing");
+  if (!isHost(host)) return refuse("host-invalid");
+  const lowerHost = host.toLowerCase();
+  const origin = target.startsWith("/") ? target : originFormOf(target, method, lowerHost);
+  if (typeof origin !== "string") return origin;
+  const normal = origin === "*" ? ok(origin) : normaliseTarget(origin);
+  return normal.ok ? { method, target: normal.value, host: lowerHost } : refuse(normal.reason);
+}
+
+function isHost(host: string): boolean {
+  const match = hostWithPort.exec(host);
+  return match !== null && Number(match[1] ?? 0) <= portMax;
 }
 
 function framingOf(section: HeaderSection): BodyFraming {
@@ -259,11 +296,9 @@ function hostOf(line: RequestLine, section: HeaderSection): string | RefusedHead
   const { window, hostStart, hostEnd } = section;
   let at = hostStart;
   while (at < hostEnd && isOf(hostByte, window[at])) at += 1;
-  if (at < hostEnd || at === hostStart) {
-    const match = hostWithPort.exec(window.toString("latin1", hostStart, hostEnd));
-    if (match === null || Number(match[1] ?? 0) > portMax) return refuse("host-invalid");
-  }
-  return window.toString("latin1", hostStart, hostEnd).toLowerCase();
+  const host = window.toString("latin1", hostStart, hostEnd);
+  if ((at < hostEnd || at === hostStart) && !isHost(host)) return refuse("host-invalid");
+  return host.toLowerCase();
 }
 
 /** A name or IPv4 address, or an IPv6 address in brackets, and a port. */
@@ -296,6 +331,11 @@ function originFormOf(target: string, method: string, host: string): string | Re
 }
 
 const absoluteForm = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?]*)(.*)$/;
+
+/** A refusal with its status. */
+export function refusedRequest(reason: RequestRefusal): RefusedHead<RequestRefusal> {
+  return refuse(reason);
+}
 
 function refuse(reason: RequestRefusal): RefusedHead<RequestRefusal> {
   return { kind: "refused", reason, status: statusOf(reason) };

@@ -1,7 +1,7 @@
 import { MeshError } from "../../base/mesh-error.ts";
 import { space } from "./byte-classes.ts";
 import { contentLengthLine, type HeaderSection, hostLine, transferEncodingLine } from "./header-section.ts";
-import type { RequestHead } from "./scan-request-head.ts";
+import type { Http1RequestHead } from "./scan-request-head.ts";
 import type { Http1ResponseHead } from "./scan-response-head.ts";
 
 /** What is changed in a request head before it goes upstream. */
@@ -40,7 +40,7 @@ const requestTarget = /^[\x21-\x7e]+$/;
  * that `Connection` nominated, and the lines reserved to Troth are left out before anything is added; so nobody can
  * have an added line removed. Throws as {@link checkEdits} does.
  */
-export function serialiseRequest(head: RequestHead, edits: HeadEdits, body: Uint8Array): Buffer {
+export function serialiseRequest(head: Http1RequestHead, edits: HeadEdits, body: Uint8Array): Buffer {
   checkEdits(edits);
   const target = edits.target ?? head.target;
   const host = edits.host ?? head.host;

@@ -49,6 +49,7 @@ export class HeaderField {
   /** Which encoder holds it in its table, and as which of its insertions: saves that encoder a search. */
   holder: object | undefined = undefined;
   heldAs = 0;
+  private asLine: string | undefined = undefined;
 
   constructor(name: string, value: string, kind: number, isSensitive: boolean) {
     this.name = name;
@@ -56,6 +57,12 @@ export class HeaderField {
     this.kind = kind;
     this.isSensitive = isSensitive;
     this.bytes = name.length + value.length + 32;
+  }
+
+  /** As a header line of HTTP/1.1, with its line end. */
+  get line(): string {
+    this.asLine ??= `${this.name}: ${this.value}\r\n`;
+    return this.asLine;
   }
 }
 
