@@ -13,7 +13,7 @@ const usage = `Run with:
   npm run prove -- TOPIC              the claims of a topic, one after the other
   npm run prove -- TOPIC --full       in their long form
   npm run prove -- TOPIC --only TEXT  those whose file or sentence has TEXT in it
-  npm run prove -- TOPIC --except FILE  all but this one
+  npm run prove -- TOPIC --except TEXT  all but those whose file begins with TEXT
 `;
 
 /** A claim, and the name of the file that it lives in. */
@@ -42,7 +42,8 @@ async function main(): Promise<number> {
   const wanted = values.only.toLowerCase();
   const claims = (await claimsOf(topic)).filter(
     ({ name, claim }) =>
-      name !== values.except && (name.includes(wanted) || claim.text.toLowerCase().includes(wanted)),
+      (values.except === undefined || !name.startsWith(values.except)) &&
+      (name.includes(wanted) || claim.text.toLowerCase().includes(wanted)),
   );
   if (claims.length === 0) {
     process.stderr.write(`no claim of ${topic} has "${values.only}" in it\n`);

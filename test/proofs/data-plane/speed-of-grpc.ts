@@ -1,0 +1,17 @@
+import { benchSecondsMax, measure } from "../../apparatus/bench-rounds.ts";
+import { type Claim, failed, ok } from "../claim.ts";
+
+const pair = "envoy grpc";
+
+export const claim: Claim = {
+  text: "Troth carries as many unary calls of gRPC as Envoy's pair",
+  limitSeconds: benchSecondsMax,
+  run: async ({ isFull }) => {
+    const rounds = (await measure("grpc", isFull))("grpc");
+    const howToGet = rounds.missing(pair);
+    if (howToGet !== undefined) return failed(`no Envoy here: ${howToGet}`);
+    const ratio = rounds.ratio("requestsPerSecond", pair);
+    const figure = `${ratio.toFixed(2)} × ${pair}${rounds.remark}`;
+    return ratio >= 1 ? ok(figure) : failed(figure);
+  },
+};
