@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
 
 /**
  * Where Node keeps compiled sources, which halves the start of a process. Not the temporary directory, in which
@@ -24,13 +25,32 @@ export function ownEnvironment(): NodeJS.ProcessEnv {
  */
 const youngGenerationMebibytes = 2;
 
-/** What a sidecar, of which a machine runs many, has in its environment; what the user set in NODE_OPTIONS counts more. */
-export function sidecarEnvironment(): Readonly<Record<"NODE_COMPILE_CACHE" | "NODE_OPTIONS", string>> {
+/**
+ * How far the old generation may grow over what lives in it before it is collected, in per cent; V8 lets it double and
+ * more. With a new client connection per request, sockets under way at each small collection end up there: 116 MiB
+ * resident in place of 172 after 40 000 of them.
+ */
+const oldGenerationGrowthPercent = 30;
+
+/**
+ * Heaps of glibc's malloc, one for each thread otherwise: V8's helpers leave theirs half empty, some 4 MiB. The thread
+ * that forwards allocates alone nearly always, so it waits for nobody.
+ */
+const mallocArenas = 1;
+
+/** What a sidecar, of which a machine runs many, has in its environment; what the user set there counts more. */
+export function sidecarEnvironment(): Readonly<Record<string, string>> {
   const given = process.env["NODE_OPTIONS"] ?? "";
   return {
     NODE_COMPILE_CACHE: compileCache,
     NODE_OPTIONS: `--max-semi-space-size=${youngGenerationMebibytes} ${given}`.trimEnd(),
+    MALLOC_ARENA_MAX: process.env["MALLOC_ARENA_MAX"] ?? String(mallocArenas),
   };
+}
+
+/** To be called as a sidecar starts: sets what NODE_OPTIONS does not take. V8 reads it at each collection. */
+export function keepHeapSmall(): void {
+  setFlagsFromString(`--heap-growing-percent=${oldGenerationGrowthPercent}`);
 }
 
 /** The environment of somebody else's: as it was before Troth was started. */

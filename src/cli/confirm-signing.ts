@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline/promises";
 import { CliError, exitCode } from "./exit-codes.ts";
-import { printable } from "./output.ts";
+import { printable } from "./printable.ts";
 
 /**
  * Shows what is about to be signed on standard error, as `name  value` lines, and asks the person at the terminal unless

@@ -2,7 +2,7 @@ import { CommanderError } from "commander";
 import { messageOf } from "../base/mesh-error.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import { defaultMeshPath } from "./mesh-directory.ts";
-import { printable } from "./output.ts";
+import { printable } from "./printable.ts";
 import { buildProgram } from "./program.ts";
 
 try {

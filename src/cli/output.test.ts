@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { blockOf, printable, tableOf } from "./output.ts";
+import { blockOf, tableOf } from "./output.ts";
+import { printable } from "./printable.ts";
 
 it("keeps columns apart whatever is in the cells", () => {
   const table = tableOf(

@@ -1,5 +1,6 @@
 import { writeYaml } from "../configuration/index.ts";
 import type { OutputFormat } from "./output-formats.ts";
+import { printable } from "./printable.ts";
 
 // Apart, since the tree of commands needs no more than these.
 export type { OutputFormat } from "./output-formats.ts";
@@ -62,13 +63,6 @@ export function blockOf(pairs: readonly (readonly [string, string | readonly str
       return `${key.padEnd(width)} : ${first === "" ? "-" : first}\n${under.join("")}`;
     })
     .join("");
-}
-
-/** A text without anything that would move the cursor or colour the terminal. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) =>
-    character === "\n" || character === "\t" ? " " : `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
-  );
 }
 
 /** How many columns a text takes in a terminal. */

@@ -1,10 +1,12 @@
+import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { bytesOfBase64 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { fail, ok, type Refusal, type Result } from "../base/result.ts";
 import {
   type CheckedSvid,
-  checkSvid,
+  KnownSvids,
+  type PresentedSvid,
   parseTrustBundle,
   parseTrustDomain,
   presentedCertificatesMax,
@@ -44,12 +46,21 @@ export type CheckedPeer = {
   readonly [checked]: true;
 };
 
+/** The trust bundle as of a size of the log, and what it was made from. */
+interface TrustedRoots {
+  readonly state: TrustState;
+  readonly size: number;
+  readonly roots: readonly string[];
+  readonly value: TrustBundles;
+}
+
 /** Judges the other end of a TLS connection, the same way on both sides. */
 export class PeerChecker {
   readonly #view: LogView;
   readonly #clock: Clock;
   readonly #ownService: string;
-  #bundles: { readonly state: TrustState; readonly size: number; readonly value: TrustBundles } | undefined;
+  readonly #known = new KnownSvids();
+  #bundles: TrustedRoots | undefined;
   readonly #waiting = new Map<string, number>();
   #waitingCount = 0;
 
@@ -66,7 +77,7 @@ export class PeerChecker {
    */
   async check(socket: TLSSocket): Promise<Result<CheckedPeer, PeerRefusal>> {
     if (socket.isSessionReused()) return fail("resumed-session");
-    const svid = checkSvid(presentedChain(socket), this.#trustBundles(), this.#clock.nowSeconds());
+    const svid = this.#known.check(presentedBy(socket), this.#trustBundles(), this.#clock.nowSeconds());
     if (!svid.ok) return this.#explained(svid);
     if (this.freshness("newHandshake") === "stale")
       return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
@@ -130,40 +141,54 @@ export class PeerChecker {
     return ok(peer as CheckedPeer);
   }
 
+  /** The same object as long as the same roots are trusted: what is remembered of SVIDs holds under it alone. */
   #trustBundles(): TrustBundles {
-    const { follower } = this.#view;
-    if (this.#bundles?.state === follower.state && this.#bundles.size === follower.size)
-      return this.#bundles.value;
-    const value = bundlesOf(follower.state);
-    this.#bundles = { state: follower.state, size: follower.size, value };
+    const { state, size } = this.#view.follower;
+    const last = this.#bundles;
+    if (last?.state === state && last.size === size) return last.value;
+    const roots = trustedRoots(state);
+    const isSame = last !== undefined && sameTexts(last.roots, roots);
+    const value = isSame ? last.value : bundlesOf(roots);
+    this.#bundles = { state, size, roots, value };
     return value;
   }
 }
 
-/** The trust bundle of the domain itself: the roots that its operators put into the log. */
-function bundlesOf(state: TrustState): TrustBundles {
-  const trustDomain = parseTrustDomain(state.genesis?.trustDomain ?? "");
+/** The trust domain, and the roots that its operators put into the log, in base64. */
+function trustedRoots(state: TrustState): readonly string[] {
+  const roots = [...state.certificateAuthorities.entries()].filter(([, { isTrusted }]) => isTrusted);
+  return [state.genesis?.trustDomain ?? "", ...roots.map(([, { certificate }]) => certificate)];
+}
+
+function sameTexts(left: readonly string[], right: readonly string[]): boolean {
+  return left.length === right.length && left.every((text, place) => text === right[place]);
+}
+
+/** The trust bundle of the domain itself. */
+function bundlesOf([domain = "", ...roots]: readonly string[]): TrustBundles {
+  const trustDomain = parseTrustDomain(domain);
   if (!trustDomain.ok) return trustBundlesOf();
-  const roots: Uint8Array[] = [];
-  for (const [, { certificate, isTrusted }] of state.certificateAuthorities.entries()) {
-    const der = bytesOfBase64(certificate);
-    if (isTrusted && der !== undefined) roots.push(der);
-  }
-  const bundle = parseTrustBundle(trustDomain.value, roots);
+  const certificates = roots.map(bytesOfBase64).filter((der) => der !== undefined);
+  const bundle = parseTrustBundle(trustDomain.value, certificates);
   return bundle.ok ? trustBundlesOf(bundle.value) : trustBundlesOf();
 }
 
-/** The certificates that the peer sent, leaf first; one more than allowed at most, so that too many can be refused. */
-function presentedChain(socket: TLSSocket): Uint8Array[] {
+/**
+ * What the peer sent. Asked of the socket once: on Node 24 a second answer would lack what the first one gave. The chain
+ * has one certificate more than allowed at most, so that too many can be refused.
+ */
+function presentedBy(socket: TLSSocket): PresentedSvid {
+  const leaf = socket.getPeerX509Certificate();
+  return { leaf: leaf?.raw, chain: () => chainOf(leaf) };
+}
+
+function chainOf(leaf: X509Certificate | undefined): readonly Uint8Array[] {
   const chain: Uint8Array[] = [];
-  let certificate: { raw?: Buffer; issuerCertificate?: unknown } | undefined =
-    socket.getPeerCertificate(true);
-  while (certificate?.raw !== undefined && chain.length <= presentedCertificatesMax) {
-    chain.push(new Uint8Array(certificate.raw));
-    const issuer: unknown = certificate.issuerCertificate;
-    // A self-signed certificate names itself as its issuer.
-    if (issuer === certificate || typeof issuer !== "object" || issuer === null) break;
-    certificate = issuer;
-  }
+  for (
+    let certificate = leaf;
+    certificate !== undefined && chain.length <= presentedCertificatesMax;
+    certificate = certificate.issuerCertificate
+  )
+    chain.push(certificate.raw);
   return chain;
 }

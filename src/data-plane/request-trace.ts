@@ -20,7 +20,7 @@ export interface TracedRequest {
   readonly attributes: Readonly<Record<`troth.${string}`, string | number>>;
 }
 
-const blankTraceparent = `traceparent: 00-${"0".repeat(32)}-${"0".repeat(16)}-00\r\n`;
+const blankTraceparent = Buffer.from(`traceparent: 00-${"0".repeat(32)}-${"0".repeat(16)}-00\r\n`, "latin1");
 const fromEndToTraceId = 54;
 const fromEndToSpanId = 21;
 const fromEndToFlag = 3;
@@ -37,7 +37,7 @@ export class RequestTrace {
   constructor(tracer: Tracer | undefined, fixed: Uint8Array) {
     this.#tracer = tracer;
     this.#untraced = { remove: [], add: fixed };
-    this.#lines = Buffer.concat([fixed, Buffer.from(blankTraceparent, "latin1")]);
+    this.#lines = Buffer.concat(tracer === undefined ? [] : [fixed, blankTraceparent]);
   }
 
   /** Gives a request its place in a trace; answers with the edits that tell the next one. */

@@ -33,6 +33,9 @@ export interface CheckedSvid {
   readonly notBeforeSeconds: number;
   /** The last second in which it is valid. */
   readonly notAfterSeconds: number;
+  /** The seconds in which it and all CAs of the path that was found are valid, the last one as a whole. */
+  readonly pathNotBeforeSeconds: number;
+  readonly pathNotAfterSeconds: number;
   readonly publicKey: KeyObject;
   /** SubjectPublicKeyInfo DER. */
   readonly publicKeyInfo: Uint8Array;
@@ -109,6 +112,8 @@ export function checkSvid(
     authorityKeyId: leaf.authorityKeyId,
     notBeforeSeconds: leaf.notBeforeSeconds,
     notAfterSeconds: leaf.notAfterSeconds,
+    pathNotBeforeSeconds: Math.max(...path.value.map(({ notBeforeSeconds }) => notBeforeSeconds)),
+    pathNotAfterSeconds: Math.min(...path.value.map(({ notAfterSeconds }) => notAfterSeconds)),
     publicKey: leaf.publicKey,
     publicKeyInfo: leaf.publicKeyInfo,
   };

@@ -1,5 +1,5 @@
 import { messageOf } from "../../base/mesh-error.ts";
-import { printable } from "../output.ts";
+import { printable } from "../printable.ts";
 
 /** Where each check's failure is explained: headings of docs/guides/troubleshooting.md. */
 export const checkAnchors = [
