@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { GoHttp1Reader, ReadResponse } from "../../apparatus/go-http1-reader.ts";
+import { type LlhttpAnswer, LlhttpClient, type Tape } from "../../apparatus/llhttp-client.ts";
+import { type ScriptedApp, unscripted } from "../../apparatus/scripted-app.ts";
+import type { ExpectedResponse, ResponseRow } from "./response-rows.ts";
+
+/** Where responses come from and where they arrive. */
+export interface ResponseGround {
+  /** host:port of the caller's sidecar. */
+  readonly address: string;
+  readonly app: ScriptedApp;
+  /** The service that the application is, as its callers name it. */
+  readonly host: string;
+  /** The second reader; without it llhttp alone judges. */
+  readonly go: GoHttp1Reader | undefined;
+}
+
+/** Lets the application send a row's response; answers with everything that was not as it has to be. */
+export async function judgeResponse(ground: ResponseGround, row: ResponseRow): Promise<string[]> {
+  const { app, host, go } = ground;
+  const target = `/row/${row.name.replace(/[^A-Za-z0-9]+/g, "-")}`;
+  app.scripts.set(target, row.steps);
+  using client = new LlhttpClient(ground.address);
+  const body = row.method === "POST" ? "a body" : "";
+  const first = await client.call({ method: row.method, target, host, body });
+  if (row.pauseMillis > 0) await sleep(row.pauseMillis);
+  const answers = [first];
+  for (let next = 0; next < 2; next += 1)
+    answers.push(await client.call({ method: "GET", target: "/next", host }));
+  const wrong = complaintsOf(row.expected, first);
+  for (const next of answers.slice(1))
+    if ("brokenBy" in next || next.status !== 200 || next.body !== unscripted)
+      wrong.push(`a request behind it got ${JSON.stringify(next)}`);
+  if ((app.asked.get(target) ?? 0) > 1 && typeof row.steps[0] === "string")
+    wrong.push("the application was asked again");
+  if (go !== undefined) wrong.push(...(await disagreements(go, client.tapes, answers)));
+  return wrong;
+}
+
+function complaintsOf(expected: ExpectedResponse, got: LlhttpAnswer): string[] {
+  const isBroken = "brokenBy" in got || !got.isWhole;
+  if (expected.kind === "refused") {
+    const isRefused = isBroken
+      ? expected.mayBegin
+      : got.status === 502 && got.body.includes("urn:troth:problem:");
+    return isRefused ? [] : [`the client got ${JSON.stringify(got)}`];
+  }
+  if (isBroken) return [`the client got ${JSON.stringify(got)}`];
+  const { status, headers, body, trailers } = expected;
+  const meant = JSON.stringify([status, headers, body, trailers]);
+  const seen = JSON.stringify([got.status, got.headers, got.body, got.trailers]);
+  return seen === meant ? [] : [`the client got ${seen} instead of ${meant}`];
+}
+
+/** Whether Go's client takes from the same bytes what llhttp's took. */
+async function disagreements(
+  go: GoHttp1Reader,
+  tapes: readonly Tape[],
+  answers: readonly LlhttpAnswer[],
+): Promise<string[]> {
+  const wrong: string[] = [];
+  const read: ReadResponse[] = [];
+  for (const { bytes, methods } of tapes) {
+    const { messages, isRefused } = await go.responsesIn(bytes(), methods);
+    if (isRefused) wrong.push(`Go refuses ${JSON.stringify(bytes().toString("latin1").slice(0, 300))}`);
+    read.push(...messages);
+  }
+  const whole = (message: ReadResponse): string =>
+    JSON.stringify([message.status, message.body, message.trailers, fieldsBesides(message)]);
+  const ours = answers.flatMap((answer) => ("brokenBy" in answer || !answer.isWhole ? [] : [whole(answer)]));
+  const theirs = read.filter(({ isWhole }) => isWhole).map(whole);
+  if (ours.join() !== theirs.join()) wrong.push(`llhttp reads ${ours.join()} and Go ${theirs.join()}`);
+  return wrong;
+}
+
+/** Go takes a line off that Node leaves. */
+function fieldsBesides({ headers }: ReadResponse): unknown {
+  return headers.filter(([name]) => name !== "connection" && name !== "keep-alive");
+}
