@@ -132,4 +132,4 @@ class TappedSocket extends Duplex {
   }
 }
 
-const framingNames = new Set(["content-length", "transfer-encoding", "connection", "keep-alive"]);
+const framingNames = new Set(["content-length", "transfer-encoding", "trailer", "connection", "keep-alive"]);

@@ -17,6 +17,8 @@ export interface RawSending {
   /** Whether our side is ended behind the last piece. */
   readonly isEnded: boolean;
   readonly waitMillisMax: number;
+  /** How long to wait between pieces; no longer than the other side needs to read unless given. */
+  readonly pauseMillis?: number;
   /** Asked now and then whether it is in order that the other side keeps the connection open. */
   readonly mayStayOpen?: () => boolean;
 }
@@ -33,7 +35,7 @@ const askMillis = 200;
 /** Sends bytes on a connection of their own and reads until the other side ends it. Never throws. */
 export async function sendRaw(
   place: RawPlace,
-  { pieces, isEnded, waitMillisMax, mayStayOpen }: RawSending,
+  { pieces, isEnded, waitMillisMax, pauseMillis, mayStayOpen }: RawSending,
 ): Promise<RawAnswer> {
   const socket = await open(place);
   const chunks: Buffer[] = [];
@@ -61,7 +63,8 @@ export async function sendRaw(
       }
       socket.write(Buffer.from(piece, "latin1"));
       // The other side reads in between, since it may be in this very process.
-      setImmediate(send, next + 1);
+      if (pauseMillis === undefined) setImmediate(send, next + 1);
+      else setTimeout(send, pauseMillis, next + 1);
     };
     send(0);
   });

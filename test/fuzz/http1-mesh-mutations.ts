@@ -60,7 +60,8 @@ const place = fc.nat(rowBytesMax);
 
 type Change = (text: string) => string;
 
-const change: fc.Arbitrary<Change> = fc.oneof(
+/** One change to bytes in Latin-1, somewhere. */
+export const change: fc.Arbitrary<Change> = fc.oneof(
   fc.tuple(place, fc.nat(7)).map(([at, bit]): Change => {
     return (text) => replaced(text, at, (byte) => String.fromCharCode(byte ^ (1 << bit)));
   }),

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { GoHttp1Reader, ReadResponse } from "../../apparatus/go-http1-reader.ts";
 import { type LlhttpAnswer, LlhttpClient, type Tape } from "../../apparatus/llhttp-client.ts";
+import { finalStatuses, sendRaw } from "../../apparatus/raw-http1.ts";
 import { type ScriptedApp, unscripted } from "../../apparatus/scripted-app.ts";
 import type { ExpectedResponse, ResponseRow } from "./response-rows.ts";
 
@@ -37,6 +38,17 @@ export async function judgeResponse(ground: ResponseGround, row: ResponseRow): P
   return wrong;
 }
 
+/** Answers before the body is there, which goes on with what looks like a request (RFC 9112, 9.3). */
+export async function judgeEarlyAnswer({ address, app, host }: ResponseGround): Promise<string[]> {
+  const rest = `GET /smuggled HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+  const head = `POST /early HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${3 + rest.length}\r\n\r\nabc`;
+  const sending = { pieces: [head, rest, rest], isEnded: false, waitMillisMax: 4_000, pauseMillis: 60 };
+  const { text, end } = await sendRaw({ address }, sending);
+  const statuses = finalStatuses(text).join();
+  const wrong = statuses === "200" && end !== "open" ? [] : [`an early answer: ${statuses}, ${end}`];
+  return app.asked.has("/smuggled") ? [...wrong, "the rest of a body was read as a request"] : wrong;
+}
+
 function complaintsOf(expected: ExpectedResponse, got: LlhttpAnswer): string[] {
   const isBroken = "brokenBy" in got || !got.isWhole;
   if (expected.kind === "refused") {
@@ -52,8 +64,8 @@ function complaintsOf(expected: ExpectedResponse, got: LlhttpAnswer): string[] {
   return seen === meant ? [] : [`the client got ${seen} instead of ${meant}`];
 }
 
-/** Whether Go's client takes from the same bytes what llhttp's took. */
-async function disagreements(
+/** Where Go's client takes something else from the same bytes than llhttp's did. */
+export async function disagreements(
   go: GoHttp1Reader,
   tapes: readonly Tape[],
   answers: readonly LlhttpAnswer[],
@@ -73,7 +85,7 @@ async function disagreements(
   return wrong;
 }
 
-/** Go takes a line off that Node leaves. */
+/** What one of the two takes off, and the other does not show. */
 function fieldsBesides({ headers }: ReadResponse): unknown {
-  return headers.filter(([name]) => name !== "connection" && name !== "keep-alive");
+  return headers.filter(([name]) => !["connection", "keep-alive", "trailer"].includes(name));
 }

@@ -93,6 +93,10 @@ function chunked(body: string): string {
   return `${ok}Transfer-Encoding: chunked\r\n\r\n${body}`;
 }
 
+function announced(names: string): string {
+  return `${ok}Trailer: ${names}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`;
+}
+
 const wrongChunks: readonly (readonly [name: string, body: string])[] = [
   ["a chunk size with 0x", "0x3\r\nabc\r\n0\r\n\r\n"],
   ["a chunk size with a sign", "+3\r\nabc\r\n0\r\n\r\n"],
@@ -362,6 +366,11 @@ export const responseRows: readonly ResponseRow[] = [
       headers: [["x_y", "a"]],
       body: "abc",
     },
+  ]),
+  ...refused(coding, [
+    ["a length announced as a trailer", announced("Content-Length")],
+    ["the coding announced as a trailer", announced("X-Digest, transfer-encoding")],
+    ["Trailer announced as a trailer", announced("trailer")],
   ]),
   ...(legalTrailersAre === "refused"
     ? refused(coding, [["a trailer", aTrailer]], true)

@@ -4,7 +4,7 @@ import { Http1Ground } from "../../apparatus/http1-ground.ts";
 import { disagreement, readWithLlhttp } from "../../apparatus/http1-reading.ts";
 import { openScriptedApp } from "../../apparatus/scripted-app.ts";
 import { corpus } from "../../conformance/http1/corpus.ts";
-import { judgeResponse } from "../../conformance/http1/judge-response.ts";
+import { judgeEarlyAnswer, judgeResponse } from "../../conformance/http1/judge-response.ts";
 import type { Sending } from "../../conformance/http1/judge-row.ts";
 import { responseRows } from "../../conformance/http1/response-rows.ts";
 import { type CorpusRun, runCorpus, runStalled } from "../../conformance/http1/run-corpus.ts";
@@ -38,6 +38,7 @@ export const claim: Claim = {
     const runs: CorpusRun[] = [];
     for (const sending of ways) runs.push(await runCorpus(ground, corpus, { sending, go }));
     const address = ground.caller.sidecar.outboundAddress;
+    const at = { address, app: hostile, host: "hostile.shop.mesh", go };
     const wrong = runs.flatMap((run) => run.wrong);
     for (const row of responseRows)
       for (const complaint of await judgeResponse(
@@ -45,6 +46,7 @@ export const claim: Claim = {
         row,
       ))
         wrong.push(`response, ${row.name}: ${complaint}`);
+    wrong.push(...(await judgeEarlyAnswer(at)));
     // Last, since the caller's sidecar has no news of the mesh afterwards, by its clock.
     wrong.push(...(await runStalled(ground)));
 
