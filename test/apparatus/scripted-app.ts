@@ -32,11 +32,19 @@ export async function openScriptedApp(): Promise<ScriptedApp> {
     sockets.add(socket);
     socket.setNoDelay(true);
     let text = "";
+    // Of a body that is still to come.
+    let bytesLeft = 0;
     socket.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
       text += chunk.toString("latin1");
-      for (let head = headOf(text); head !== undefined; head = headOf(text)) {
+      for (;;) {
+        const skipped = Math.min(bytesLeft, text.length);
+        bytesLeft -= skipped;
+        text = text.slice(skipped);
+        const head = headOf(text);
+        if (head === undefined) return;
         text = text.slice(head.end);
+        bytesLeft = head.bodyBytes;
         asked.set(head.target, (asked.get(head.target) ?? 0) + 1);
         void play(socket, scripts.get(head.target) ?? plainScript);
       }
@@ -66,11 +74,18 @@ const plainScript = [
   `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${unscripted.length}\r\n\r\n${unscripted}`,
 ] as const;
 
-/** The request at the begin of the text. Bodies are left where a script answers early, so none is waited for. */
-function headOf(text: string): { readonly target: string; readonly end: number } | undefined {
-  const match = /^[\s\S]*?([A-Z]+) (\S+) HTTP\/1\.1\r\n[\s\S]*?\r\n\r\n/.exec(text);
+interface Head {
+  readonly target: string;
+  readonly end: number;
+  readonly bodyBytes: number;
+}
+
+/** The head at the begin of the text; it is answered without waiting for its body. */
+function headOf(text: string): Head | undefined {
+  const match = /^[A-Z]+ (\S+) HTTP\/1\.1\r\n[\s\S]*?\r\n\r\n/.exec(text);
   if (match === null) return undefined;
-  return { target: match[2] ?? "", end: match[0].length };
+  const [head, target = ""] = match;
+  return { target, end: head.length, bodyBytes: Number(/\ncontent-length: ([0-9]+)/i.exec(head)?.[1] ?? 0) };
 }
 
 async function play(socket: Socket, steps: readonly Step[]): Promise<void> {
