@@ -44,6 +44,8 @@ function announced(names: string): string {
 }
 
 const aTrailer = { method: "POST", body: "abc", trailers: [["x-digest", "1"]] } as const;
+/** Trailers are named by Connection as headers are. */
+const noTrailer = { method: "POST", body: "abc" } as const;
 const twoTrailers = {
   method: "POST",
   body: "abc",
@@ -197,13 +199,15 @@ export const codingRows: readonly CorpusRow[] = [
       ["a trailer with a bare CR", trailed("X: y\rZ: z")],
       ["a trailer with a NUL", trailed("X: \0")],
       ["a trailer with an underscore", trailed("Content_Length: 3")],
-      ["a trailer of 20 kB", trailed(`X: ${"a".repeat(20_000)}`)],
     ],
   ),
   ...refusedBody(
     chunkLine,
     [400, 431, 501],
-    [["200 trailers", trailed(...Array.from({ length: 200 }, (_, index) => `X-${index}: a`))]],
+    [
+      ["a trailer of 20 kB", trailed(`X: ${"a".repeat(20_000)}`)],
+      ["200 trailers", trailed(...Array.from({ length: 200 }, (_, index) => `X-${index}: a`))],
+    ],
   ),
   ...refusedBody(
     forbidden,
@@ -241,6 +245,16 @@ export const codingRows: readonly CorpusRow[] = [
     "a trailer that was announced",
     post(["Trailer: X-Digest", "Transfer-Encoding: chunked"], "3\r\nabc\r\n0\r\nX-Digest: 1\r\n\r\n"),
     aTrailer,
+  ),
+  ...trailers("a trailer in capitals among blanks", trailed("X-DIGEST: \t 1 "), aTrailer),
+  ...trailers("an empty trailer", trailed("X-Digest:"), {
+    ...aTrailer,
+    trailers: [["x-digest", ""]],
+  }),
+  ...trailers(
+    "a nominated trailer",
+    post(["Connection: X-Digest", "Transfer-Encoding: chunked"], "3\r\nabc\r\n0\r\nX-Digest: 1\r\n\r\n"),
+    noTrailer,
   ),
   ...passed({ why: "odd, and one body all the same", rfc: "RFC 9112, 7.1" }, [
     ["chunks", chunked(`3\r\nabc\r\n${end}`), { method: "POST", body: "abc" }],

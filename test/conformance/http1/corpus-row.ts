@@ -24,6 +24,8 @@ export type Expected =
       readonly after?: readonly Reached[];
       /** Whether the application may have seen the begin of it, but never its end. */
       readonly mayBegin?: boolean;
+      /** Whether it may be closed without an answer of HTTP/1, since it begins as another protocol does. */
+      readonly mayBeSilent?: boolean;
     }
   | {
       /** The message is clear and the answer comes from the mesh itself; what is behind it is another request. */

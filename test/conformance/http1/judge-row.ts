@@ -55,8 +55,10 @@ function waysOf(expected: Expected): Way[] {
   const fine = ({ length }: readonly Reached[]): number[][] => Array.from({ length }, () => [200]);
   switch (expected.kind) {
     case "refused": {
-      const { after = [], statuses, mayBegin = false } = expected;
-      return [{ reached: after, statuses: [...fine(after), statuses], mayBegin }];
+      const { after = [], statuses, mayBegin = false, mayBeSilent = false } = expected;
+      const silent: Way = { reached: after, statuses: fine(after), mayBegin };
+      const answered = { ...silent, statuses: [...silent.statuses, statuses] };
+      return mayBeSilent ? [answered, silent] : [answered];
     }
     case "answered": {
       const closed: Way = { reached: [], statuses: [[expected.status]], mayBegin: false };
