@@ -6,12 +6,12 @@ import { GoHttp1Reader } from "../apparatus/go-http1-reader.ts";
 import { missingForGoPeer } from "../apparatus/go-peer.ts";
 import { Http1Ground } from "../apparatus/http1-ground.ts";
 import { openScriptedApp, type ScriptedApp } from "../apparatus/scripted-app.ts";
-import { rowsAwaitingRepair } from "./http1/awaiting-repair.ts";
+import { isEndedClientWaitedFor, rowsAwaitingRepair } from "./http1/awaiting-repair.ts";
 import { corpus } from "./http1/corpus.ts";
 import { judgeEarlyAnswer, judgeResponse } from "./http1/judge-response.ts";
 import type { Sending } from "./http1/judge-row.ts";
 import { type ResponseRow, responseRows } from "./http1/response-rows.ts";
-import { runCorpus, runStalled } from "./http1/run-corpus.ts";
+import { isEndedClientAwaited, runCorpus, runStalled } from "./http1/run-corpus.ts";
 
 const missing = missingForGoPeer("http1-reader");
 if (missing !== undefined) console.log(`Go's net/http does not read along: ${missing}`);
@@ -78,6 +78,7 @@ test("rows that await repair fail, or they would not be on the list", async () =
   }
   for (const row of responseRows.filter(({ name }) => rowsAwaitingRepair.has(name)))
     expect([row.name, (await wrongResponses([row])).length > 0]).toEqual([row.name, true]);
+  expect(await isEndedClientAwaited(ground)).toBe(isEndedClientWaitedFor);
 });
 
 // Last, since the caller's sidecar has no news of the mesh afterwards, by its clock.

@@ -3,7 +3,7 @@ import type { GoHttp1Reader } from "../../apparatus/go-http1-reader.ts";
 import type { Http1Ground } from "../../apparatus/http1-ground.ts";
 import { disagreement } from "../../apparatus/http1-reading.ts";
 import { finalStatuses, sendRaw } from "../../apparatus/raw-http1.ts";
-import type { CorpusRow } from "./corpus-row.ts";
+import { type CorpusRow, chunked, sized } from "./corpus-row.ts";
 import { judgeRow, type Sending } from "./judge-row.ts";
 import { stalledRows } from "./stalled-rows.ts";
 
@@ -76,5 +76,15 @@ export async function runStalled(ground: Http1Ground): Promise<string[]> {
   return wrong;
 }
 
+/** Whether a client is still waited for that has ended its side inside a body, of which the begin came pipelined. */
+export async function isEndedClientAwaited(ground: Http1Ground): Promise<boolean> {
+  const bytes = chunked("3\r\nabc\r\n0\r\n\r\n") + sized("Content-Length: 40000");
+  const sending = { pieces: [bytes], isEnded: true, waitMillisMax: endedClientMillisMax };
+  const { end } = await sendRaw(ground.at("outbound"), sending);
+  await ground.app.forget();
+  return end === "open";
+}
+
+const endedClientMillisMax = 2_000;
 const settleMillisMax = 1_000;
 const pollMillis = 50;
