@@ -10,6 +10,7 @@ import { responseRows } from "../../conformance/http1/response-rows.ts";
 import { type CorpusRun, runCorpus, runStalled } from "../../conformance/http1/run-corpus.ts";
 import { stalledRows } from "../../conformance/http1/stalled-rows.ts";
 import { temporaryFolder } from "../../contracts/temporary-folder.ts";
+import { assailFor } from "../../fuzz/http1-assault.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
 const ways: readonly Sending[] = [
@@ -18,13 +19,16 @@ const ways: readonly Sending[] = [
   { edge: "inbound" },
 ];
 const shownMax = 10;
+/** How long the long form sends mutations. */
+const assaultSeconds = 240;
 
 /** What two servers could read differently never gets to one of them. */
 export const claim: Claim = {
   text:
     "over 200 malformed or ambiguous HTTP/1 messages are refused or brought to one reading by a pair of sidecars, " +
     "whoever sends them; llhttp and Go's net/http read the same requests in everything that gets through",
-  run: async ({ note }) => {
+  limitSeconds: 600,
+  run: async ({ isFull, note }) => {
     const missing = missingForGoPeer("http1-reader");
     if (missing !== undefined) return skipped(missing);
     await using folder = await temporaryFolder();
@@ -41,12 +45,11 @@ export const claim: Claim = {
     const at = { address, app: hostile, host: "hostile.shop.mesh", go };
     const wrong = runs.flatMap((run) => run.wrong);
     for (const row of responseRows)
-      for (const complaint of await judgeResponse(
-        { address, app: hostile, host: "hostile.shop.mesh", go },
-        row,
-      ))
-        wrong.push(`response, ${row.name}: ${complaint}`);
+      for (const complaint of await judgeResponse(at, row)) wrong.push(`response, ${row.name}: ${complaint}`);
     wrong.push(...(await judgeEarlyAnswer(at)));
+    const seed = Date.now() % 2 ** 31;
+    if (isFull) note(`seed ${seed}`);
+    const assault = isFull ? await assailFor(ground, at, { seconds: assaultSeconds, seed }) : undefined;
     // Last, since the caller's sidecar has no news of the mesh afterwards, by its clock.
     wrong.push(...(await runStalled(ground)));
 
@@ -62,7 +65,10 @@ export const claim: Claim = {
       `${corpus.length} requests (${counted()}), sent ${sent} times: at once, in pieces, and by a hostile sidecar; ` +
         `${reached} requests reached the application and 0 disagreements about them; ${stalledRows.length} that stop ` +
         `in their middle got 408; ${responseRows.length} hostile responses, none taken for the answer to another ` +
-        `request; sent straight to the two readers, ${differing} of the requests are read differently`,
+        `request; sent straight to the two readers, ${differing} of the requests are read differently` +
+        (assault === undefined
+          ? ""
+          : `; mutated, ${assault.requests} messages and ${assault.responses} responses: 0 crashes, hangs, disagreements`),
     );
   },
 };
