@@ -34,9 +34,15 @@ export async function judgeResponse(ground: ResponseGround, row: ResponseRow): P
       wrong.push(`a request behind it got ${JSON.stringify(next)}`);
   if ((app.asked.get(target) ?? 0) > 1 && typeof row.steps[0] === "string")
     wrong.push("the application was asked again");
+  for (const { bytes } of client.tapes)
+    if (framedWithoutBody.test(bytes().toString("latin1"))) wrong.push("a response without a body is framed");
   if (go !== undefined) wrong.push(...(await disagreements(go, client.tapes, answers)));
   return wrong;
 }
+
+/** A length or a coding where there can be no body (RFC 9110, 8.6; RFC 9112, 6.1). */
+const framedWithoutBody =
+  /HTTP\/1\.1 (?:1[0-9]{2}|204) [^\r\n]*\r\n(?:[^\r\n]+\r\n)*(?:content-length|transfer-encoding):/i;
 
 /** Answers before the body is there, which goes on with what looks like a request (RFC 9112, 9.3). */
 export async function judgeEarlyAnswer({ address, app, host }: ResponseGround): Promise<string[]> {
