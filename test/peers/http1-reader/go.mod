@@ -1,0 +1,3 @@
+module troth.example/test/peers/http1-reader
+
+go 1.23.0
