@@ -8,7 +8,7 @@ import {
   type ResponseHandler,
 } from "../http2/index.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
-import type { AcquireRefusal, ConnectionSource } from "./connection-source.ts";
+import type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
 import {
   type ForwardedRequest,
   type Forwarding,
@@ -163,19 +163,16 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   /** Nothing has been sent yet, so another instance can be asked as well where this one has no connection. */
   onHttp1(pool: ConnectionPool): void {
     this.asked = undefined;
+    const waiter: Waiter = {
+      onConnection: (connection) => this.http1?.onConnection(connection),
+      onNoConnection: (reason, detail) => {
+        this.http1 = undefined;
+        this.onNoLink(reason, detail);
+      },
+    };
     const connections: ConnectionSource = {
-      acquire: (waiter, isFresh) =>
-        pool.acquire(
-          {
-            onConnection: (connection) => waiter.onConnection(connection),
-            onNoConnection: (reason, detail) => {
-              this.http1 = undefined;
-              this.onNoLink(reason, detail);
-            },
-          },
-          isFresh,
-        ),
-      cancel: (waiter) => pool.cancel(waiter),
+      acquire: (_, isFresh) => pool.acquire(waiter, isFresh),
+      cancel: () => pool.cancel(waiter),
     };
     this.http1 = new Http1Exchange(this.parts, connections);
     this.http1.start();
