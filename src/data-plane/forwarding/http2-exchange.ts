@@ -238,6 +238,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     // Only a connection may have died, and not what was at its other end; it comes last now, but it comes.
     if (isLost && this.link !== undefined) this.choice.avoid(this.link);
     this.tried = untried;
+    // Until there is another stream, nobody takes what follows.
+    if (this.requestEnd === undefined) this.client.pauseBody();
     this.start();
   }
 
