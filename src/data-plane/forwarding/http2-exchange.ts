@@ -310,8 +310,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       stream.sendTrailers(this.lane.lines.trailers(trailers));
   }
 
+  /** What came on it is the client's now, or nobody's; one that is over is not credited by being reset. */
   private leaveStream(): Http2Stream | undefined {
     const { stream } = this;
+    stream?.consume(stream.unconsumedBytes);
+    this.owedBytes = 0;
     this.stream = undefined;
     this.lane = undefined;
     this.pending = undefined;
