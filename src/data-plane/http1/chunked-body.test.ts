@@ -79,7 +79,7 @@ describe("a body", () => {
       expect(fitting.advance(Buffer.from(text), 0, text.length)).toBe(text.length);
       expect(tooLarge.advance(Buffer.from(text), 0, text.length)).toBe(-1);
       expect(fitting.payloadBytes).toBe(4);
-      expect(tooLarge.refusal).toBe("body-too-large");
+      expect([tooLarge.refusal, tooLarge.isComplete]).toEqual(["body-too-large", false]);
     },
   );
 
