@@ -183,6 +183,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.at = 0;
       this.takeBody(window, at);
     }
+    if (this.isCutShort) return this.destroy();
     // What is left over belongs to the next request, which waits.
     if (this.window === undefined && this.wantsBody) this.resumeReading();
   }
@@ -359,6 +360,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     const firstBody =
       window === undefined ? nothing : requestBody.payloadOf(window.subarray(start, bodyEnd), start);
     this.consume(bodyEnd);
+    if (this.isCutShort) return this.destroy();
     const end = endOf(requestBody);
     const exchange = this.openExchange(upstream, {
       client: this,
@@ -447,8 +449,12 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private onEnd(): void {
     this.hasClientEnded = true;
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
-    const isCutShort = this.requestBody?.isComplete === false && this.window === undefined;
-    if (isCutShort && this.phase !== "lingering") this.destroy();
+    if (this.isCutShort && this.phase !== "lingering") this.destroy();
+  }
+
+  /** Whether the client has ended its side within a body of which nothing is left to take. */
+  private get isCutShort(): boolean {
+    return this.hasClientEnded && this.window === undefined && this.requestBody?.isComplete === false;
   }
 
   private onClose(): void {
