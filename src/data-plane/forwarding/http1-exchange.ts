@@ -93,6 +93,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   }
 
   onDeadline(): void {
+    if (this.connection?.isPaused === true) return this.fail("client-gone", "");
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
 

@@ -135,6 +135,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onDeadline(): void {
     if (this.http1 !== undefined) return this.http1.onDeadline();
+    if (this.isBlocked) return this.fail("client-gone", "");
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
 
