@@ -102,36 +102,40 @@ describe("a client that takes nothing", () => {
   test.each([
     ["one proxy", openHop],
     ["two", openLinkHop],
-  ])("makes the application wait, and is given up in time as the one at fault: %s", async (_, open) => {
-    const bytes = 64_000_000;
-    let left = bytes;
-    await using upstream = await openUpstream((socket) => {
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n`);
-      const more = (): void => {
-        while (left > 0 && !socket.destroyed) {
-          left -= 64_000;
-          if (!socket.write("x".repeat(64_000))) return;
-        }
-      };
-      socket.on("drain", more);
-      more();
-    });
-    await using hop = await open(upstream.port);
-    using client = new RawClient(hop.port).send(get);
-    client.socket.pause();
-    await until(() => hop.clientSockets[0]?.writableNeedDrain === true);
-    for (let before = -1; before !== left; await aWhile()) before = left;
-    const given = bytes - left;
-    const held = hop.clientSockets[0]?.writableLength ?? 0;
-    hop.passSeconds(31);
-    client.socket.resume();
-    await until(() => client.isClosed && upstream.sockets[0]?.destroyed === true);
+  ])(
+    "makes the application wait, and is given up in time as the one at fault: %s",
+    async (_, open) => {
+      const bytes = 64_000_000;
+      let left = bytes;
+      await using upstream = await openUpstream((socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n`);
+        const more = (): void => {
+          while (left > 0 && !socket.destroyed) {
+            left -= 64_000;
+            if (!socket.write("x".repeat(64_000))) return;
+          }
+        };
+        socket.on("drain", more);
+        more();
+      });
+      await using hop = await open(upstream.port);
+      using client = new RawClient(hop.port).send(get);
+      client.socket.pause();
+      await until(() => hop.clientSockets[0]?.writableNeedDrain === true);
+      for (let before = -1; before !== left; await aWhile()) before = left;
+      const given = bytes - left;
+      const held = hop.clientSockets[0]?.writableLength ?? 0;
+      hop.passSeconds(31);
+      client.socket.resume();
+      await until(() => client.isClosed && upstream.sockets[0]?.destroyed === true);
 
-    expect(given).toBeLessThan(bytes / 2);
-    expect(held).toBeLessThan(256 * 1024);
-    const events = "events" in hop ? hop.events : hop.outer;
-    expect(events).toMatchObject([{ status: 200, error: "client-gone" }]);
-  }, 30_000);
+      expect(given).toBeLessThan(bytes / 2);
+      expect(held).toBeLessThan(256 * 1024);
+      const events = "events" in hop ? hop.events : hop.outer;
+      expect(events).toMatchObject([{ status: 200, error: "client-gone" }]);
+    },
+    30_000,
+  );
 });
 
 describe("an application that ends its side", () => {

@@ -22,38 +22,42 @@ describe("requests that come together", () => {
   test.each([
     ["one proxy", openHop],
     ["two", openLinkHop],
-  ])("are answered in order, whatever bodies they have and however they are cut: %s", async (_, open) => {
-    await using upstream = await openUpstream((socket, text, index) => {
-      const whole = wholeRequests(text);
-      for (const path of whole.slice(answered[index] ?? 0)) {
-        const isHead = path.startsWith("HEAD");
-        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${isHead ? "" : path}`);
-      }
-      answered[index] = whole.length;
-    });
-    const answered: number[] = [];
-    await using hop = await open(upstream.port);
-    const text = requests.join("");
-    const expected = requests
-      .map((request) => request.split(" ", 2).join(" "))
-      .map((path) => `${path.length}|${path.startsWith("HEAD") ? "" : path}`)
-      .join("");
-
-    await fc.assert(
-      fc.asyncProperty(fc.array(fc.nat(text.length), { maxLength: 8 }), async (cuts) => {
-        using client = new RawClient(hop.port);
-        for (const piece of cut(text, cuts)) {
-          client.send(piece);
-          await new Promise((resolve) => setImmediate(resolve));
+  ])(
+    "are answered in order, whatever bodies they have and however they are cut: %s",
+    async (_, open) => {
+      await using upstream = await openUpstream((socket, text, index) => {
+        const whole = wholeRequests(text);
+        for (const path of whole.slice(answered[index] ?? 0)) {
+          const isHead = path.startsWith("HEAD");
+          socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${isHead ? "" : path}`);
         }
-        await until(() => client.text.includes("GET /6"));
-        const seen = client.text.replaceAll(/HTTP\/1.1 200 OK\r\ncontent-length: (\d+)\r\n\r\n/gi, "$1|");
-        expect(seen).toBe(expected);
-      }),
-      { numRuns: 60 },
-    );
-    expect(hop.faults).toEqual([]);
-  }, 30_000);
+        answered[index] = whole.length;
+      });
+      const answered: number[] = [];
+      await using hop = await open(upstream.port);
+      const text = requests.join("");
+      const expected = requests
+        .map((request) => request.split(" ", 2).join(" "))
+        .map((path) => `${path.length}|${path.startsWith("HEAD") ? "" : path}`)
+        .join("");
+
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.nat(text.length), { maxLength: 8 }), async (cuts) => {
+          using client = new RawClient(hop.port);
+          for (const piece of cut(text, cuts)) {
+            client.send(piece);
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+          await until(() => client.text.includes("GET /6"));
+          const seen = client.text.replaceAll(/HTTP\/1.1 200 OK\r\ncontent-length: (\d+)\r\n\r\n/gi, "$1|");
+          expect(seen).toBe(expected);
+        }),
+        { numRuns: 60 },
+      );
+      expect(hop.faults).toEqual([]);
+    },
+    30_000,
+  );
 
   test.each([
     ["a head that is refused", "GET  /b HTTP/1.1\r\n\r\n", 400],

@@ -81,6 +81,14 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private isPumping = false;
   private hasClientEnded = false;
   private hasServed = false;
+  private readonly listeners = {
+    data: (chunk: Buffer): void => this.onData(chunk),
+    drain: (): void => this.onDrain(),
+    end: (): void => this.onEnd(),
+    // The close event that follows does all that is to be done.
+    error: (): void => {},
+    close: (): void => this.onClose(),
+  };
 
   constructor(socket: Socket, options: ServeOptions) {
     this.socket = socket;
@@ -91,12 +99,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     socket.setNoDelay(true);
     // A client may end its side after its request and still wants the answer.
     socket.allowHalfOpen = true;
-    socket.on("data", (chunk: Buffer) => this.onData(chunk));
-    socket.on("drain", () => this.onDrain());
-    socket.on("end", () => this.onEnd());
-    // The close event that follows does all that is to be done.
-    socket.on("error", () => {});
-    socket.on("close", () => this.onClose());
+    const { data, drain, end, error, close } = this.listeners;
+    socket.on("data", data).on("drain", drain).on("end", end).on("error", error).on("close", close);
   }
 
   get isIdle(): boolean {
@@ -298,7 +302,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (!window.subarray(0, http2Start.length).equals(http2Start)) return false;
     this.phase = "closed";
     options.timer.remove(this);
-    for (const event of ["data", "drain", "end", "error", "close"]) this.socket.removeAllListeners(event);
+    for (const [event, listener] of Object.entries(this.listeners)) this.socket.off(event, listener);
     options.onHttp2(window);
     return true;
   }
