@@ -43,7 +43,7 @@ describe("a request over the link", () => {
     await until(() => client.text === okayHere);
 
     expect(upstream.received[0]).toBe(
-      "POST /~y?q HTTP/1.1\r\nHost: a.shop\r\nx-kept: kept\r\nx-empty: \r\ncontent-length: 3\r\nx-last: yes\r\n" +
+      "POST /~y?q HTTP/1.1\r\nHost: a.shop\r\nConnection: TE\r\nTE: trailers\r\nx-kept: kept\r\nx-empty: \r\ncontent-length: 3\r\nx-last: yes\r\n" +
         "x-added-outside: yes\r\nX-Added: inside\r\n\r\nabc",
     );
     expect(hop.outer).toMatchObject([{ status: 200, requestBytes: 3, responseBytes: 2 }]);
