@@ -5,6 +5,7 @@ import {
   type RequestHead,
   scanRequestHead,
   type Trailer,
+  type TrailerRefusal,
 } from "../http1/index.ts";
 import {
   errorCode,
@@ -127,9 +128,10 @@ export class ServedStream implements StreamHandler, ForwardingClient {
       this.requestEnd ??= plainEnd;
       return;
     }
-    if (trailers?.some(({ name }) => isForbiddenTrailer(name)) === true) {
+    const refusal = trailers === undefined ? undefined : refusalOf(trailers);
+    if (refusal !== undefined) {
       this.requestEnd = plainEnd;
-      return this.failLate("trailer-forbidden");
+      return this.failLate(refusal);
     }
     this.requestEnd = trailers === undefined || trailers.length === 0 ? plainEnd : { trailers };
     if (this.phase === "deciding") this.launch();
@@ -370,6 +372,15 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     const isAnswered = this.phase === "over" && this.responseEnd !== undefined && this.pending === undefined;
     if (isAnswered && this.requestEnd === undefined) this.stream.reset(errorCode.noError);
   }
+}
+
+/** By the rules that hold over HTTP/1.1 (trailers.ts), where an application may be that reads names as CGI does. */
+function refusalOf(trailers: readonly HeaderField[]): TrailerRefusal | undefined {
+  for (const { name } of trailers) {
+    if (isForbiddenTrailer(name)) return "trailer-forbidden";
+    if (name.includes("_")) return "trailer-malformed";
+  }
+  return undefined;
 }
 
 const nothing = Buffer.alloc(0);
