@@ -402,8 +402,9 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.consume(requestBody.advance(window, this.at, window.length));
     const mayContinue =
       request.keepAlive && requestBody.isComplete && answer.close !== true && !this.isClosing;
-    this.send(serialiseAnswer(answer, request.method === "HEAD", !mayContinue));
-    this.report(answer.status, answer.body.length, failure);
+    const isHead = request.method === "HEAD";
+    this.send(serialiseAnswer(answer, isHead, !mayContinue));
+    this.report(answer.status, isHead ? 0 : answer.body.length, failure);
     this.next(mayContinue);
   }
 

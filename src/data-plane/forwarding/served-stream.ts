@@ -334,17 +334,17 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   private respond(answer: Answer, failure?: RequestFailure): void {
     const { lines } = this.service;
     const { status, body } = answer;
-    this.report(status, body.length, failure);
+    const isBodiless = this.isGrpc || this.request?.method === "HEAD" || status === 204 || status === 304;
+    this.report(status, isBodiless ? 0 : body.length, failure);
     this.leave();
     if (this.isGrpc) {
       this.responseEnd = plainEnd;
       this.stream.sendHead(grpcAnswer(answer), true);
       return this.stopPeer();
     }
-    const isBodiless =
-      this.request?.method === "HEAD" || status === 204 || status === 304 || body.length === 0;
-    this.stream.sendHead(lines.answer(answer), isBodiless);
-    if (isBodiless) this.responseEnd = plainEnd;
+    const endsHere = isBodiless || body.length === 0;
+    this.stream.sendHead(lines.answer(answer), endsHere);
+    if (endsHere) this.responseEnd = plainEnd;
     else this.write(Buffer.from(body), plainEnd);
     this.stopPeer();
   }
