@@ -25,11 +25,12 @@ export interface MessageEnd {
 /** The end of a message without trailers. */
 export const plainEnd: MessageEnd = { trailers: [] };
 
-/** The end of a message whose body is complete. */
-export function endOf(body: BodyCursor): MessageEnd | undefined {
+/** The end of a message whose body is complete, without trailers that `Connection` declared to be for this hop only. */
+export function endOf(body: BodyCursor, nominated: readonly string[] | undefined): MessageEnd | undefined {
   if (!body.isComplete) return undefined;
   const { trailers } = body;
-  return trailers.length === 0 ? plainEnd : { trailers };
+  if (trailers.length === 0) return plainEnd;
+  return { trailers: trailers.filter(({ name }) => nominated?.includes(name) !== true) };
 }
 
 /** A failure while a request was being forwarded. */

@@ -42,7 +42,7 @@ describe("a request", () => {
     await until(() => client.text === okay);
 
     expect(upstream.received[0]).toBe(
-      "POST /~y?q HTTP/1.1\r\nHost: a.shop\r\nX-Kept: kept\r\nX-Empty: \r\nContent-Length: 3\r\nX-Last: yes\r\n" +
+      "POST /~y?q HTTP/1.1\r\nHost: a.shop\r\nConnection: TE\r\nTE: trailers\r\nX-Kept: kept\r\nX-Empty: \r\nContent-Length: 3\r\nX-Last: yes\r\n" +
         "X-Added: by-the-proxy\r\n\r\nabc",
     );
   });

@@ -34,6 +34,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   private isRequestComplete: boolean;
   private hasBody: boolean;
   private responseBody: BodyCursor | undefined;
+  private nominated: readonly string[] | undefined;
   private partialHead: Buffer | undefined;
   private interimResponses = 0;
   private mayReuseUpstream = false;
@@ -96,6 +97,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   }
 
   onDeadline(): void {
+    if (this.connection?.isPaused === true) return this.fail("client-gone", "");
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
 
@@ -185,9 +187,10 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     this.mayReuseUpstream = head.keepAlive && this.isRequestComplete;
     this.status = head.status;
     this.responseBody = body;
+    this.nominated = head.section.nominated;
     this.head = nothing;
     const first = body.payloadOf(window.subarray(at, bodyEnd), at);
-    this.afterBody(body, this.client.writeHead(head, first, endOf(body)), bodyEnd < end);
+    this.afterBody(body, this.client.writeHead(head, first, endOf(body, this.nominated)), bodyEnd < end);
   }
 
   private passBody(body: BodyCursor, window: Buffer, at: number, end: number): void {
@@ -195,7 +198,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
     const bytes = body.payloadOf(window.subarray(at, bodyEnd), at);
     const hasNews = bytes.length > 0 || body.isComplete;
-    this.afterBody(body, !hasNews || this.client.write(bytes, endOf(body)), bodyEnd < end);
+    this.afterBody(body, !hasNews || this.client.write(bytes, endOf(body, this.nominated)), bodyEnd < end);
   }
 
   private afterBody(body: BodyCursor, isFlowing: boolean, hasSurplus: boolean): void {

@@ -1,4 +1,4 @@
-import { checkEdits, isForbiddenTrailer } from "../http1/index.ts";
+import { checkEdits, checkTrailers } from "../http1/index.ts";
 import {
   errorCode,
   type HeaderField,
@@ -8,7 +8,7 @@ import {
   type ResponseHandler,
 } from "../http2/index.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
-import type { AcquireRefusal, ConnectionSource } from "./connection-source.ts";
+import type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
 import {
   type ForwardedRequest,
   type Forwarding,
@@ -136,6 +136,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onDeadline(): void {
     if (this.http1 !== undefined) return this.http1.onDeadline();
+    if (this.isBlocked) return this.fail("client-gone", "");
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
 
@@ -164,19 +165,16 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   /** Nothing has been sent yet, so another instance can be asked as well where this one has no connection. */
   onHttp1(pool: ConnectionPool): void {
     this.asked = undefined;
+    const waiter: Waiter = {
+      onConnection: (connection) => this.http1?.onConnection(connection),
+      onNoConnection: (reason, detail) => {
+        this.http1 = undefined;
+        this.onNoLink(reason, detail);
+      },
+    };
     const connections: ConnectionSource = {
-      acquire: (waiter, isFresh) =>
-        pool.acquire(
-          {
-            onConnection: (connection) => waiter.onConnection(connection),
-            onNoConnection: (reason, detail) => {
-              this.http1 = undefined;
-              this.onNoLink(reason, detail);
-            },
-          },
-          isFresh,
-        ),
-      cancel: (waiter) => pool.cancel(waiter),
+      acquire: (_, isFresh) => pool.acquire(waiter, isFresh),
+      cancel: () => pool.cancel(waiter),
     };
     this.http1 = new Http1Exchange(this.parts, connections);
     this.http1.start();
@@ -220,8 +218,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onEnd(trailers: readonly HeaderField[] | undefined): void {
     if (this.isOver) return;
-    if (trailers?.some(({ name }) => isForbiddenTrailer(name)) === true)
-      return this.fail("upstream-malformed-response", "trailer-forbidden");
+    const refusal = trailers === undefined ? undefined : checkTrailers(trailers);
+    if (refusal !== undefined) return this.fail("upstream-malformed-response", refusal);
     this.send(trailers === undefined || trailers.length === 0 ? plainEnd : { trailers });
     this.isOver = true;
     // A request that was answered before its end need not be sent to it.
@@ -242,6 +240,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     // Only a connection may have died, and not what was at its other end; it comes last now, but it comes.
     if (isLost && this.link !== undefined) this.choice.avoid(this.link);
     this.tried = untried;
+    // Until there is another stream, nobody takes what follows.
+    if (this.requestEnd === undefined) this.client.pauseBody();
     this.start();
   }
 
@@ -312,8 +312,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       stream.sendTrailers(this.lane.lines.trailers(trailers));
   }
 
+  /** What came on it is the client's now, or nobody's; one that is over is not credited by being reset. */
   private leaveStream(): Http2Stream | undefined {
     const { stream } = this;
+    stream?.consume(stream.unconsumedBytes);
+    this.owedBytes = 0;
     this.stream = undefined;
     this.lane = undefined;
     this.pending = undefined;

@@ -58,6 +58,7 @@ describe("a request that came as fields", () => {
     ["x_a", "1", 400, "header-name-underscore"],
     ["expect", "200-ok", 417, "expectation-unsupported"],
     ["content-length", "007", 400, "content-length-invalid"],
+    ["trailer", "a, Content-Length", 400, "trailer-announcement-forbidden"],
     ["x-a", "a".repeat(17 * 1024), 431, "head-too-large"],
   ])("is refused over $0: $3", (name, value, status, reason) => {
     const fields = [...plain.filter(([other]) => other !== name), [name, value] as const];

@@ -1,4 +1,5 @@
 import {
+  announcesForbiddenTrailer,
   type BodyFraming,
   chunkedFraming,
   type Http1Limits,
@@ -103,12 +104,12 @@ class FieldSection {
   }
 
   frame({ contentLength }: Http2RequestHead, hasBody: boolean): RequestRefusal | undefined {
-    const { length } = this;
-    if (length !== undefined && length.value.length > 1 && length.value.startsWith("0"))
-      return "content-length-invalid";
     // Where HTTP/1.1 goes on from here, trailers take chunks, and so no length.
     if (hasBody && (contentLength === undefined || this.announcesTrailers)) this.framing = chunkedFraming;
-    else if (contentLength !== undefined) this.framing = { kind: "length", bytes: contentLength };
+    else if (contentLength !== undefined) {
+      if (/^0[0-9]/.test(this.length?.value ?? "")) return "content-length-invalid";
+      this.framing = { kind: "length", bytes: contentLength };
+    }
     return undefined;
   }
 
@@ -144,24 +145,27 @@ class FieldSection {
   private takeRegular(field: HeaderField): RequestRefusal | undefined {
     const { name } = field;
     if (name.includes("_")) return "header-name-underscore";
-    if (isForNeighbour(field)) return undefined;
+    if (name === "trailer") {
+      if (announcesForbiddenTrailer(field.value)) return "trailer-announcement-forbidden";
+      this.announcesTrailers = true;
+    } else if (isForNeighbour(field)) return undefined;
     if (name === "expect") {
       if (field.value.toLowerCase() !== "100-continue") return "expectation-unsupported";
       this.expectsContinue = true;
-    } else if (name === "trailer") this.announcesTrailers = true;
+    }
     this.fields.push(field);
     return undefined;
   }
 }
 
-/** Whether a field has one of the names that `HeaderSection` drops and that HTTP/2 itself does not forbid. */
-export function isForNeighbour({ name, kind }: HeaderField): boolean {
+/** Whether a field is one that `HeaderSection` drops and that HTTP/2 itself does not forbid, or announces what may not come. */
+export function isForNeighbour({ name, value, kind }: HeaderField): boolean {
   if (kind === fieldKind.te) return true;
   switch (name.charCodeAt(0)) {
     case 0x70: // p
       return name.startsWith("proxy-");
     case 0x74: // t
-      return name.startsWith("troth-");
+      return name.startsWith("troth-") || (name === "trailer" && announcesForbiddenTrailer(value));
     case 0x78: // x
       return name === "x-forwarded-client-cert";
     default:

@@ -50,7 +50,7 @@ describe("a request of a peer that is not ours", () => {
 
     expect([status, body]).toEqual([200, "ok"]);
     expect(upstream.received[0]).toBe(
-      "POST /~y?q HTTP/1.1\r\nHost: a.shop\r\nx-kept: yes\r\ncookie: a=1; b=2\r\nTransfer-Encoding: chunked\r\n" +
+      "POST /~y?q HTTP/1.1\r\nHost: a.shop\r\nConnection: TE\r\nTE: trailers\r\nx-kept: yes\r\ncookie: a=1; b=2\r\nTransfer-Encoding: chunked\r\n" +
         "X-Added: inside\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     );
   });

@@ -69,7 +69,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   /** Bytes from the client that nobody has taken yet, from `at` on. */
   private window: Buffer | undefined;
   private at = 0;
-  private request: RequestHead | undefined;
+  private request: Http1RequestHead | undefined;
   private requestBody: BodyCursor | undefined;
   private exchange: Forwarding | undefined;
   private wantsBody = false;
@@ -82,6 +82,14 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private isPumping = false;
   private hasClientEnded = false;
   private hasServed = false;
+  private readonly listeners = {
+    data: (chunk: Buffer): void => this.onData(chunk),
+    drain: (): void => this.onDrain(),
+    end: (): void => this.onEnd(),
+    // The close event that follows does all that is to be done.
+    error: (): void => {},
+    close: (): void => this.onClose(),
+  };
 
   constructor(socket: Socket, options: ServeOptions) {
     this.socket = socket;
@@ -92,12 +100,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     socket.setNoDelay(true);
     // A client may end its side after its request and still wants the answer.
     socket.allowHalfOpen = true;
-    socket.on("data", (chunk: Buffer) => this.onData(chunk));
-    socket.on("drain", () => this.onDrain());
-    socket.on("end", () => this.onEnd());
-    // The close event that follows does all that is to be done.
-    socket.on("error", () => {});
-    socket.on("close", () => this.onClose());
+    const { data, drain, end, error, close } = this.listeners;
+    socket.on("data", data).on("drain", drain).on("end", end).on("error", error).on("close", close);
   }
 
   get isIdle(): boolean {
@@ -184,6 +188,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.at = 0;
       this.takeBody(window, at);
     }
+    if (this.isCutShort) return this.destroy();
     // What is left over belongs to the next request, which waits.
     if (this.window === undefined && this.wantsBody) this.resumeReading();
   }
@@ -238,7 +243,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.pauseReading();
     }
     const body = requestBody.payloadOf(window.subarray(at, bodyEnd), at);
-    const end = endOf(requestBody);
+    const end = endOf(requestBody, this.request?.section.nominated);
     if (body.length > 0 || end !== undefined) exchange.onBody(body, end);
   }
 
@@ -298,7 +303,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (!window.subarray(0, http2Start.length).equals(http2Start)) return false;
     this.phase = "closed";
     options.timer.remove(this);
-    for (const event of ["data", "drain", "end", "error", "close"]) this.socket.removeAllListeners(event);
+    for (const [event, listener] of Object.entries(this.listeners)) this.socket.off(event, listener);
     options.onHttp2(window);
     return true;
   }
@@ -328,7 +333,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     else this.apply(head, verdict);
   }
 
-  private decide(head: RequestHead): Verdict | undefined | Promise<Verdict> {
+  private decide(head: Http1RequestHead): Verdict | undefined | Promise<Verdict> {
     try {
       return this.options.decide(head);
     } catch (fault) {
@@ -337,7 +342,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     }
   }
 
-  private await(head: RequestHead, promise: Promise<Verdict>): void {
+  private await(head: Http1RequestHead, promise: Promise<Verdict>): void {
     const settle = (verdict: Verdict | undefined): void => {
       if (this.request === head && this.phase === "deciding") this.apply(head, verdict);
     };
@@ -348,7 +353,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   /** No verdict is a refusal: the fault is ours, and says nothing about itself. */
-  private apply(head: RequestHead, verdict: Verdict | undefined): void {
+  private apply(head: Http1RequestHead, verdict: Verdict | undefined): void {
     if (verdict === undefined) return this.fail("decision-failed", "");
     if (verdict.kind === "answer") return this.respond(verdict);
     const { requestBody, window, limits } = this;
@@ -360,7 +365,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     const firstBody =
       window === undefined ? nothing : requestBody.payloadOf(window.subarray(start, bodyEnd), start);
     this.consume(bodyEnd);
-    const end = endOf(requestBody);
+    if (this.isCutShort) return this.destroy();
+    const end = endOf(requestBody, head.section.nominated);
     const exchange = this.openExchange(upstream, {
       client: this,
       request: head,
@@ -397,8 +403,9 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.consume(requestBody.advance(window, this.at, window.length));
     const mayContinue =
       request.keepAlive && requestBody.isComplete && answer.close !== true && !this.isClosing;
-    this.send(serialiseAnswer(answer, request.method === "HEAD", !mayContinue));
-    this.report(answer.status, answer.body.length, failure);
+    const isHead = request.method === "HEAD";
+    this.send(serialiseAnswer(answer, isHead, !mayContinue));
+    this.report(answer.status, isHead ? 0 : answer.body.length, failure);
     this.next(mayContinue);
   }
 
@@ -448,8 +455,12 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private onEnd(): void {
     this.hasClientEnded = true;
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
-    const isCutShort = this.requestBody?.isComplete === false && this.window === undefined;
-    if (isCutShort && this.phase !== "lingering") this.destroy();
+    if (this.isCutShort && this.phase !== "lingering") this.destroy();
+  }
+
+  /** Whether the client has ended its side within a body of which nothing is left to take. */
+  private get isCutShort(): boolean {
+    return this.hasClientEnded && this.window === undefined && this.requestBody?.isComplete === false;
   }
 
   private onClose(): void {

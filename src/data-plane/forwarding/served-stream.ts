@@ -1,5 +1,5 @@
 import type { CoarseTimer } from "../coarse-timer.ts";
-import { type Http1Limits, isForbiddenTrailer, type Trailer } from "../http1/index.ts";
+import { checkTrailers, type Http1Limits, type Trailer } from "../http1/index.ts";
 import {
   errorCode,
   type HeaderField,
@@ -119,9 +119,10 @@ export class ServedStream implements StreamHandler, ForwardingClient {
       this.requestEnd ??= plainEnd;
       return;
     }
-    if (trailers?.some(({ name }) => isForbiddenTrailer(name)) === true) {
+    const refusal = trailers === undefined ? undefined : checkTrailers(trailers);
+    if (refusal !== undefined) {
       this.requestEnd = plainEnd;
-      return this.failLate("trailer-forbidden");
+      return this.failLate(refusal);
     }
     this.requestEnd = trailers === undefined || trailers.length === 0 ? plainEnd : { trailers };
     if (this.phase === "deciding") this.launch();
@@ -169,7 +170,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.responseEnd ??= end;
     if (this.pending === undefined) this.sendBody(body);
     else this.pending = Buffer.concat([this.pending, body]);
-    this.isAskedToWait = this.pending !== undefined && this.pending.length >= pendingBytesMax;
+    this.isAskedToWait ||= this.pending !== undefined && this.pending.length >= pendingBytesMax;
     return !this.isAskedToWait;
   }
 
@@ -324,17 +325,17 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   private respond(answer: Answer, failure?: RequestFailure): void {
     const { lines } = this.service;
     const { status, body } = answer;
-    this.report(status, body.length, failure);
+    const isBodiless = this.isGrpc || this.request?.method === "HEAD" || status === 204 || status === 304;
+    this.report(status, isBodiless ? 0 : body.length, failure);
     this.leave();
     if (this.isGrpc) {
       this.responseEnd = plainEnd;
       this.stream.sendHead(grpcAnswer(answer), true);
       return this.stopPeer();
     }
-    const isBodiless =
-      this.request?.method === "HEAD" || status === 204 || status === 304 || body.length === 0;
-    this.stream.sendHead(lines.answer(answer), isBodiless);
-    if (isBodiless) this.responseEnd = plainEnd;
+    const endsHere = isBodiless || body.length === 0;
+    this.stream.sendHead(lines.answer(answer), endsHere);
+    if (endsHere) this.responseEnd = plainEnd;
     else this.write(Buffer.from(body), plainEnd);
     this.stopPeer();
   }

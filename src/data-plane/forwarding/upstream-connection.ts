@@ -28,12 +28,12 @@ export class UpstreamConnection {
   uses = 0;
   /** Set by the home when it became idle; milliseconds on the home's clock. */
   idleSinceMillis = 0;
-  /** Which certificates it was opened under, counted by the home. */
   /** When, on the pool's timer, it is not to be lent any more. */
   retireAtMillis = Number.POSITIVE_INFINITY;
+  /** Whether it is not read from, as its user asked. */
+  isPaused = false;
   private readonly home: ConnectionHome;
   private user: ConnectionUser | undefined;
-  private isPaused = false;
   private isClosed = false;
   private failure = "closed by the peer";
 

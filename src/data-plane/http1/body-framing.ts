@@ -74,8 +74,10 @@ export class BodyCursor {
     return bodyEnd;
   }
 
+  /** Where a refused body would have ended is nobody's to say, so nothing may be read behind it. */
   private refuse(reason: BodyRefusal): number {
     this.refusal = reason;
+    this.isComplete = false;
     return -1;
   }
 }

@@ -8,7 +8,8 @@ const next = "GET /next";
 
 describe("a chunked body", () => {
   test.each(refusedBodies)("is refused for %s, wherever the reads split it", (_, text, reason) => {
-    for (let split = 0; split <= text.length; split += 1)
+    const step = text.length > 1_000 ? 97 : 1;
+    for (let split = 0; split <= text.length; split += step)
       expect(read([text.slice(0, split), text.slice(split)])).toMatchObject({ reason });
     expect(read(text.split(""))).toMatchObject({ reason });
   });
@@ -79,7 +80,7 @@ describe("a body", () => {
       expect(fitting.advance(Buffer.from(text), 0, text.length)).toBe(text.length);
       expect(tooLarge.advance(Buffer.from(text), 0, text.length)).toBe(-1);
       expect(fitting.payloadBytes).toBe(4);
-      expect(tooLarge.refusal).toBe("body-too-large");
+      expect([tooLarge.refusal, tooLarge.isComplete]).toEqual(["body-too-large", false]);
     },
   );
 

@@ -14,6 +14,7 @@ import {
   underscore,
   valueByte,
 } from "./byte-classes.ts";
+import { announcesForbiddenTrailer } from "./forbidden-trailers.ts";
 
 /** Why the header lines of a head were refused. */
 export type HeaderRefusal =
@@ -34,7 +35,8 @@ export type HeaderRefusal =
   | "content-length-with-transfer-encoding"
   | "connection-option-invalid"
   | "connection-option-forbidden"
-  | "expectation-unsupported";
+  | "expectation-unsupported"
+  | "trailer-announcement-forbidden";
 
 /** What the scanner of header lines answers instead of an offset when more bytes are needed. */
 export const needMore = -1;
@@ -239,6 +241,7 @@ function note(section: HeaderSection): HeaderRefusal | undefined {
     case 0x74:
       if (spells(window, start, end, "transfer-encoding")) return noteTransferEncoding(section, line);
       if (spells(window, start, end, "te")) noteTe(section, line);
+      else if (spells(window, start, end, "trailer")) return noteAnnouncement(section, line);
       else if (beginsWith(window, start, end, "troth-")) mark(section, line, droppedLine);
       return undefined;
     case 0x55: // U
@@ -270,6 +273,12 @@ function noteTe(section: HeaderSection, line: number): void {
   const value = section.window.toString("latin1", section.valueStart(line), section.valueEnd(line));
   if (value.split(",").some((coding) => coding.trim().toLowerCase() === "trailers"))
     section.wantsTrailers = true;
+}
+
+/** Go's server, for one, refuses a whole message that announces a trailer which decides framing. */
+function noteAnnouncement(section: HeaderSection, line: number): HeaderRefusal | undefined {
+  const value = section.window.toString("latin1", section.valueStart(line), section.valueEnd(line));
+  return announcesForbiddenTrailer(value) ? "trailer-announcement-forbidden" : undefined;
 }
 
 function noteHost(section: HeaderSection, line: number): void {

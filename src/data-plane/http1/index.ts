@@ -1,4 +1,5 @@
 export { BodyCursor, type BodyFraming, type BodyRefusal } from "./body-framing.ts";
+export { announcesForbiddenTrailer, isForbiddenTrailer } from "./forbidden-trailers.ts";
 export { contentLengthLine, type HeaderSection, hostLine, transferEncodingLine } from "./header-section.ts";
 export { defaultHttp1Limits, type Http1Limits } from "./http1-limits.ts";
 export { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
@@ -23,5 +24,6 @@ export {
   type ResponseChanges,
   serialiseRequest,
   serialiseResponse,
+  teLines,
 } from "./serialise-head.ts";
-export { chunksOf, isForbiddenTrailer, type Trailer, type TrailerRefusal } from "./trailers.ts";
+export { checkTrailers, chunksOf, type Trailer, type TrailerRefusal } from "./trailers.ts";

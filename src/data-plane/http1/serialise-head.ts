@@ -45,7 +45,7 @@ export function serialiseRequest(head: Http1RequestHead, edits: HeadEdits, body:
   const target = edits.target ?? head.target;
   const host = edits.host ?? head.host;
   const { section } = head;
-  const start = `${head.method} ${target} HTTP/1.1\r\nHost: ${host}\r\n`;
+  const start = `${head.method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${section.wantsTrailers ? teLines : ""}`;
   const size = start.length + headersSize(section) + edits.add.length + 2 + body.length;
   const bytes = Buffer.allocUnsafe(size);
   let at = bytes.write(start, 0, "latin1");
@@ -55,6 +55,9 @@ export function serialiseRequest(head: Http1RequestHead, edits: HeadEdits, body:
   bytes.set(edits.add, at);
   return finish(bytes, at + edits.add.length, body);
 }
+
+/** We pass trailers on, so a server may be told that its client wants them (RFC 9110, 10.1.4). */
+export const teLines: string = "Connection: TE\r\nTE: trailers\r\n";
 
 /** Throws ERR_HTTP1_TARGET where an edit is no target or host. */
 export function checkEdits(edits: HeadEdits): void {

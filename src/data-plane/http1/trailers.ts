@@ -1,3 +1,4 @@
+import { isForbiddenTrailer } from "./forbidden-trailers.ts";
 import { endToEndLine, HeaderSection, needMore, refused, scanHeaderLines } from "./header-section.ts";
 
 /** A field after the body of a message (RFC 9110, 6.5). */
@@ -16,22 +17,16 @@ export const trailerBytesMax = 8 * 1024;
 /** Trailer lines of one message. */
 export const trailersMax = 64;
 
-/**
- * Fields that would change what was decided on, or how the message is read, if a receiver merged them into its head
- * (RFC 9110, 6.5.1): framing, routing, credentials, conditions, and what describes the body.
- */
-const forbiddenNames = new Set(
-  (
-    "authorization cache-control connection content-encoding content-length content-range content-type cookie expect " +
-    "host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive location max-forwards " +
-    "range set-cookie te trailer transfer-encoding upgrade www-authenticate x-forwarded-client-cert " +
-    "x-forwarded-for x-forwarded-host x-forwarded-proto"
-  ).split(" "),
-);
-
-/** Whether no message may end with a field of this name (in small letters). */
-export function isForbiddenTrailer(name: string): boolean {
-  return forbiddenNames.has(name) || name.startsWith("proxy-") || name.startsWith("troth-");
+/** What is wrong with trailers, in whatever protocol they came: an application may read their names as CGI does. */
+export function checkTrailers(trailers: readonly Trailer[]): TrailerRefusal | undefined {
+  if (trailers.length > trailersMax) return "trailers-too-large";
+  let bytes = 0;
+  for (const { name, value } of trailers) {
+    if (isForbiddenTrailer(name)) return "trailer-forbidden";
+    if (name.includes("_")) return "trailer-malformed";
+    bytes += name.length + value.length + 4;
+  }
+  return bytes > trailerBytesMax ? "trailers-too-large" : undefined;
 }
 
 /** What came of reading trailers: them, a refusal, or that more bytes are needed. */

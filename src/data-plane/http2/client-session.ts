@@ -37,6 +37,7 @@ export class ClientSession extends Http2Session {
     stream.responses = handler;
     this.life.worked(this.timer.nowMillis);
     stream.sendHead(fields, isEnd);
+    this.isFull = !this.canOpen;
     if (this.nextId > int31Max || this.nextId / 2 > this.limits.streamsPerConnectionMax) this.drain();
     return stream;
   }
@@ -59,6 +60,7 @@ export class ClientSession extends Http2Session {
   }
 
   protected override onSettingsApplied(): void {
+    this.isFull ||= !this.canOpen;
     if (this.isFull) this.offerRoom();
   }
 

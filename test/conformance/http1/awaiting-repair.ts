@@ -1,19 +1,11 @@
-import { legalTrailersAre } from "./corpus-row.ts";
-
 /** Rows of the corpus that the sidecar does not treat as it has to, by name; they are expected to fail until it does. */
-export const rowsAwaitingRepair: ReadonlySet<string> = new Set([
-  "a length announced as a trailer",
-  "the coding announced as a trailer",
-  "Trailer announced as a trailer",
-  ...(legalTrailersAre === "passed" ? ["a nominated trailer"] : []),
-]);
+export const rowsAwaitingRepair: ReadonlySet<string> = new Set<string>([]);
 
 /** What mutants must not have in them so that they do not find the same again. */
-export const bytesAwaitingRepair: RegExp | undefined =
-  /trailer:[^\r\n]*(?:content-length|transfer-encoding|trailer)/i;
+export const bytesAwaitingRepair: RegExp | undefined = undefined;
 
 /**
  * Whether a client that has ended its side inside a body, of which the begin came behind another request, may be waited
  * for until the body's timeout.
  */
-export const isEndedClientWaitedFor: boolean = true;
+export const isEndedClientWaitedFor: boolean = false;

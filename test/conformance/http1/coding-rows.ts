@@ -280,7 +280,16 @@ export const codingRows: readonly CorpusRow[] = [
   ...normalised(
     { why: "what a sender announces of trailers is for its neighbour alone", rfc: "RFC 9110, 10.1.4" },
     [
-      ["TE: trailers", get("TE: trailers"), {}],
+      [
+        "TE: trailers",
+        get("TE: trailers"),
+        {
+          headers: [
+            ["connection", "TE"],
+            ["te", "trailers"],
+          ],
+        },
+      ],
       ["TE with chunked, which may not stand there", get("TE: chunked;q=0.5"), {}],
       ["TE of nothing", get("TE:"), {}],
     ],

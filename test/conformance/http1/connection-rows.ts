@@ -76,7 +76,16 @@ export const connectionRows: readonly CorpusRow[] = [
     ["Keep-Alive", get("Keep-Alive: timeout=5, max=1000", "Connection: keep-alive"), {}],
     ["Proxy-Connection", get("Proxy-Connection: close"), {}],
     ["Proxy-Authorization", get("Proxy-Authorization: Basic x"), {}],
-    ["TE nominated as it should be", get("Connection: TE", "TE: trailers"), {}],
+    [
+      "TE nominated as it should be",
+      get("Connection: TE", "TE: trailers"),
+      {
+        headers: [
+          ["connection", "TE"],
+          ["te", "trailers"],
+        ],
+      },
+    ],
   ]),
   ...normalised(forged, [
     ["a forged certificate", get("X-Forwarded-Client-Cert: Hash=0;URI=spiffe://test.example/shop/admin"), {}],

@@ -65,7 +65,7 @@ export interface Reason {
  * What becomes of trailers that may be sent: `refused` while no trailer is passed on, `passed` from then on. Trailers
  * that RFC 9110, 6.5.1 forbids are refused either way.
  */
-export const legalTrailersAre: "refused" | "passed" = "refused";
+export const legalTrailersAre: "refused" | "passed" = "passed";
 
 /** Rows that are refused with one of these statuses. */
 export function refused(

@@ -1,0 +1,177 @@
+import { describe, expect, test } from "vitest";
+import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { openLinkHop } from "../../../test/fuzz/link-hop.ts";
+import type { Verdict } from "./verdict.ts";
+
+const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+const post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+const large = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\nabc";
+const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+describe("a client that ends its side", () => {
+  test("within a body loses its request, even while that is being decided on", async () => {
+    let settle = (): void => {};
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openHop(upstream.port, {
+      decide: (_, forward) => new Promise<Verdict>((resolve) => (settle = () => resolve(forward))),
+    });
+    using client = new RawClient(hop.port).send(large);
+    client.socket.end();
+    await until(() => hop.connections[0]?.isIdle === false);
+    await aWhile();
+    settle();
+    await until(() => client.isClosed);
+
+    expect(hop.events).toMatchObject([{ status: 0, error: "client-gone" }]);
+    expect([client.text, hop.pool.openCount, hop.pool.waitingCount]).toEqual(["", 0, 0]);
+  });
+
+  test("within a body that nobody takes loses its request as soon as somebody would", async () => {
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openHop(upstream.port, { poolLimits: { openMax: 1 } });
+    using first = new RawClient(hop.port).send(get);
+    await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    using client = new RawClient(hop.port).send(large);
+    await until(() => hop.pool.waitingCount === 1);
+    client.socket.end("def");
+    await aWhile();
+    upstream.sockets[0]?.write(okay);
+    await until(() => client.isClosed && first.text === okay && hop.pool.openCount === 0);
+
+    expect(hop.events).toContainEqual(expect.objectContaining({ status: 0, error: "client-gone" }));
+  });
+
+  test.each([
+    ["one proxy", openHop],
+    ["two", openLinkHop],
+  ])("after several requests gets all their answers and then the end: %s", async (_, open) => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (/\r\n\r\n(abc)?$/.test(text)) setTimeout(() => socket.write(okay), 5);
+    });
+    await using hop = await open(upstream.port);
+    using client = new RawClient(hop.port).send(post + get + post);
+    client.socket.end();
+    await until(() => client.isClosed);
+
+    expect(client.text.toLowerCase()).toBe(okay.toLowerCase().repeat(3));
+    expect(client.errorCode).toBeUndefined();
+  });
+});
+
+describe("a client that goes away", () => {
+  test("while it waits for the answer to what came during the decision is noticed", async () => {
+    let settle = (): void => {};
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openHop(upstream.port, {
+      decide: (_, forward) => new Promise<Verdict>((resolve) => (settle = () => resolve(forward))),
+    });
+    const client = new RawClient(hop.port).send(post.slice(0, -3));
+    await until(() => hop.connections[0]?.isIdle === false);
+    client.send("abc");
+    await until(() => hop.clientSockets[0]?.isPaused() === true);
+    settle();
+    await until(() => upstream.received[0]?.endsWith("abc") === true);
+    client.socket.resetAndDestroy();
+    await until(() => upstream.sockets[0]?.destroyed === true);
+
+    expect(hop.events).toMatchObject([{ status: 0, error: "client-gone" }]);
+    expect(hop.pool.openCount).toBe(0);
+  });
+
+  test.each([
+    ["waits for a connection", get, 0],
+    ["sends its body", large, 1],
+    ["waits for the answer", post, 1],
+  ])("while it %s leaves nothing behind: two proxies", async (_, request, requests) => {
+    await using upstream = await openUpstream(() => {});
+    const serve = requests === 0 ? { serve: () => {} } : {};
+    await using hop = await openLinkHop(upstream.port, serve);
+    const client = new RawClient(hop.port).send(request);
+    await until(() => (requests === 0 ? hop.link.waitingCount === 1 : upstream.received.length === 1));
+    await aWhile();
+    client.socket.resetAndDestroy();
+    await until(() => hop.outer.length === 1 && hop.inner.length === requests && hop.link.load === 0);
+    await until(() => hop.toApp.openCount === 0 && upstream.sockets.every(({ destroyed }) => destroyed));
+
+    expect(hop.outer).toMatchObject([{ status: 0, error: "client-gone" }]);
+    expect([hop.toApp.waitingCount, hop.link.waitingCount, hop.faults]).toEqual([0, 0, []]);
+  });
+});
+
+describe("a client that takes nothing", () => {
+  test.each([
+    ["one proxy", openHop],
+    ["two", openLinkHop],
+  ])(
+    "makes the application wait, and is given up in time as the one at fault: %s",
+    async (_, open) => {
+      const bytes = 64_000_000;
+      let left = bytes;
+      await using upstream = await openUpstream((socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n`);
+        const more = (): void => {
+          while (left > 0 && !socket.destroyed) {
+            left -= 64_000;
+            if (!socket.write("x".repeat(64_000))) return;
+          }
+        };
+        socket.on("drain", more);
+        more();
+      });
+      await using hop = await open(upstream.port);
+      using client = new RawClient(hop.port).send(get);
+      client.socket.pause();
+      await until(() => hop.clientSockets[0]?.writableNeedDrain === true);
+      for (let before = -1; before !== left; await aWhile()) before = left;
+      const given = bytes - left;
+      const held = hop.clientSockets[0]?.writableLength ?? 0;
+      hop.passSeconds(31);
+      client.socket.resume();
+      await until(() => client.isClosed && upstream.sockets[0]?.destroyed === true);
+
+      expect(given).toBeLessThan(bytes / 2);
+      expect(held).toBeLessThan(256 * 1024);
+      const events = "events" in hop ? hop.events : hop.outer;
+      expect(events).toMatchObject([{ status: 200, error: "client-gone" }]);
+    },
+    30_000,
+  );
+});
+
+describe("an application that ends its side", () => {
+  test.each([
+    ["before a word", "", "upstream-reset", /^HTTP\/1.1 502 /],
+    ["within the head", "HTTP/1.1 200 OK\r\nConte", "upstream-reset", /^HTTP\/1.1 502 /],
+    ["after a hint", "HTTP/1.1 103 Early Hints\r\n\r\n", "upstream-reset", /Hints\r\n\r\nHTTP\/1.1 502 /],
+  ])("%s leaves the client its connection: %s", async (_, bytes, error, answer) => {
+    await using upstream = await openUpstream((socket) => socket.end(bytes));
+    for (const hop of [await openHop(upstream.port), await openLinkHop(upstream.port)]) {
+      await using closing = hop;
+      using client = new RawClient(closing.port).send(post);
+      await until(() => client.text.endsWith("}\n"));
+      client.send(post);
+      await until(() => client.text.split("502").length > 4);
+
+      expect(client.text).toMatch(answer);
+      expect(client.hasEnded).toBe(false);
+      const events = "events" in hop ? hop.events : hop.inner;
+      expect(events).toMatchObject([{ error }, { error }]);
+      expect("pool" in hop ? hop.pool.openCount : hop.toApp.openCount).toBe(0);
+    }
+  });
+
+  test("after an answer that came before the end of the request gets no other request", async () => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (text.endsWith("abc")) socket.end(okay);
+    });
+    await using hop = await openLinkHop(upstream.port);
+    using client = new RawClient(hop.port).send(large);
+    await until(() => client.hasEnded);
+    using other = new RawClient(hop.port).send(post);
+    await until(() => other.text.endsWith("ok"));
+
+    expect(client.text).toContain("Connection: close\r\n");
+    expect(upstream.sockets).toHaveLength(2);
+    expect([hop.linkSockets.length, hop.link.load]).toEqual([1, 0]);
+  });
+});

@@ -1,0 +1,148 @@
+import type { Socket } from "node:net";
+import { describe, expect, test } from "vitest";
+import { aWhile, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { fieldsOf } from "../../../test/fuzz/http2-peers.ts";
+import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
+import { ok } from "../../base/result.ts";
+import { CoarseTimer } from "../coarse-timer.ts";
+import { attachSocket, type Http2Stream, ServerSession, type StreamHandler } from "../http2/index.ts";
+import type { OpenedLink } from "./index.ts";
+
+const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+const post = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+describe("a request over a link", () => {
+  test("whose body goes on while it is sent again loses none of it", async () => {
+    const peers = [new PlainPeer(), new PlainPeer()];
+    await using hop = await openLinkHop(1, {
+      serve: (socket) => peers.find(({ session }) => session === undefined)?.serve(socket),
+    });
+    using client = new RawClient(hop.port).send(post);
+    await until(() => peers[0]?.stream !== undefined);
+    // The connection ends without having looked at the request; there is no other yet.
+    peers[0]?.session?.drain();
+    peers[0]?.stream?.reset(7);
+    await until(() => hop.link.waitingCount === 1 || peers[1]?.stream !== undefined);
+    client.send("3\r\nabc\r\n");
+    await until(() => peers[1]?.stream !== undefined);
+    client.send("3\r\ndef\r\n0\r\n\r\n");
+    await until(() => peers[1]?.isWhole === true);
+
+    expect(peers[1]?.body).toBe("abcdef");
+  });
+
+  test("whose client has gone while it waited for a connection of HTTP/1.1 is not sent", async () => {
+    const answers: (() => void)[] = [];
+    await using upstream = await openUpstream((socket) => answers.push(() => socket.write(okay)));
+    await using hop = await openLinkHop(upstream.port, { poolLimits: { openMax: 1 }, open: openHttp1 });
+    using first = new RawClient(hop.port).send(get);
+    await until(() => answers.length === 1);
+    const second = new RawClient(hop.port).send(get.replace("/a", "/gone"));
+    await until(() => hop.link.waitingCount === 1);
+    second.socket.resetAndDestroy();
+    await until(() => hop.link.waitingCount === 0);
+    answers[0]?.();
+    await until(() => first.text === okay);
+    await aWhile();
+
+    expect(upstream.received[0]).not.toContain("/gone");
+    expect(hop.link.idleCount).toBe(1);
+    expect(hop.outer).toMatchObject([{ error: "client-gone" }, { status: 200 }]);
+  });
+
+  test("gives the link its credit back though its client was slow when the end came", async () => {
+    await using upstream = await openUpstream((socket) =>
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    );
+    await using hop = await openLinkHop(upstream.port);
+    using client = new RawClient(hop.port).send(get);
+    client.socket.pause();
+    await until(() => hop.link.ready()?.streams === 1 && upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    const [stream] = hop.link.ready()?.session.streams.values() ?? [];
+    // Slowly at last, so that no more is on its way than the stream's window has room for.
+    while (hop.clientSockets[0]?.writableNeedDrain !== true) {
+      const isNearlyFull = (hop.clientSockets[0]?.writableLength ?? 0) > 0;
+      upstream.sockets[0]?.write(chunkOf(isNearlyFull ? 0x1000 : 0x8000));
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    upstream.sockets[0]?.write(`${chunkOf(0x1000)}0\r\n\r\n`);
+    await until(() => stream?.isClosed === true);
+    const before = [hop.clientSockets[0]?.writableNeedDrain, stream?.unconsumedBytes];
+    client.socket.resume();
+    await until(() => client.text.endsWith("0\r\n\r\n"));
+
+    expect(before).toEqual([true, 0]);
+    expect(hop.outer).toMatchObject([{ status: 200 }]);
+  });
+
+  test("gives the link its credit back when its answer ends with a forbidden trailer", async () => {
+    const peer = new PlainPeer(["set-cookie", "a"]);
+    await using hop = await openLinkHop(1, { serve: (socket) => peer.serve(socket) });
+    using client = new RawClient(hop.port).send(get);
+    let stream: Http2Stream | undefined;
+    await until(() => {
+      [stream] = hop.link.ready()?.session.streams.values() ?? [];
+      return stream !== undefined;
+    });
+    await until(() => client.text.endsWith("}\n"));
+
+    expect(client.text).toContain("trailer-forbidden");
+    expect([stream?.isClosed, stream?.unconsumedBytes]).toEqual([true, 0]);
+  });
+});
+
+function chunkOf(bytes: number): string {
+  return `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
+}
+
+async function openHttp1(port: number): ReturnType<typeof openHttp2> {
+  const opened = await openHttp2(port);
+  return opened.ok ? ok<OpenedLink>({ ...opened.value, isHttp2: false }) : opened;
+}
+
+/** A server of HTTP/2 that takes one request and keeps its body. */
+class PlainPeer implements StreamHandler {
+  session: ServerSession | undefined;
+  stream: Http2Stream | undefined;
+  body = "";
+  isWhole = false;
+  private readonly trailer: readonly [string, string] | undefined;
+
+  /** What it answers with, where that is more than 204: `ok` and a trailer. */
+  constructor(trailer?: readonly [string, string]) {
+    this.trailer = trailer;
+  }
+
+  serve(socket: Socket): void {
+    const timer = new CoarseTimer({ nowSeconds: () => 0, monotonicMillis: () => 0 });
+    const owner = {
+      onRequest: (stream: Http2Stream): StreamHandler => {
+        this.stream = stream;
+        return this;
+      },
+    };
+    this.session = new ServerSession(owner, { transport: socket, timer, schedule: setImmediate });
+    attachSocket(socket, this.session);
+  }
+
+  onData(window: Buffer, start: number, end: number): void {
+    this.body += window.toString("latin1", start, end);
+    this.stream?.consume(end - start);
+  }
+
+  onEnd(): void {
+    this.isWhole = true;
+    const { stream, trailer } = this;
+    if (trailer === undefined) return stream?.sendHead(fieldsOf([":status", "204"]), true);
+    stream?.sendHead(fieldsOf([":status", "200"]), false);
+    stream?.sendData(Buffer.from("ok"), 0, 2, false);
+    stream?.sendTrailers(fieldsOf(trailer));
+  }
+
+  onReset(): void {}
+
+  onWritable(): void {}
+
+  onDeadline(): void {}
+}
