@@ -89,8 +89,13 @@ function begin(call: Call): (code: number) => void {
   const deadline = Number(call.getDeadline());
   const left = deadline === Number.POSITIVE_INFINITY ? "none" : String(Math.round(deadline - Date.now()));
   process.stdout.write(`begin ${call.getPath()} ${left}\n`);
-  call.on("cancelled", () => process.stdout.write(`cancelled ${call.getPath()}\n`));
+  let hasEnded = false;
+  call.on("cancelled", () => {
+    // It comes for calls that ended well, too.
+    if (!hasEnded) process.stdout.write(`cancelled ${call.getPath()}\n`);
+  });
   return (code) => {
+    hasEnded = true;
     if (!call.cancelled) process.stdout.write(`end ${call.getPath()} ${code}\n`);
   };
 }
