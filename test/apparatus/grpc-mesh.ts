@@ -1,11 +1,20 @@
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../src/cli/free-port.ts";
 import { temporaryFolder } from "../contracts/temporary-folder.ts";
+import { echoService } from "../peers/grpc-js/echo-service.ts";
 import { type GrpcTarget, InteropClient } from "../peers/grpc-js/interop-client.ts";
 import { testMethod } from "../peers/grpc-js/test-service.ts";
 import { buildGrpcGoPeer, type GrpcPeer, grpcJsPeer } from "./grpc-interop.ts";
 import { RunningCommand } from "./running-command.ts";
-import { openMesh, openService, type RunningMesh, type RunningService, troth } from "./running-mesh.ts";
+import {
+  openMesh,
+  openService,
+  type RunningMesh,
+  type RunningService,
+  repository,
+  troth,
+} from "./running-mesh.ts";
 import { Shared } from "./shared-apparatus.ts";
 
 const answerMillisMax = 15_000;
@@ -85,12 +94,32 @@ export async function allow(
   if (code !== 0) throw new Error(`troth allow ${from} ${to} ended with ${code}: ${stderr.trim()}`);
 }
 
-/** Waits until the interop service answers an empty call; throws what it says instead when the time is up. */
-export async function untilAnswering(target: GrpcTarget): Promise<void> {
+/** Opens an application in `/interop`, and waits until the client may call it. */
+export async function openEcho(
+  { mesh, client }: Pick<GrpcMesh, "mesh" | "client">,
+  name: string,
+  ...options: readonly string[]
+): Promise<RunningService & { readonly target: GrpcTarget }> {
+  await using stack = new AsyncDisposableStack();
+  const program = join(repository, "test", "peers", "grpc-js", "serve-echo.ts");
+  const command = [process.execPath, program, ...options];
+  const service = stack.use(await openService(mesh, `/interop/${name}`, { command }));
+  await allow(mesh, "/interop/client", `/interop/${name}`);
+  const target = interopTarget(client, name);
+  await untilAnswering(target, echoService.Unary);
+  const opened = stack.move();
+  return { ...service, target, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+/** Waits until a unary method answers an empty message; throws what it says instead when the time is up. */
+export async function untilAnswering(
+  target: GrpcTarget,
+  method: Parameters<InteropClient["unary"]>[0] = testMethod("EmptyCall"),
+): Promise<void> {
   using client = new InteropClient(target);
   const deadline = performance.now() + answerMillisMax;
   for (;;) {
-    const { status, details } = await client.unary(testMethod("EmptyCall"), {});
+    const { status, details } = await client.unary(method, Buffer.alloc(0));
     if (status === "OK") return;
     if (performance.now() > deadline)
       throw new Error(`${target.authority} answers no gRPC call: ${status} ${details}`);

@@ -54,7 +54,8 @@ export interface Requests {
   readonly ended: Promise<CallEnd>;
 }
 
-type Method = MethodDefinition<object, object>;
+/** What of a method the caller needs. */
+type Method = Pick<MethodDefinition<object, object>, "path" | "requestSerialize" | "responseDeserialize">;
 
 /** A client by @grpc/grpc-js, over cleartext HTTP/2 with prior knowledge, on a connection of its own. */
 export class InteropClient implements Disposable {
@@ -65,6 +66,8 @@ export class InteropClient implements Disposable {
       "grpc.default_authority": authority,
       "grpc.use_local_subchannel_pool": 1,
       "grpc.enable_http_proxy": 0,
+      "grpc.max_receive_message_length": -1,
+      "grpc.max_send_message_length": -1,
     });
   }
 
