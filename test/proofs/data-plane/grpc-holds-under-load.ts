@@ -25,14 +25,13 @@ export const claim: Claim = {
   text: "gRPC streams by the hundred on one connection pass byte for byte; a stalled one stalls no other; an application that takes few streams, or ends its connections often, loses no call",
   limitSeconds: 600,
   uses: [grpcMesh],
-  run: async ({ note }) => {
+  run: async () => {
     const missing = missingForGoPeer("grpc-interop");
     if (missing !== undefined) return skipped(missing);
     const mesh = await grpcMesh.get();
     const figures: string[] = [];
     for (const observe of [wide, narrow, aging]) {
       const { complaints, figure } = await observe(mesh);
-      for (const complaint of complaints) note(complaint);
       if (complaints.length > 0)
         return failed(`${figure}; ${complaints.length} went wrong, the first: ${complaints[0]}`);
       figures.push(figure);
