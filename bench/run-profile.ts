@@ -1,15 +1,15 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
+import { compileProgram, grpcLoadGenerator, httpLoadGenerator } from "./compile-program.ts";
 import { chooseCores } from "./cores.ts";
-import { compileLoadGenerator } from "./measure/load.ts";
 import { isApplicable, measurePair } from "./measure/measure-pair.ts";
-import { openApplication } from "./peers/application.ts";
+import { openApplicationFor } from "./peers/application.ts";
 import { makeTestAuthority } from "./peers/test-authority.ts";
 import { trothPeer } from "./peers/troth-pair.ts";
 import { alignedTable } from "./report/aligned-table.ts";
 import { parseProfile, type SelfTime, selfTimes } from "./report/self-times.ts";
 import type { BenchRun } from "./run-bench.ts";
-import { chooseScenarios, type Effort } from "./scenarios.ts";
+import { chooseScenarios, type Effort, edgesOf } from "./scenarios.ts";
 
 const functionsShown = 25;
 const scenarioDefault = "saturation-64";
@@ -28,12 +28,14 @@ export async function runProfile({ folder, repository, options }: BenchRun): Pro
   if (scenario === undefined) throw new Error(`no scenario has "${wanted}" in its name`);
   const profiles = join(folder, "profiles");
   mkdirSync(profiles);
-  const instruments = { loadProgram: await compileLoadGenerator(), cores: chooseCores(), folder };
+  const edges = edgesOf(scenario);
+  const loadProgram = await compileProgram(edges === "grpc" ? grpcLoadGenerator : httpLoadGenerator);
+  const instruments = { loadProgram, cores: chooseCores(), folder };
   const roles = { outbound: 0, inbound: 0 };
   let window: readonly [number, number];
   {
     await using stack = new AsyncDisposableStack();
-    const application = stack.use(await openApplication(folder, instruments.cores.client));
+    const application = stack.use(await openApplicationFor(edges, folder, instruments.cores.client));
     const stage = {
       ...instruments,
       authority: makeTestAuthority(join(folder, "authority")),

@@ -22,7 +22,7 @@ export interface Scenario {
   readonly title: string;
   /** Whether `--quick` measures it too. */
   readonly isQuick: boolean;
-  readonly kind: "saturation" | "latency" | "handshakes" | "memory" | "not-built";
+  readonly kind: "saturation" | "latency" | "handshakes" | "memory";
   /** Without the times, which come from the effort. */
   readonly load?: Omit<Load, "seconds" | "warmupSeconds">;
 }
@@ -84,18 +84,30 @@ export const scenarios: readonly Scenario[] = [
     kind: "memory",
     load: { connections: idleConnections, path: "/1k", requestsPerSecond: idleConnections / 2 },
   },
-  {
-    name: "grpc",
-    title: "unary gRPC over HTTP/2 at the edges against an Envoy pair with HTTP/2 at the edges",
-    isQuick: true,
-    kind: "not-built",
-  },
+  ...[
+    { name: "grpc-1", title: "1 connection, one call at a time", connections: 1, streams: 1 },
+    { name: "grpc-64", title: "4 connections, 16 calls at a time on each", connections: 4, streams: 16 },
+  ].map(({ name, title, connections, streams }) => ({
+    name,
+    title: `unary gRPC, 128 bytes up and 1 KiB down, HTTP/2 at the edges, closed loop, ${title}`,
+    isQuick: streams > 1,
+    kind: "saturation" as const,
+    load: { connections, streams, path: "/bench.Echo/Unary" as const, bodyBytes: 128 },
+  })),
 ];
 
 /** The scenarios that a run measures: all of the effort, or those with this in their name. */
 export function chooseScenarios(effort: Effort["name"], only: string): Scenario[] {
   if (only !== "") return scenarios.filter(({ name }) => name.includes(only));
   return scenarios.filter(({ isQuick }) => isQuick || effort !== "quick");
+}
+
+/** What the client and the application speak. */
+export type Edges = "http1" | "grpc";
+
+/** What they speak in a scenario. */
+export function edgesOf({ load }: Scenario): Edges {
+  return load?.streams === undefined ? "http1" : "grpc";
 }
 
 /** How often a scenario is measured. */

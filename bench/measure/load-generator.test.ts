@@ -3,7 +3,8 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import { runCommand } from "../../test/apparatus/running-command.ts";
-import { compileLoadGenerator, type Load, type LoadResult, parseLoadResult, runLoad } from "./load.ts";
+import { compileProgram, httpLoadGenerator } from "../compile-program.ts";
+import { type Load, type LoadResult, parseLoadResult, runLoad } from "./load.ts";
 
 const seconds = 0.3;
 const answer = `HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n${"x".repeat(1024)}`;
@@ -68,7 +69,7 @@ async function tried(
 const canCompile = process.platform === "linux" && spawnSync("cc", ["--version"]).error === undefined;
 
 beforeAll(async () => {
-  if (canCompile) program = await compileLoadGenerator();
+  if (canCompile) program = await compileProgram(httpLoadGenerator);
 }, 60_000);
 
 describe.runIf(canCompile)("the load generator in a closed loop", () => {

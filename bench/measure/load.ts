@@ -1,25 +1,26 @@
-import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import { z } from "zod";
-import { messageOf } from "../../src/base/mesh-error.ts";
 import { RunningCommand } from "../../test/apparatus/running-command.ts";
-import { cacheFolder } from "../cache-folder.ts";
 import { pinned } from "../cores.ts";
 
 const extraSecondsMax = 20;
 
+/** What can be asked for, and how long the answer is (without the prefix of a gRPC message). */
+export const answerBytes = { "/1k": 1_024, "/16k": 16_384, "/bench.Echo/Unary": 1_024 } as const;
+
+/** What the gRPC load generator says of a server that has no HTTP/2 there. */
+export const speaksHttp1 = "the server speaks HTTP/1";
+
 /** What is asked of a server, and how often. */
 export interface Load {
   readonly connections: number;
-  readonly path: "/1k" | "/16k";
+  readonly path: keyof typeof answerBytes;
+  /** Makes them gRPC calls over HTTP/2, so many at a time on each connection. */
+  readonly streams?: number;
   readonly seconds: number;
   readonly warmupSeconds: number;
   /** Requests a second in an open loop; a closed loop without it. */
   readonly requestsPerSecond?: number;
-  /** A POST with so many bytes instead of a GET. */
+  /** A POST with so many bytes instead of a GET; in a gRPC call the length of its message. */
   readonly bodyBytes?: number;
   /** A connection of its own for each request. */
   readonly newConnections?: boolean;
@@ -77,29 +78,9 @@ export function histogramQuantile(histogram: LoadResult["histogram"], share: num
   return Number.NaN;
 }
 
-/** Compiles the load generator unless this very source has been; resolves to the program. Needs a C compiler. */
-export async function compileLoadGenerator(): Promise<string> {
-  const source = join(import.meta.dirname, "..", "load-generator", "load.c");
-  const digest = createHash("sha256").update(readFileSync(source)).digest("hex").slice(0, 16);
-  const program = join(cacheFolder, `load-${digest}`);
-  if (existsSync(program)) return program;
-  mkdirSync(cacheFolder, { recursive: true });
-  const unfinished = `${program}.${process.pid}`;
-  try {
-    await promisify(execFile)("cc", ["-O2", "-std=c11", "-Wall", "-Wextra", "-o", unfinished, source]);
-  } catch (error) {
-    throw new Error(
-      `the load generator could not be compiled; install a C compiler (Debian: apt-get install gcc libc6-dev): ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
-  renameSync(unfinished, program);
-  return program;
-}
-
 /** Whom the load is for. */
 export interface LoadTarget {
-  /** The compiled load generator. */
+  /** The load generator for it, compiled. */
   readonly program: string;
   /** host:port, IPv4. */
   readonly address: string;
@@ -137,9 +118,10 @@ function startLoad(load: Load, target: LoadTarget, more: readonly string[] = [])
 /** The load generator's arguments. */
 export function loadArguments(load: Load, { address, host }: Pick<LoadTarget, "address" | "host">): string[] {
   const args = ["--address", address, "--host", host, "--path", load.path];
-  args.push("--expect", load.path === "/1k" ? "1024" : "16384");
+  args.push("--expect", String(answerBytes[load.path]));
   args.push("--connections", String(load.connections));
   args.push("--seconds", String(load.seconds), "--warmup", String(load.warmupSeconds));
+  if (load.streams !== undefined) args.push("--streams", String(load.streams));
   if (load.requestsPerSecond !== undefined) args.push("--rate", String(load.requestsPerSecond));
   if (load.bodyBytes !== undefined) args.push("--body", String(load.bodyBytes));
   if (load.newConnections === true) args.push("--new-connections");

@@ -48,7 +48,7 @@ export interface Measurement {
 
 /** What is needed to measure. */
 export interface Instruments {
-  /** The compiled load generator. */
+  /** The load generator for the scenario, compiled. */
   readonly loadProgram: string;
   readonly cores: Cores;
   readonly folder: string;
@@ -64,7 +64,6 @@ const loadBeforeMemory: Omit<Load, "seconds" | "warmupSeconds"> = { connections:
 
 /** Whether a scenario can be measured of a pair. */
 export function isApplicable({ kind }: Scenario, pair: Pair): boolean {
-  if (kind === "not-built") return false;
   if (kind === "handshakes") return pair.mesh !== undefined;
   return kind !== "memory" || pair.outbound.length > 0;
 }

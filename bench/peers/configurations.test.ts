@@ -93,6 +93,16 @@ const configurations: readonly (readonly [string, string, readonly string[]])[] 
       '"disable_stateless_session_resumption":true',
     ],
   ],
+  [
+    "envoy outbound, gRPC",
+    JSON.stringify(envoy.outboundConfig(plan, "HTTP2")),
+    ['"codec_type":"HTTP2"', '"tls_minimum_protocol_version":"TLSv1_3"', '"alpn_protocols":["h2"]'],
+  ],
+  [
+    "envoy inbound, gRPC",
+    JSON.stringify(envoy.inboundConfig(plan, "HTTP2")),
+    ['"require_client_certificate":true', '{"http2_protocol_options":{}}'],
+  ],
 ];
 
 describe("configurations", () => {

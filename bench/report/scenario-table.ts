@@ -46,7 +46,6 @@ export function leadingFigure({ kind }: Scenario): Figure {
     case "memory":
       return "outboundPssMib";
     case "saturation":
-    case "not-built":
       return "requestsPerSecond";
   }
 }
@@ -90,8 +89,6 @@ function columnsOf({ kind }: Scenario, base: string): Column[] {
         figureColumn("PSS in MiB", "inboundPssMib"),
         figureColumn("KiB an idle connection", "idleConnectionKib"),
       ];
-    case "not-built":
-      return [];
   }
 }
 

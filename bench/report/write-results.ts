@@ -29,6 +29,8 @@ export interface ScenarioResult {
   readonly scenario: Scenario;
   readonly rounds: ScenarioRounds["rounds"];
   readonly rows: readonly PairSummary[];
+  /** The pair that the others are compared with. */
+  readonly base: string;
 }
 
 /** Writes everything that was measured as JSON and the plot beside it; the path of both without an ending. */
@@ -43,10 +45,11 @@ export function writeResults(facts: RunFacts, results: readonly ScenarioResult[]
 
 /** The same as text. Histograms are left out: what is read from them stands in the rows. */
 export function resultsJson(facts: RunFacts, results: readonly ScenarioResult[]): string {
-  const scenarios = results.map(({ scenario, rounds, rows }) => ({
+  const scenarios = results.map(({ scenario, rounds, rows, base }) => ({
     name: scenario.name,
     title: scenario.title,
     kind: scenario.kind,
+    base,
     summary: rows,
     rounds: rounds.map((round) =>
       Object.fromEntries(

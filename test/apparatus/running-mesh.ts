@@ -128,13 +128,26 @@ export interface RunningService extends AsyncDisposable {
   readonly status: InstanceStatus;
 }
 
-/** Runs a small web application as a service of the mesh and waits until it serves. */
-export async function openService(mesh: RunningMesh, service: string): Promise<RunningService> {
+/** What is run behind a sidecar, where it is not the small web application. */
+export interface AppOptions {
+  /** It listens at the port in PORT, or, where `port` is given, something else listens there. */
+  readonly command: readonly string[];
+  readonly port?: number;
+}
+
+const smallApp: AppOptions = { command: [process.execPath, join(import.meta.dirname, "small-app.ts")] };
+
+/** Runs an application as a service of the mesh and waits until it serves. */
+export async function openService(
+  mesh: RunningMesh,
+  service: string,
+  app: AppOptions = smallApp,
+): Promise<RunningService> {
   await using stack = new AsyncDisposableStack();
   const outboundPort = await freePort();
-  const app = [process.execPath, join(import.meta.dirname, "small-app.ts")];
-  const options = ["--service", service, "--outbound-port", String(outboundPort)];
-  const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...app]));
+  const appPort = app.port === undefined ? [] : ["--app-port", String(app.port)];
+  const options = ["--service", service, "--outbound-port", String(outboundPort), ...appPort];
+  const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...app.command]));
   const status = await servingInstance(mesh.path, service);
   const opened = stack.move();
   return {
