@@ -106,7 +106,7 @@ export async function openService(
     }),
   );
   const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
-  const proxy = options.httpProxy ? { http_proxy: outboundUrl, HTTP_PROXY: outboundUrl } : {};
+  const proxy = options.httpProxy ? proxyVariables(outboundUrl) : {};
   const start = (): ChildProcess =>
     spawn(file, args, {
       // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
@@ -131,4 +131,10 @@ async function holdPort(port: number): Promise<HeldPort | undefined> {
   } catch (error) {
     throw await explainListening(error, `127.0.0.1:${port}`, "--outbound-port");
   }
+}
+
+/** Clients that dial the sidecar itself, as those of gRPC do, must not ask it for a tunnel to itself. */
+function proxyVariables(outboundUrl: string): Readonly<Record<string, string>> {
+  const direct = "127.0.0.1,localhost";
+  return { http_proxy: outboundUrl, HTTP_PROXY: outboundUrl, no_proxy: direct, NO_PROXY: direct };
 }

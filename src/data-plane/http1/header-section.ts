@@ -132,6 +132,12 @@ export class HeaderSection {
     return this.kind(line) === droppedLine || (nominated !== undefined && this.isNamedIn(line, nominated));
   }
 
+  /** Keeps the lines of a name (lower-case) from going on. */
+  drop(name: string): void {
+    for (let line = 0; line < this.lines; line += 1)
+      if (this.isNamed(line, name)) mark(this, line, droppedLine);
+  }
+
   /** The values of all lines of a name (lower-case), in order, as Latin-1 text. */
   valuesOf(name: string): string[] {
     const values: string[] = [];

@@ -108,6 +108,8 @@ export class Http1RequestHead {
     const refusal = judgeMethod(line.method);
     if (refusal !== undefined) return refuse(refusal);
     if (section.isChunked && line.minorVersion === 0) return refuse("transfer-encoding-in-http10");
+    // It asks for a response that its version does not know (RFC 9110, 10.1.1).
+    if (line.minorVersion === 0) section.drop("expect");
     const host = hostOf(line, section);
     if (typeof host !== "string") return host;
     const target = targetOf(line, section, host);

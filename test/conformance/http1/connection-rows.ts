@@ -142,6 +142,13 @@ export const connectionRows: readonly CorpusRow[] = [
     ],
     ["an expectation without a body", get("Expect: 100-continue"), {}],
   ]),
+  {
+    ...expectation,
+    name: "an expectation of HTTP/1.0",
+    bytes:
+      "POST /row HTTP/1.0\r\nHost: app.shop.mesh\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    expected: reachedAs([{ method: "POST", body: "abc" }], true, "closes"),
+  },
   ...[
     ["two lengths", sized("Content-Length: 3\r\nContent-Length: 4", "abcd")] as const,
     [
