@@ -419,13 +419,20 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   private next(mayContinue: boolean): void {
+    const isLast = this.request?.keepAlive === false && this.requestBody?.isComplete === true;
     this.exchange = undefined;
     this.request = undefined;
     this.requestBody = undefined;
-    if (!mayContinue) return this.endLingering();
+    if (!mayContinue) return isLast ? this.endAtOnce() : this.endLingering();
     this.phase = "idle";
     this.waitAtMost(this.limits.keepAliveIdleMillis);
     this.pump();
+  }
+
+  /** For a client that has said that it sends no more, and whose request is whole: there is nothing to read on for. */
+  private endAtOnce(): void {
+    if (this.window === undefined && this.socket.writableLength === 0) this.destroy();
+    else this.endLingering();
   }
 
   /** Ends our side and reads on for a while: to close over unread bytes would reset the answer away (RFC 9112, 9.6). */
@@ -454,6 +461,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   private onEnd(): void {
     this.hasClientEnded = true;
+    if (this.phase === "idle" && this.socket.writableLength === 0) return this.destroy();
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
     if (this.isCutShort && this.phase !== "lingering") this.destroy();
   }
