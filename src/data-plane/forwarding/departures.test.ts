@@ -175,3 +175,23 @@ describe("an application that ends its side", () => {
     expect([hop.linkSockets.length, hop.link.load]).toEqual([1, 0]);
   });
 });
+
+describe("an application that answers", () => {
+  test("what it has not read to the end gets no other request on that connection", async () => {
+    const piece = `4000\r\n${"x".repeat(0x4000)}\r\n`;
+    await using upstream = await openUpstream((socket) => socket.pause());
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port);
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    while ((hop.upstreamSockets[0]?.writableLength ?? 0) === 0) {
+      client.send(piece);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    client.send("0\r\n\r\n");
+    await aWhile();
+    upstream.sockets[0]?.write(okay);
+    await until(() => client.text.endsWith("ok"));
+
+    expect([hop.pool.idleCount, hop.pool.openCount]).toEqual([0, 0]);
+  });
+});
