@@ -31,7 +31,7 @@ describe("a request that reached no application", () => {
     async (_, isClientProxy) => {
       await using hop = await openLinkHop(1, { isClientProxy });
       using client = await openClient(hop.linkPort);
-      const plain = await client.ask([...call.slice(0, 4)], "abc");
+      const plain = await client.ask(call.slice(0, 4), "abc");
       const grpc = await client.ask(call, "abc");
 
       expect(plain).toMatchObject({ status: 502, body: expect.stringContaining("upstream-connect-failed") });
