@@ -23,7 +23,7 @@ describe("a client that ends its side", () => {
     await until(() => client.isClosed);
 
     expect(hop.events).toMatchObject([{ status: 0, error: "client-gone" }]);
-    expect([client.text, hop.pool.openCount, hop.pool.waitingCount]).toEqual(["", 0, 0]);
+    expect([client.text, upstream.sockets]).toEqual(["", []]);
   });
 
   test("within a body that nobody takes loses its request as soon as somebody would", async () => {
@@ -39,6 +39,23 @@ describe("a client that ends its side", () => {
     await until(() => client.isClosed && first.text === okay && hop.pool.openCount === 0);
 
     expect(hop.events).toContainEqual(expect.objectContaining({ status: 0, error: "client-gone" }));
+  });
+
+  test.each([
+    ["before a request", ""],
+    ["within a head", get.slice(0, -2)],
+    ["after an answer", get],
+    ["within a head after an answer", get + get.slice(0, -2)],
+  ])("%s gets our end at once", async (_, text) => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port).send(text);
+    await until(() => hop.connections.length === 1 && client.text === (text.startsWith(get) ? okay : ""));
+    await aWhile();
+    client.socket.end();
+    await until(() => client.isClosed && hop.clientSockets[0]?.destroyed === true);
+
+    expect(client.text).toBe(text.startsWith(get) ? okay : "");
   });
 
   test.each([

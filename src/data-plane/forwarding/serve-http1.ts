@@ -417,7 +417,6 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   /** Ends our side and reads on for a while: to close over unread bytes would reset the answer away (RFC 9112, 9.6). */
   private endLingering(): void {
-    if (this.phase === "lingering" || this.phase === "closed") return;
     this.phase = "lingering";
     this.window = undefined;
     this.waitAtMost(this.limits.bodyIdleMillis);
