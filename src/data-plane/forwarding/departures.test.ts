@@ -155,6 +155,39 @@ describe("a client that takes nothing", () => {
   );
 });
 
+describe("an application that takes nothing", () => {
+  test.each([
+    ["one proxy", openHop],
+    ["two", openLinkHop],
+  ])(
+    "makes the client wait, and gets all once it reads on: %s",
+    async (_, open) => {
+      const bytes = 48_000_000;
+      await using upstream = await openUpstream(() => {});
+      await using hop = await open(upstream.port);
+      using client = new RawClient(hop.port);
+      client.send(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: ${bytes}\r\n\r\n`);
+      await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+      const [socket] = upstream.sockets;
+      socket?.removeAllListeners("data").pause();
+      client.socket.write(Buffer.alloc(bytes, "x"));
+      await until(() => hop.clientSockets[0]?.isPaused() === true);
+      for (let before = -1; before !== hop.clientSockets[0]?.bytesRead; await aWhile())
+        before = hop.clientSockets[0]?.bytesRead ?? 0;
+      const taken = hop.clientSockets[0]?.bytesRead ?? 0;
+      let received = 0;
+      socket?.on("data", (piece) => (received += piece.length)).resume();
+      await until(() => received === bytes);
+      socket?.write(okay);
+      await until(() => client.text.endsWith("ok"));
+
+      expect(taken).toBeLessThan(bytes / 2);
+      expect(hop.faults).toEqual([]);
+    },
+    30_000,
+  );
+});
+
 describe("an application that ends its side", () => {
   test.each([
     ["before a word", "", "upstream-reset", /^HTTP\/1.1 502 /],

@@ -96,6 +96,60 @@ function chunkOf(bytes: number): string {
   return `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
 }
 
+describe("a request to a peer that speaks HTTP/1.1 alone", () => {
+  test("has a body that comes in parts, and goes on in parts", async () => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (text.endsWith("0\r\nx-t: y\r\n\r\n")) socket.write(okay);
+    });
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
+    using client = new RawClient(hop.port).send(post);
+    await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    client.send("3\r\nabc\r\n");
+    await until(() => upstream.received[0]?.endsWith("3\r\nabc\r\n") === true);
+    client.send("0\r\nX-T: y\r\n\r\n");
+    await until(() => client.text.endsWith("ok"));
+
+    expect(hop.outer).toMatchObject([{ status: 200, requestBytes: 3, responseBytes: 2 }]);
+    expect([hop.link.load, hop.link.idleCount]).toEqual([0, 1]);
+  });
+
+  test.each([
+    ["within the body", post, "0\r\nhost: b\r\n\r\n", "trailer-forbidden"],
+    ["in time, for want of the body", post, "", "body-timeout"],
+    ["in time, for want of an answer", get, "", "upstream-timeout"],
+  ])("fails %s and leaves nothing behind", async (_, request, rest, error) => {
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
+    using client = new RawClient(hop.port).send(request);
+    await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    client.send(rest);
+    if (rest === "") hop.passSeconds(31);
+    await until(() => client.text.endsWith("}\n") && upstream.sockets[0]?.destroyed === true);
+
+    expect(hop.outer).toMatchObject([{ error }]);
+    expect([hop.link.load, hop.link.openCount]).toEqual([0, 0]);
+  });
+
+  test("waits for a client that is slow, and goes on when it reads", async () => {
+    const large = 32_000_000;
+    await using upstream = await openUpstream((socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${large}\r\n\r\n`);
+      socket.write("x".repeat(large));
+    });
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
+    using client = new RawClient(hop.port).send(get);
+    client.socket.pause();
+    await until(() => hop.clientSockets[0]?.writableNeedDrain === true);
+    await aWhile();
+    const held = hop.clientSockets[0]?.writableLength ?? 0;
+    client.socket.resume();
+    await until(() => hop.outer.length === 1 && client.text.length > large);
+
+    expect(held).toBeLessThan(256 * 1024);
+    expect(hop.outer).toMatchObject([{ status: 200, responseBytes: large }]);
+  });
+});
+
 async function openHttp1(port: number): ReturnType<typeof openHttp2> {
   const opened = await openHttp2(port);
   return opened.ok ? ok<OpenedLink>({ ...opened.value, isHttp2: false }) : opened;
