@@ -60,11 +60,12 @@ describe("a request over a link", () => {
     client.socket.pause();
     await until(() => hop.link.ready()?.streams === 1 && upstream.received[0]?.endsWith("\r\n\r\n") === true);
     const [stream] = hop.link.ready()?.session.streams.values() ?? [];
-    // Slowly at last, so that no more is on its way than the stream's window has room for.
+    let sent = 0;
     while (hop.clientSockets[0]?.writableNeedDrain !== true) {
-      const isNearlyFull = (hop.clientSockets[0]?.writableLength ?? 0) > 0;
-      upstream.sockets[0]?.write(chunkOf(isNearlyFull ? 0x1000 : 0x8000));
-      await new Promise((resolve) => setTimeout(resolve, 3));
+      sent += 0x2000;
+      upstream.sockets[0]?.write(chunkOf(0x2000));
+      // So that no more is on its way than the stream's window has room for.
+      await until(() => stream?.bodyBytes === sent);
     }
     upstream.sockets[0]?.write(`${chunkOf(0x1000)}0\r\n\r\n`);
     await until(() => stream?.isClosed === true);
@@ -77,7 +78,11 @@ describe("a request over a link", () => {
   });
 
   test("gives the link its credit back when its answer ends with a forbidden trailer", async () => {
-    const peer = new PlainPeer(["set-cookie", "a"]);
+    const peer = new PlainPeer((stream) => {
+      stream.sendHead(fieldsOf([":status", "200"]), false);
+      stream.sendData(Buffer.from("ok"), 0, 2, false);
+      stream.sendTrailers(fieldsOf(["set-cookie", "a"]));
+    });
     await using hop = await openLinkHop(1, { serve: (socket) => peer.serve(socket) });
     using client = new RawClient(hop.port).send(get);
     let stream: Http2Stream | undefined;
@@ -95,6 +100,24 @@ describe("a request over a link", () => {
 function chunkOf(bytes: number): string {
   return `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
 }
+
+describe("an answer that is broken off as soon as its head has come", () => {
+  test("is answered once, and leaves the next request on the connection its own", async () => {
+    const peer = new PlainPeer((stream) => {
+      stream.sendHead(fieldsOf([":status", "200"]), false);
+      stream.sendData(Buffer.from("ok"), 0, 2, false);
+      stream.reset(2);
+    });
+    await using hop = await openLinkHop(1, { serve: (socket) => peer.serve(socket) });
+    using client = new RawClient(hop.port);
+    client.send(get + get);
+    await until(() => hop.outer.length === 2);
+    await aWhile();
+
+    expect(client.text.match(/HTTP\/1.1 \d+/g)).toEqual(["HTTP/1.1 502", "HTTP/1.1 502"]);
+    expect(hop.outer.map(({ status }) => status)).toEqual([502, 502]);
+  });
+});
 
 describe("a request to a peer that speaks HTTP/1.1 alone", () => {
   test("has a body that comes in parts, and goes on in parts", async () => {
@@ -161,11 +184,10 @@ class PlainPeer implements StreamHandler {
   stream: Http2Stream | undefined;
   body = "";
   isWhole = false;
-  private readonly trailer: readonly [string, string] | undefined;
+  private readonly answer: (stream: Http2Stream) => void;
 
-  /** What it answers with, where that is more than 204: `ok` and a trailer. */
-  constructor(trailer?: readonly [string, string]) {
-    this.trailer = trailer;
+  constructor(answer = (stream: Http2Stream): void => stream.sendHead(fieldsOf([":status", "204"]), true)) {
+    this.answer = answer;
   }
 
   serve(socket: Socket): void {
@@ -187,11 +209,7 @@ class PlainPeer implements StreamHandler {
 
   onEnd(): void {
     this.isWhole = true;
-    const { stream, trailer } = this;
-    if (trailer === undefined) return stream?.sendHead(fieldsOf([":status", "204"]), true);
-    stream?.sendHead(fieldsOf([":status", "200"]), false);
-    stream?.sendData(Buffer.from("ok"), 0, 2, false);
-    stream?.sendTrailers(fieldsOf(trailer));
+    if (this.stream !== undefined) this.answer(this.stream);
   }
 
   onReset(): void {}

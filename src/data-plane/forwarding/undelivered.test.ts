@@ -101,6 +101,16 @@ describe("a request that a proxy has not passed on", () => {
     expect([pair.hop.link.load, pair.hop.otherLink.load]).toEqual([0, 0]);
   });
 
+  test("goes to another instance where it came over HTTP/2 without a body", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using pair = await openPair(1, upstream.port, { takesHttp2: true });
+    using client = await openClient(pair.hop.port);
+    const outcome = await client.ask(fieldsOf([":method", "GET"], ...pairsOf(call.slice(1, 4))));
+
+    expect(outcome).toMatchObject({ status: 200, body: "ok" });
+    expect(upstream.received[0]).not.toMatch(/transfer-encoding|content-length/i);
+  });
+
   test("goes to another instance as a call of gRPC, whose word of it came without a body", async () => {
     await using upstream = await openUpstream((socket, text) => {
       if (text.endsWith("0\r\n\r\n"))
