@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
 import { openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -154,6 +155,47 @@ describe("a client that takes nothing", () => {
     30_000,
   );
 });
+
+test("a client of HTTP/2 that takes nothing makes the application wait, and gets all once it does", async () => {
+  const bytes = 48_000_000;
+  await using upstream = await openUpstream((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n`);
+    socket.write("x".repeat(bytes));
+  });
+  await using hop = await openLinkHop(upstream.port);
+  using client = await openClient(hop.linkPort);
+  let received = 0;
+  let isTaking = false;
+  let isWhole = false;
+  const stream = client.session.open(
+    fieldsOf([":method", "GET"], [":scheme", "http"], [":path", "/a"], [":authority", "a"]),
+    true,
+    {
+      onData: (_, start, end) => {
+        received += end - start;
+        if (isTaking) stream?.consume(end - start);
+      },
+      onEnd: () => {
+        isWhole = true;
+      },
+      onReset: () => {},
+      onWritable: () => {},
+      onDeadline: () => {},
+      onInterim: () => {},
+      onResponse: () => {},
+    },
+  );
+  await until(() => received === 65_536);
+  for (let before = -1; before !== upstream.sockets[0]?.writableLength; await aWhile())
+    before = upstream.sockets[0]?.writableLength ?? 0;
+  const left = upstream.sockets[0]?.writableLength ?? 0;
+  isTaking = true;
+  stream?.consume(received);
+  await until(() => isWhole);
+
+  expect(left).toBeGreaterThan(bytes / 2);
+  expect(received).toBe(bytes);
+}, 30_000);
 
 describe("an application that takes nothing", () => {
   test.each([
