@@ -188,12 +188,21 @@ test("a client of HTTP/2 that takes nothing makes the application wait, and gets
   await until(() => received === 65_536);
   for (let before = -1; before !== upstream.sockets[0]?.writableLength; await aWhile())
     before = upstream.sockets[0]?.writableLength ?? 0;
-  const left = upstream.sockets[0]?.writableLength ?? 0;
+  const untaken = (): number => bytes - received - (upstream.sockets[0]?.writableLength ?? 0);
+  const held = untaken();
+  // A little at a time must not let more in than it lets out.
+  for (let taken = 0; taken < bytes / 3; taken += 32_768) {
+    const before = received;
+    stream?.consume(32_768);
+    await until(() => received > before);
+  }
+  const heldLater = untaken();
   isTaking = true;
   stream?.consume(received);
   await until(() => isWhole);
 
-  expect(left).toBeGreaterThan(bytes / 2);
+  expect(held).toBeLessThan(bytes / 2);
+  expect(heldLater - held).toBeLessThan(2_000_000);
   expect(received).toBe(bytes);
 }, 30_000);
 
