@@ -44,6 +44,16 @@ describe("a verdict on a request over HTTP/2", () => {
   });
 });
 
+test("a request of the type of gRPC that is no POST is answered as any other", async () => {
+  await using hop = await openLinkHop(1);
+  using client = await openClient(hop.linkPort);
+  const ofCall = await client.ask(call);
+  const other = await client.ask([...get, ...fieldsOf(["content-type", "application/grpc"])]);
+
+  expect([ofCall.status, ofCall.body]).toEqual([200, ""]);
+  expect(other).toMatchObject({ status: 502, body: expect.stringContaining("upstream-connect-failed") });
+});
+
 describe("an answer over HTTP/2 that breaks off", () => {
   const begun =
     "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
