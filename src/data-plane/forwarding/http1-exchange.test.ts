@@ -117,6 +117,24 @@ describe("a request", () => {
     expect(upstream.sockets).toHaveLength(1);
   });
 
+  test.each([
+    ["a part of a head", "HTTP/1.1 20"],
+    ["a hint", "HTTP/1.1 103 Early Hints\r\n\r\n"],
+  ])("is not repeated when a reused connection dies after %s of the answer", async (_, begun) => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (text === firstRequest(text)) socket.write(okay);
+      else socket.end(begun);
+    });
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text === okay);
+    client.send(get);
+    await until(() => client.text.endsWith("}\n"));
+
+    expect(hop.events).toMatchObject([{ status: 200 }, { status: 502, error: "upstream-reset" }]);
+    expect(upstream.sockets).toHaveLength(1);
+  });
+
   test("is not repeated when a new connection dies under it, nor a second time", async () => {
     let isHealthy = false;
     await using upstream = await openUpstream((socket) =>

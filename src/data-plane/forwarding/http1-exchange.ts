@@ -139,7 +139,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     connection?.destroy();
     const mayRetry =
       isRepeatable(this.request) && connection?.isReused === true && !this.hasHeard && !this.hasRetried;
-    if (!mayRetry || this.isOver) return this.fail("upstream-reset", detail);
+    if (!mayRetry) return this.fail("upstream-reset", detail);
     this.acquire(true);
   }
 
@@ -192,8 +192,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     const bodyEnd = body.advance(window, at, end);
     if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
     const bytes = body.payloadOf(window.subarray(at, bodyEnd), at);
-    const hasNews = bytes.length > 0 || body.isComplete;
-    this.afterBody(body, !hasNews || this.client.write(bytes, endOf(body)), bodyEnd < end);
+    this.afterBody(body, this.client.write(bytes, endOf(body)), bodyEnd < end);
   }
 
   private afterBody(body: BodyCursor, isFlowing: boolean, hasSurplus: boolean): void {
