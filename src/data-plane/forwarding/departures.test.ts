@@ -239,6 +239,24 @@ describe("an application that takes nothing", () => {
   );
 });
 
+test.each([
+  ["one proxy", openHop],
+  ["two", openLinkHop],
+])("an application that takes no more of a body is late itself: %s", async (_, open) => {
+  await using upstream = await openUpstream((socket) => socket.pause());
+  await using hop = await open(upstream.port);
+  using client = new RawClient(hop.port);
+  client.send(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 90000000\r\n\r\n`);
+  client.socket.write(Buffer.alloc(48_000_000, "x"));
+  await until(() => hop.clientSockets[0]?.isPaused() === true);
+  for (let before = -1; before !== hop.clientSockets[0]?.bytesRead; await aWhile())
+    before = hop.clientSockets[0]?.bytesRead ?? 0;
+  hop.passSeconds(31);
+  await until(() => client.text.includes("}\n"));
+
+  expect(client.text).toMatch(/^HTTP\/1.1 504 [^]*upstream-timeout/);
+});
+
 describe("an application that ends its side", () => {
   test.each([
     ["before a word", "", "upstream-reset", /^HTTP\/1.1 502 /],
