@@ -32,6 +32,44 @@ describe("a request over a link", () => {
     expect(peers[1]?.body).toBe("abcdef");
   });
 
+  test("is not sent again where more of its body has left than is kept: upstream-reset", async () => {
+    const peers = [new PlainPeer(() => {}), new PlainPeer()];
+    await using hop = await openLinkHop(1, {
+      serve: (socket) => peers.find(({ session }) => session === undefined)?.serve(socket),
+    });
+    using client = new RawClient(hop.port).send(post);
+    await until(() => peers[0]?.stream !== undefined);
+    client.send("3\r\nabc\r\n0\r\n\r\n");
+    await until(() => peers[0]?.isWhole === true);
+    peers[0]?.session?.drain();
+    peers[0]?.stream?.reset(7);
+    await until(() => client.text !== "");
+
+    expect(client.text).toMatch(/^HTTP\/1.1 502 [^]*upstream-reset/);
+    expect(peers.map(({ body }) => body)).toEqual(["abc", ""]);
+  });
+
+  test.each([
+    ["a second time", 2, false],
+    ["once a hint has come", 1, true],
+  ])("whose connection dies is not repeated %s: upstream-reset", async (_, attempts, hasHint) => {
+    let streams = 0;
+    const serve = (socket: Socket): void => {
+      const peer = new PlainPeer((stream) => {
+        streams += 1;
+        if (hasHint) stream.sendInterim(fieldsOf([":status", "103"]));
+        setTimeout(() => socket.destroy(), 5);
+      });
+      peer.serve(socket);
+    };
+    await using hop = await openLinkHop(1, { serve });
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text.endsWith("}\n"));
+
+    expect(client.text).toMatch(/HTTP\/1.1 502 [^]*upstream-reset/);
+    expect([streams, hop.avoided.length]).toEqual([attempts, attempts - 1]);
+  });
+
   test("whose client has gone while it waited for a connection of HTTP/1.1 is not sent", async () => {
     const answers: (() => void)[] = [];
     await using upstream = await openUpstream((socket) => answers.push(() => socket.write(okay)));
