@@ -101,7 +101,7 @@ function write(start: string, parts: Parts): WrittenMessage {
   const body = hasBody ? written.join("") : "";
   const chunks = written.map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`).join("");
   const last = `0\r\n${linesOf(parts.trailers)}\r\n`;
-  const isResponse = start.includes("HTTP/1.1 ", 0) && /^HTTP/.test(start);
+  const isResponse = start.startsWith("HTTP");
   // Where trailers are announced, a proxy may take a length away to have a place for them.
   const announced = isChunked && parts.trailers.length > 1 ? "Trailer: x-t\r\n" : "";
   const length = framing === "length" ? body.length : framing === "none" && isResponse ? 0 : undefined;

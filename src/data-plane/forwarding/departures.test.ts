@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
 import { openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -23,7 +24,7 @@ describe("a client that ends its side", () => {
     await until(() => client.isClosed);
 
     expect(hop.events).toMatchObject([{ status: 0, error: "client-gone" }]);
-    expect([client.text, hop.pool.openCount, hop.pool.waitingCount]).toEqual(["", 0, 0]);
+    expect([client.text, upstream.sockets]).toEqual(["", []]);
   });
 
   test("within a body that nobody takes loses its request as soon as somebody would", async () => {
@@ -39,6 +40,23 @@ describe("a client that ends its side", () => {
     await until(() => client.isClosed && first.text === okay && hop.pool.openCount === 0);
 
     expect(hop.events).toContainEqual(expect.objectContaining({ status: 0, error: "client-gone" }));
+  });
+
+  test.each([
+    ["before a request", ""],
+    ["within a head", get.slice(0, -2)],
+    ["after an answer", get],
+    ["within a head after an answer", get + get.slice(0, -2)],
+  ])("%s gets our end at once", async (_, text) => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port).send(text);
+    await until(() => hop.connections.length === 1 && client.text === (text.startsWith(get) ? okay : ""));
+    await aWhile();
+    client.socket.end();
+    await until(() => client.isClosed && hop.clientSockets[0]?.destroyed === true);
+
+    expect(client.text).toBe(text.startsWith(get) ? okay : "");
   });
 
   test.each([
@@ -138,6 +156,107 @@ describe("a client that takes nothing", () => {
   );
 });
 
+test("a client of HTTP/2 that takes nothing makes the application wait, and gets all once it does", async () => {
+  const bytes = 48_000_000;
+  await using upstream = await openUpstream((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n`);
+    socket.write("x".repeat(bytes));
+  });
+  await using hop = await openLinkHop(upstream.port);
+  using client = await openClient(hop.linkPort);
+  let received = 0;
+  let isTaking = false;
+  let isWhole = false;
+  const stream = client.session.open(
+    fieldsOf([":method", "GET"], [":scheme", "http"], [":path", "/a"], [":authority", "a"]),
+    true,
+    {
+      onData: (_, start, end) => {
+        received += end - start;
+        if (isTaking) stream?.consume(end - start);
+      },
+      onEnd: () => {
+        isWhole = true;
+      },
+      onReset: () => {},
+      onWritable: () => {},
+      onDeadline: () => {},
+      onInterim: () => {},
+      onResponse: () => {},
+    },
+  );
+  await until(() => received === 65_536);
+  for (let before = -1; before !== upstream.sockets[0]?.writableLength; await aWhile())
+    before = upstream.sockets[0]?.writableLength ?? 0;
+  const untaken = (): number => bytes - received - (upstream.sockets[0]?.writableLength ?? 0);
+  const held = untaken();
+  // A little at a time must not let more in than it lets out.
+  for (let taken = 0; taken < bytes / 3; taken += 32_768) {
+    const before = received;
+    stream?.consume(32_768);
+    await until(() => received > before);
+  }
+  const heldLater = untaken();
+  isTaking = true;
+  stream?.consume(received);
+  await until(() => isWhole);
+
+  expect(held).toBeLessThan(bytes / 2);
+  expect(heldLater - held).toBeLessThan(2_000_000);
+  expect(received).toBe(bytes);
+}, 30_000);
+
+describe("an application that takes nothing", () => {
+  test.each([
+    ["one proxy", openHop],
+    ["two", openLinkHop],
+  ])(
+    "makes the client wait, and gets all once it reads on: %s",
+    async (_, open) => {
+      const bytes = 48_000_000;
+      await using upstream = await openUpstream(() => {});
+      await using hop = await open(upstream.port);
+      using client = new RawClient(hop.port);
+      client.send(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: ${bytes}\r\n\r\n`);
+      await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+      const [socket] = upstream.sockets;
+      socket?.removeAllListeners("data").pause();
+      client.socket.write(Buffer.alloc(bytes, "x"));
+      await until(() => hop.clientSockets[0]?.isPaused() === true);
+      for (let before = -1; before !== hop.clientSockets[0]?.bytesRead; await aWhile())
+        before = hop.clientSockets[0]?.bytesRead ?? 0;
+      const taken = hop.clientSockets[0]?.bytesRead ?? 0;
+      let received = 0;
+      socket?.on("data", (piece) => (received += piece.length)).resume();
+      await until(() => received === bytes);
+      socket?.write(okay);
+      await until(() => client.text.endsWith("ok"));
+
+      expect(taken).toBeLessThan(bytes / 2);
+      expect(hop.faults).toEqual([]);
+    },
+    30_000,
+  );
+});
+
+test.each([
+  ["one proxy", openHop],
+  ["two", openLinkHop],
+])("an application that takes no more of a body is late itself: %s", async (_, open) => {
+  await using upstream = await openUpstream((socket) => socket.pause());
+  await using hop = await open(upstream.port);
+  using client = new RawClient(hop.port);
+  client.send(`POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 90000000\r\n\r\n`);
+  client.socket.write(Buffer.alloc(48_000_000, "x"));
+  await until(() => hop.clientSockets[0]?.isPaused() === true);
+  for (let before = -1; before !== hop.clientSockets[0]?.bytesRead; await aWhile())
+    before = hop.clientSockets[0]?.bytesRead ?? 0;
+  hop.passSeconds(31);
+  await until(() => client.text.includes("}\n"));
+
+  expect(client.text).toMatch(/^HTTP\/1.1 504 [^]*upstream-timeout/);
+});
+
 describe("an application that ends its side", () => {
   test.each([
     ["before a word", "", "upstream-reset", /^HTTP\/1.1 502 /],
@@ -173,5 +292,25 @@ describe("an application that ends its side", () => {
     expect(client.text).toContain("Connection: close\r\n");
     expect(upstream.sockets).toHaveLength(2);
     expect([hop.linkSockets.length, hop.link.load]).toEqual([1, 0]);
+  });
+});
+
+describe("an application that answers", () => {
+  test("what it has not read to the end gets no other request on that connection", async () => {
+    const piece = `4000\r\n${"x".repeat(0x4000)}\r\n`;
+    await using upstream = await openUpstream((socket) => socket.pause());
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port);
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    while ((hop.upstreamSockets[0]?.writableLength ?? 0) === 0) {
+      client.send(piece);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    client.send("0\r\n\r\n");
+    await aWhile();
+    upstream.sockets[0]?.write(okay);
+    await until(() => client.text.endsWith("ok"));
+
+    expect([hop.pool.idleCount, hop.pool.openCount]).toEqual([0, 0]);
   });
 });

@@ -56,3 +56,24 @@ test("a preface of HTTP/2 after a request, or where HTTP/2 is not taken, is refu
     expect(client.text).toContain("HTTP/1.1 505 ");
   }
 });
+
+test("a first head that is no request is refused where HTTP/2 is taken, and nobody need hear of it", async () => {
+  let isHandedOver = false;
+  const server = createServer((socket) => {
+    serveHttp1(socket, {
+      timer: new CoarseTimer(fakeClock()),
+      decide: () => problemAnswer({ status: 403, reason: "no-rule" }),
+      onHttp2: () => {
+        isHandedOver = true;
+      },
+    });
+  });
+  const port = await listen(server);
+  using client = new RawClient(port).send("PRI * HTTP/3.0\r\n\r\n");
+  await until(() => client.hasEnded);
+  client.socket.destroy();
+  await closed(server);
+
+  expect(client.text).toMatch(/^HTTP\/1.1 505 /);
+  expect(isHandedOver).toBe(false);
+});

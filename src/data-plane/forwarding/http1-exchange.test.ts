@@ -80,21 +80,27 @@ describe("a request", () => {
     expect(hop.events[1]).toMatchObject({ status: 200, requestBytes: 3, responseBytes: 2 });
   });
 
-  test("is sent once more when a reused connection dies under it, if it may be repeated", async () => {
-    await using upstream = await openUpstream((socket, text, index) => {
-      if (index > 0 || text === firstRequest(text)) socket.write(okay);
-      else socket.destroy();
-    });
-    await using hop = await openHop(upstream.port);
-    using client = new RawClient(hop.port).send(get);
-    await until(() => client.text === okay);
+  test.each([
+    ["GET", get],
+    ["PUT without a body", "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"],
+  ])(
+    "is sent once more when a reused connection dies under it, if it may be repeated: %s",
+    async (_, request) => {
+      await using upstream = await openUpstream((socket, text, index) => {
+        if (index > 0 || text === firstRequest(text)) socket.write(okay);
+        else socket.destroy();
+      });
+      await using hop = await openHop(upstream.port);
+      using client = new RawClient(hop.port).send(get);
+      await until(() => client.text === okay);
 
-    client.send(get);
-    await until(() => client.text === okay + okay);
+      client.send(request);
+      await until(() => client.text === okay + okay);
 
-    expect(upstream.sockets).toHaveLength(2);
-    expect(upstream.received[1]).toBe(firstRequest(upstream.received[0] ?? ""));
-  });
+      expect(upstream.sockets).toHaveLength(2);
+      expect(upstream.received[0]?.endsWith(upstream.received[1] ?? "none")).toBe(true);
+    },
+  );
 
   test.each([
     ["a POST", post],
@@ -114,6 +120,24 @@ describe("a request", () => {
 
     expect(client.text).toContain("HTTP/1.1 502 ");
     expect(client.text).toContain('"reason":"upstream-reset"');
+    expect(upstream.sockets).toHaveLength(1);
+  });
+
+  test.each([
+    ["a part of a head", "HTTP/1.1 20"],
+    ["a hint", "HTTP/1.1 103 Early Hints\r\n\r\n"],
+  ])("is not repeated when a reused connection dies after %s of the answer", async (_, begun) => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (text === firstRequest(text)) socket.write(okay);
+      else socket.end(begun);
+    });
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text === okay);
+    client.send(get);
+    await until(() => client.text.endsWith("}\n"));
+
+    expect(hop.events).toMatchObject([{ status: 200 }, { status: 502, error: "upstream-reset" }]);
     expect(upstream.sockets).toHaveLength(1);
   });
 

@@ -143,7 +143,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     connection?.destroy();
     const mayRetry =
       isRepeatable(this.request) && connection?.isReused === true && !this.hasHeard && !this.hasRetried;
-    if (!mayRetry || this.isOver) return this.fail("upstream-reset", detail);
+    if (!mayRetry) return this.fail("upstream-reset", detail);
     this.acquire(true);
   }
 
@@ -197,8 +197,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     const bodyEnd = body.advance(window, at, end);
     if (bodyEnd < 0) return this.fail("upstream-malformed-response", body.refusal ?? "");
     const bytes = body.payloadOf(window.subarray(at, bodyEnd), at);
-    const hasNews = bytes.length > 0 || body.isComplete;
-    this.afterBody(body, !hasNews || this.client.write(bytes, endOf(body, this.nominated)), bodyEnd < end);
+    this.afterBody(body, this.client.write(bytes, endOf(body, this.nominated)), bodyEnd < end);
   }
 
   private afterBody(body: BodyCursor, isFlowing: boolean, hasSurplus: boolean): void {

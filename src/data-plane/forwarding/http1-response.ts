@@ -21,7 +21,7 @@ export class Http1Response {
     if (request.method === "HEAD" || status === 204 || status === 304) this.coding = "declared";
     else if (request.minorVersion === 0) this.coding = hasLength ? "declared" : "until-close";
     else if (hasLength && !announcesTrailers(head)) this.coding = "declared";
-    else this.coding = isEmpty && !hasLength ? "empty" : "chunked";
+    else this.coding = isEmpty ? "empty" : "chunked";
   }
 
   /** The bytes of the head with the first of the body. */

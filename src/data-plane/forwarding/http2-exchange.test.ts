@@ -32,6 +32,44 @@ describe("a request over a link", () => {
     expect(peers[1]?.body).toBe("abcdef");
   });
 
+  test("is not sent again where more of its body has left than is kept: upstream-reset", async () => {
+    const peers = [new PlainPeer(() => {}), new PlainPeer()];
+    await using hop = await openLinkHop(1, {
+      serve: (socket) => peers.find(({ session }) => session === undefined)?.serve(socket),
+    });
+    using client = new RawClient(hop.port).send(post);
+    await until(() => peers[0]?.stream !== undefined);
+    client.send("3\r\nabc\r\n0\r\n\r\n");
+    await until(() => peers[0]?.isWhole === true);
+    peers[0]?.session?.drain();
+    peers[0]?.stream?.reset(7);
+    await until(() => client.text !== "");
+
+    expect(client.text).toMatch(/^HTTP\/1.1 502 [^]*upstream-reset/);
+    expect(peers.map(({ body }) => body)).toEqual(["abc", ""]);
+  });
+
+  test.each([
+    ["a second time", 2, false],
+    ["once a hint has come", 1, true],
+  ])("whose connection dies is not repeated %s: upstream-reset", async (_, attempts, hasHint) => {
+    let streams = 0;
+    const serve = (socket: Socket): void => {
+      const peer = new PlainPeer((stream) => {
+        streams += 1;
+        if (hasHint) stream.sendInterim(fieldsOf([":status", "103"]));
+        setTimeout(() => socket.destroy(), 5);
+      });
+      peer.serve(socket);
+    };
+    await using hop = await openLinkHop(1, { serve });
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text.endsWith("}\n"));
+
+    expect(client.text).toMatch(/HTTP\/1.1 502 [^]*upstream-reset/);
+    expect([streams, hop.avoided.length]).toEqual([attempts, attempts - 1]);
+  });
+
   test("whose client has gone while it waited for a connection of HTTP/1.1 is not sent", async () => {
     const answers: (() => void)[] = [];
     await using upstream = await openUpstream((socket) => answers.push(() => socket.write(okay)));
@@ -60,11 +98,12 @@ describe("a request over a link", () => {
     client.socket.pause();
     await until(() => hop.link.ready()?.streams === 1 && upstream.received[0]?.endsWith("\r\n\r\n") === true);
     const [stream] = hop.link.ready()?.session.streams.values() ?? [];
-    // Slowly at last, so that no more is on its way than the stream's window has room for.
+    let sent = 0;
     while (hop.clientSockets[0]?.writableNeedDrain !== true) {
-      const isNearlyFull = (hop.clientSockets[0]?.writableLength ?? 0) > 0;
-      upstream.sockets[0]?.write(chunkOf(isNearlyFull ? 0x1000 : 0x8000));
-      await new Promise((resolve) => setTimeout(resolve, 3));
+      sent += 0x2000;
+      upstream.sockets[0]?.write(chunkOf(0x2000));
+      // So that no more is on its way than the stream's window has room for.
+      await until(() => stream?.bodyBytes === sent);
     }
     upstream.sockets[0]?.write(`${chunkOf(0x1000)}0\r\n\r\n`);
     await until(() => stream?.isClosed === true);
@@ -77,7 +116,11 @@ describe("a request over a link", () => {
   });
 
   test("gives the link its credit back when its answer ends with a forbidden trailer", async () => {
-    const peer = new PlainPeer(["set-cookie", "a"]);
+    const peer = new PlainPeer((stream) => {
+      stream.sendHead(fieldsOf([":status", "200"]), false);
+      stream.sendData(Buffer.from("ok"), 0, 2, false);
+      stream.sendTrailers(fieldsOf(["set-cookie", "a"]));
+    });
     await using hop = await openLinkHop(1, { serve: (socket) => peer.serve(socket) });
     using client = new RawClient(hop.port).send(get);
     let stream: Http2Stream | undefined;
@@ -96,6 +139,78 @@ function chunkOf(bytes: number): string {
   return `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
 }
 
+describe("an answer that is broken off as soon as its head has come", () => {
+  test("is answered once, and leaves the next request on the connection its own", async () => {
+    const peer = new PlainPeer((stream) => {
+      stream.sendHead(fieldsOf([":status", "200"]), false);
+      stream.sendData(Buffer.from("ok"), 0, 2, false);
+      stream.reset(2);
+    });
+    await using hop = await openLinkHop(1, { serve: (socket) => peer.serve(socket) });
+    using client = new RawClient(hop.port);
+    client.send(get + get);
+    await until(() => hop.outer.length === 2);
+    await aWhile();
+
+    expect(client.text.match(/HTTP\/1.1 \d+/g)).toEqual(["HTTP/1.1 502", "HTTP/1.1 502"]);
+    expect(hop.outer.map(({ status }) => status)).toEqual([502, 502]);
+  });
+});
+
+describe("a request to a peer that speaks HTTP/1.1 alone", () => {
+  test("has a body that comes in parts, and goes on in parts", async () => {
+    await using upstream = await openUpstream((socket, text) => {
+      if (text.endsWith("0\r\nx-t: y\r\n\r\n")) socket.write(okay);
+    });
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
+    using client = new RawClient(hop.port).send(post);
+    await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    client.send("3\r\nabc\r\n");
+    await until(() => upstream.received[0]?.endsWith("3\r\nabc\r\n") === true);
+    client.send("0\r\nX-T: y\r\n\r\n");
+    await until(() => client.text.endsWith("ok"));
+
+    expect(hop.outer).toMatchObject([{ status: 200, requestBytes: 3, responseBytes: 2 }]);
+    expect([hop.link.load, hop.link.idleCount]).toEqual([0, 1]);
+  });
+
+  test.each([
+    ["within the body", post, "0\r\nhost: b\r\n\r\n", "trailer-forbidden"],
+    ["in time, for want of the body", post, "", "body-timeout"],
+    ["in time, for want of an answer", get, "", "upstream-timeout"],
+  ])("fails %s and leaves nothing behind", async (_, request, rest, error) => {
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
+    using client = new RawClient(hop.port).send(request);
+    await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    client.send(rest);
+    if (rest === "") hop.passSeconds(31);
+    await until(() => client.text.endsWith("}\n") && upstream.sockets[0]?.destroyed === true);
+
+    expect(hop.outer).toMatchObject([{ error }]);
+    expect([hop.link.load, hop.link.openCount]).toEqual([0, 0]);
+  });
+
+  test("waits for a client that is slow, and goes on when it reads", async () => {
+    const large = 32_000_000;
+    await using upstream = await openUpstream((socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${large}\r\n\r\n`);
+      socket.write("x".repeat(large));
+    });
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
+    using client = new RawClient(hop.port).send(get);
+    client.socket.pause();
+    await until(() => hop.clientSockets[0]?.writableNeedDrain === true);
+    await aWhile();
+    const held = hop.clientSockets[0]?.writableLength ?? 0;
+    client.socket.resume();
+    await until(() => hop.outer.length === 1 && client.text.length > large);
+
+    expect(held).toBeLessThan(256 * 1024);
+    expect(hop.outer).toMatchObject([{ status: 200, responseBytes: large }]);
+  });
+});
+
 async function openHttp1(port: number): ReturnType<typeof openHttp2> {
   const opened = await openHttp2(port);
   return opened.ok ? ok<OpenedLink>({ ...opened.value, isHttp2: false }) : opened;
@@ -107,11 +222,10 @@ class PlainPeer implements StreamHandler {
   stream: Http2Stream | undefined;
   body = "";
   isWhole = false;
-  private readonly trailer: readonly [string, string] | undefined;
+  private readonly answer: (stream: Http2Stream) => void;
 
-  /** What it answers with, where that is more than 204: `ok` and a trailer. */
-  constructor(trailer?: readonly [string, string]) {
-    this.trailer = trailer;
+  constructor(answer = (stream: Http2Stream): void => stream.sendHead(fieldsOf([":status", "204"]), true)) {
+    this.answer = answer;
   }
 
   serve(socket: Socket): void {
@@ -133,11 +247,7 @@ class PlainPeer implements StreamHandler {
 
   onEnd(): void {
     this.isWhole = true;
-    const { stream, trailer } = this;
-    if (trailer === undefined) return stream?.sendHead(fieldsOf([":status", "204"]), true);
-    stream?.sendHead(fieldsOf([":status", "200"]), false);
-    stream?.sendData(Buffer.from("ok"), 0, 2, false);
-    stream?.sendTrailers(fieldsOf(trailer));
+    if (this.stream !== undefined) this.answer(this.stream);
   }
 
   onReset(): void {}

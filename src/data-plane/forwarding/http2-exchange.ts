@@ -217,7 +217,6 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   }
 
   onEnd(trailers: readonly HeaderField[] | undefined): void {
-    if (this.isOver) return;
     const refusal = trailers === undefined ? undefined : checkTrailers(trailers);
     if (refusal !== undefined) return this.fail("upstream-malformed-response", refusal);
     this.send(trailers === undefined || trailers.length === 0 ? plainEnd : { trailers });
@@ -229,7 +228,6 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onReset(code: number, violation: Http2Violation | undefined): void {
     this.leaveStream();
-    if (this.isOver) return;
     const isUntouched = code === errorCode.refusedStream && violation === undefined;
     const mayResend = this.isReplayable && isUntouched && this.resends < resendsMax;
     const isLost = code === errorCode.connectError && violation === undefined;
@@ -299,11 +297,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   }
 
   private sendBody(stream: Http2Stream, piece: Buffer): void {
-    const { pending, requestEnd } = this;
-    if (pending !== undefined) {
-      this.pending = Buffer.concat([pending, piece]);
-      return;
-    }
+    const { requestEnd } = this;
     const trailers = requestEnd?.trailers ?? [];
     const isEnd = requestEnd !== undefined && trailers.length === 0;
     const taken = stream.sendData(piece, 0, piece.length, isEnd);

@@ -3,6 +3,7 @@ import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/f
 import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
 import { openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import type { Http1Limits } from "../http1/index.ts";
+import type { ResponseHandler } from "../http2/index.ts";
 
 const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -135,6 +136,56 @@ describe("the time that a step may take", () => {
     expect(hop.events).toMatchObject([{ status: 200, requestBytes: 4, responseBytes: 4 }]);
   });
 
+  test("is begun anew by every piece of a small body that is awaited over HTTP/2", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using hop = await openLinkHop(upstream.port);
+    using client = new RawClient(hop.port).send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+    await until(() => hop.link.ready()?.streams === 1);
+    for (const piece of "abcd") {
+      await aWhile();
+      hop.passSeconds(20);
+      client.send(piece);
+    }
+    await until(() => client.text.endsWith("ok"));
+
+    expect(upstream.received).toEqual([expect.stringMatching(/\r\n\r\nabcd$/)]);
+  });
+
+  test.each([
+    ["decisionMillis", "/undecided", "decision-timeout", 503],
+    ["bodyIdleMillis", "/a", "body-timeout", 408],
+  ] as const)(
+    "over HTTP/2 is %s, and no other, before the application hears of a request",
+    async (name, path, error, status) => {
+      await using upstream = await openUpstream(() => {});
+      await using hop = await openLinkHop(upstream.port, {
+        limits: { ...short, [name]: 1_000 },
+        decide: ({ target }, forward) => (target === "/undecided" ? new Promise(() => {}) : forward),
+      });
+      using client = await openClient(hop.linkPort);
+      const answer = new Promise<number>((resolve) => {
+        const stream = client.session.open(
+          fieldsOf(
+            [":method", "POST"],
+            [":scheme", "http"],
+            [":path", path],
+            [":authority", "a"],
+            ["content-length", "3"],
+          ),
+          false,
+          { ...nobody, onResponse: (head) => resolve(head.status) },
+        );
+        stream?.sendData(Buffer.from("ab"), 0, 2, false);
+      });
+      await aWhile();
+      hop.passSeconds(2);
+
+      expect(await answer).toBe(status);
+      expect(hop.inner).toMatchObject([{ status, error, requestBytes: 2 }]);
+      expect(upstream.sockets).toEqual([]);
+    },
+  );
+
   test("is callIdleMillis for a call of gRPC, in place of those for requests", async () => {
     await using upstream = await openUpstream(() => {});
     await using hop = await openLinkHop(upstream.port, { limits: { callIdleMillis: 3_000_000 } });
@@ -155,6 +206,16 @@ describe("the time that a step may take", () => {
     expect(outcome.fields.map(({ name, value }) => `${name}: ${value}`)).toContain("grpc-status: 14");
   });
 });
+
+const nobody: ResponseHandler = {
+  onData: () => {},
+  onEnd: () => {},
+  onReset: () => {},
+  onWritable: () => {},
+  onDeadline: () => {},
+  onInterim: () => {},
+  onResponse: () => {},
+};
 
 describe("what is counted of an answer of the proxy's own", () => {
   test.each([

@@ -92,6 +92,15 @@ describe("requests that come together", () => {
     expect(hop.events).toMatchObject([{ status: 403, requestBytes: 3 }, { status: 200 }]);
   });
 
+  test("are answered in turn and not in depth, however many come at once", async () => {
+    const answer = { ...problemAnswer({ status: 204, reason: "x" }), headers: Buffer.alloc(0) };
+    await using hop = await openHop(1, { decide: () => answer });
+    using client = new RawClient(hop.port).send("GET / HTTP/1.1\r\nHost:a\r\n\r\n".repeat(10_000));
+    await until(() => hop.events.length === 10_000);
+
+    expect(client.isClosed).toBe(false);
+  });
+
   test("do not reach the application before the one ahead of them is answered, and wait unread", async () => {
     const answers: (() => void)[] = [];
     await using upstream = await openUpstream((socket) => answers.push(() => socket.write(okay)));

@@ -78,7 +78,6 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private mayContinue = false;
   private startedMillis = 0;
   private lingeredBytes = 0;
-  private isPaused = false;
   private isPumping = false;
   private hasClientEnded = false;
   private hasServed = false;
@@ -156,23 +155,11 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   pauseBody(): void {
     this.wantsBody = false;
-    this.pauseReading();
+    this.socket.pause();
   }
 
   private send(bytes: Uint8Array): boolean {
     return this.socket.write(bytes);
-  }
-
-  private pauseReading(): void {
-    if (this.isPaused) return;
-    this.isPaused = true;
-    this.socket.pause();
-  }
-
-  private resumeReading(): void {
-    if (!this.isPaused) return;
-    this.isPaused = false;
-    this.socket.resume();
   }
 
   waitAtMost(millis: number): void {
@@ -190,7 +177,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     }
     if (this.isCutShort) return this.destroy();
     // What is left over belongs to the next request, which waits.
-    if (this.window === undefined && this.wantsBody) this.resumeReading();
+    if (this.window === undefined && this.wantsBody) this.socket.resume();
   }
 
   onResponded(): void {
@@ -213,7 +200,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
         return this.pump();
       case "deciding":
         this.hold(chunk, 0);
-        return this.pauseReading();
+        this.socket.pause();
+        return undefined;
       case "exchanging":
         return this.onBodyData(chunk);
       case "lingering":
@@ -229,7 +217,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     const takes = this.wantsBody && this.window === undefined && this.requestBody?.isComplete === false;
     if (takes) return this.takeBody(chunk, 0);
     this.hold(chunk, 0);
-    this.pauseReading();
+    this.socket.pause();
   }
 
   /** Gives the exchange what a window holds of the body from `at` on; what follows is held. */
@@ -240,7 +228,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (bodyEnd < 0) return exchange.fail(requestBody.refusal ?? "chunk-size-invalid", "");
     if (bodyEnd < window.length) {
       this.hold(window, bodyEnd);
-      this.pauseReading();
+      this.socket.pause();
     }
     const body = requestBody.payloadOf(window.subarray(at, bodyEnd), at);
     const end = endOf(requestBody, this.request?.section.nominated);
@@ -275,14 +263,14 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (this.phase !== "idle" && this.phase !== "head") return false;
     // A client that does not take its answers gets no more requests read.
     if (this.socket.writableNeedDrain) {
-      this.pauseReading();
+      this.socket.pause();
       return false;
     }
     const { window } = this;
     const head = window && scanRequestHead(window, this.at, window.length, this.limits);
     if (head === undefined || head.kind === "need-more") {
       if (this.hasClientEnded) this.endLingering();
-      else this.resumeReading();
+      else this.socket.resume();
       if (head !== undefined && this.phase === "idle") {
         this.phase = "head";
         this.waitAtMost(this.limits.headMillis);
@@ -437,11 +425,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   /** Ends our side and reads on for a while: to close over unread bytes would reset the answer away (RFC 9112, 9.6). */
   private endLingering(): void {
-    if (this.phase === "lingering" || this.phase === "closed") return;
     this.phase = "lingering";
     this.window = undefined;
     this.waitAtMost(this.limits.bodyIdleMillis);
-    this.resumeReading();
+    this.socket.resume();
     this.socket.end(() => this.waitAtMost(this.limits.lingerMillis));
   }
 

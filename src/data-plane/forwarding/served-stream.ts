@@ -191,7 +191,6 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   onResponded(): void {
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0);
-    if (this.responseEnd === undefined) this.write(nothing, plainEnd);
     this.leave();
     this.stopPeer();
   }

@@ -31,7 +31,7 @@ describe("a request that reached no application", () => {
     async (_, isClientProxy) => {
       await using hop = await openLinkHop(1, { isClientProxy });
       using client = await openClient(hop.linkPort);
-      const plain = await client.ask([...call.slice(0, 4)], "abc");
+      const plain = await client.ask(call.slice(0, 4), "abc");
       const grpc = await client.ask(call, "abc");
 
       expect(plain).toMatchObject({ status: 502, body: expect.stringContaining("upstream-connect-failed") });
@@ -99,6 +99,16 @@ describe("a request that a proxy has not passed on", () => {
       [{ status: 200 }],
     ]);
     expect([pair.hop.link.load, pair.hop.otherLink.load]).toEqual([0, 0]);
+  });
+
+  test("goes to another instance where it came over HTTP/2 without a body", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using pair = await openPair(1, upstream.port, { takesHttp2: true });
+    using client = await openClient(pair.hop.port);
+    const outcome = await client.ask(fieldsOf([":method", "GET"], ...pairsOf(call.slice(1, 4))));
+
+    expect(outcome).toMatchObject({ status: 200, body: "ok" });
+    expect(upstream.received[0]).not.toMatch(/transfer-encoding|content-length/i);
   });
 
   test("goes to another instance as a call of gRPC, whose word of it came without a body", async () => {

@@ -84,6 +84,8 @@ export class UpstreamConnection {
   release(): void {
     this.user = undefined;
     if (this.isClosed) return;
+    // A peer that has answered without reading to the end might never read what would follow.
+    if (this.socket.writableLength > 0) return this.destroy();
     this.resume();
     this.home.onReleased(this);
   }

@@ -40,8 +40,10 @@ export class BodyCursor {
   /** Takes what belongs to the body from `window[at, end)`; answers with its end, or -1 when it was refused. */
   advance(window: Uint8Array, at: number, end: number): number {
     if (this.isComplete) return at;
-    const bodyEnd =
-      this.chunks === undefined ? this.advancePlain(at, end) : this.advanceChunks(window, at, end);
+    const { chunks } = this;
+    const bodyEnd = chunks === undefined ? this.advancePlain(at, end) : chunks.advance(window, at, end);
+    if (chunks?.refusal !== undefined) return this.refuse(chunks.refusal);
+    if (chunks !== undefined) this.isComplete = chunks.isComplete;
     if (this.payloadBytes > this.bytesMax) return this.refuse("body-too-large");
     return bodyEnd;
   }
@@ -63,15 +65,6 @@ export class BodyCursor {
     this.readBytes += taken;
     this.isComplete = this.framing.kind === "length" && taken === left;
     return at + taken;
-  }
-
-  private advanceChunks(window: Uint8Array, at: number, end: number): number {
-    const { chunks } = this;
-    if (chunks === undefined) return at;
-    const bodyEnd = chunks.advance(window, at, end);
-    if (chunks.refusal !== undefined) return this.refuse(chunks.refusal);
-    this.isComplete = chunks.isComplete;
-    return bodyEnd;
   }
 
   /** Where a refused body would have ended is nobody's to say, so nothing may be read behind it. */
