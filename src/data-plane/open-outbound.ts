@@ -12,7 +12,7 @@ import {
 import { noEdits, type RequestHead } from "./http1/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
-import { RequestTrace } from "./request-trace.ts";
+import { type HttpVersion, RequestTrace } from "./request-trace.ts";
 import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
 
 const connectionsMax = 10_000;
@@ -36,9 +36,9 @@ export async function openOutbound(options: {
   const { context, router, listenOn } = options;
   const connections = new Map<net.Socket, AppConnection>();
   const server = net.createServer({ noDelay: true }, (socket) => {
-    const connection = serveApp(context, router, socket);
-    connections.set(socket, connection);
-    socket.once("close", () => connections.delete(socket));
+    const forget = (): void => void connections.delete(socket);
+    connections.set(socket, serveApp(context, router, { socket, forget }));
+    socket.once("close", forget);
   });
   server.maxConnections = connectionsMax;
   const address = await listen(server, listenOn, context.log);
@@ -53,10 +53,14 @@ export async function openOutbound(options: {
 }
 
 /** Serves what the application speaks: HTTP/1.1, or HTTP/2 from the first byte on. */
-function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
+function serveApp(
+  context: ProxyContext,
+  router: ServiceRouter,
+  { socket, forget }: { readonly socket: net.Socket; readonly forget: () => void },
+): AppConnection {
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
-  const one = new OutboundRequest(context, router);
+  const one = new OutboundRequest(context, router, "1");
   let http2: Http2Connection | undefined;
   const http1 = serveHttp1(socket, {
     decide: (request) => one.decide(request),
@@ -64,8 +68,11 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
     timer,
     onFault,
     onHttp2: (first) => {
-      const observe = (): OutboundRequest => new OutboundRequest(context, router);
-      http2 = serveHttp2(socket, { observe, timer, onFault }, first);
+      const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
+      const onViolation = context.violations.of("outbound", "application");
+      // Handing a connection over takes off it whoever listened before.
+      socket.once("close", forget);
+      http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
     },
   });
   return { destroy: () => (http2 ?? http1).destroy() };
@@ -79,10 +86,10 @@ class OutboundRequest implements RequestObserver {
   #refusal: RouteRefusal | undefined;
   #service = "";
 
-  constructor(context: ProxyContext, router: ServiceRouter) {
+  constructor(context: ProxyContext, router: ServiceRouter, version: HttpVersion) {
     this.#context = context;
     this.#router = router;
-    this.#trace = new RequestTrace(context.tracer, noEdits.add);
+    this.#trace = new RequestTrace(context.tracer, noEdits.add, version);
   }
 
   decide(request: RequestHead): Verdict {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { ok, type Result } from "../../src/base/result.ts";
+import { type AppProtocol, AppUpstream } from "../../src/data-plane/app-upstream.ts";
 import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import {
   type CompletedRequest,
@@ -12,6 +13,7 @@ import {
   type LinkLimits,
   type OpenedLink,
   openTcp,
+  type RequestObserver,
   serveHttp1,
   serveHttp2,
   type Upstream,
@@ -19,6 +21,7 @@ import {
 } from "../../src/data-plane/forwarding/index.ts";
 import { defaultHttp1Limits, headerLines, type RequestHead } from "../../src/data-plane/http1/index.ts";
 import { fakeClock } from "../fakes/fake-clock.ts";
+import { silentLog } from "../fakes/silent-log.ts";
 
 /** Two proxies with HTTP/2 between them, whose time stands still until it is moved. */
 export interface LinkHop extends AsyncDisposable {
@@ -30,6 +33,8 @@ export interface LinkHop extends AsyncDisposable {
   readonly outer: CompletedRequest[];
   readonly inner: CompletedRequest[];
   readonly faults: unknown[];
+  /** What the outer proxy's clients and peers, and the inner one's, did against the rules of HTTP/2. */
+  readonly violations: string[];
   /** Connections between the proxies, as the outer one sees them. */
   readonly linkSockets: Socket[];
   /** Lets the inner proxy end all connections with the requests that they carry. */
@@ -44,6 +49,10 @@ export interface LinkHopOptions {
   /** Serves a connection between the proxies in place of the inner one. */
   readonly serve?: (socket: Socket) => void;
   readonly linkLimits?: Partial<LinkLimits>;
+  /** Whether the outer proxy takes HTTP/2 as well. */
+  readonly takesHttp2?: boolean;
+  /** What the application speaks; HTTP/1.1 unless given. */
+  readonly app?: AppProtocol;
 }
 
 /** Opens two proxies that forward everything to a port, unless `decide` of the inner one says otherwise. */
@@ -58,12 +67,20 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
   const served: { close(): void }[] = [];
   const onFault = (fault: unknown): number => faults.push(fault);
 
-  const toApp = new ConnectionPool(
-    openTcp({ host: "127.0.0.1", port: upstreamPort }),
-    defaultPoolLimits,
+  const violations: string[] = [];
+  const onViolation = (violation: string): number => violations.push(violation);
+
+  const app = { host: "127.0.0.1", port: upstreamPort, protocol: options.app ?? "http1" };
+  const toApp = new AppUpstream(app, {
     timer,
-  );
-  const forward: Verdict = { kind: "forward", upstream: toApp, edits: { remove: ["x-removed"], add: added } };
+    log: silentLog,
+    violations: { of: () => (violation) => void onViolation(violation) },
+  });
+  const forwardOf = (request: RequestHead): Verdict => ({
+    kind: "forward",
+    upstream: toApp.for(request),
+    edits: { remove: ["x-removed"], add: added },
+  });
   const linkServer = createServer((socket) => {
     sockets.add(socket);
     if (options.serve !== undefined) return options.serve(socket);
@@ -71,10 +88,10 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       decide(request: RequestHead): Verdict | Promise<Verdict>;
       onComplete(event: CompletedRequest): void;
     } => ({
-      decide: (request) => options.decide?.(request, forward) ?? forward,
+      decide: (request) => options.decide?.(request, forwardOf(request)) ?? forwardOf(request),
       onComplete: (event) => inner.push(event),
     });
-    served.push(serveHttp2(socket, { timer, observe, onFault }));
+    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation }));
   });
   const linkPort = await listen(linkServer);
 
@@ -93,6 +110,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     pool,
     timer,
     limits: { ...defaultLinkLimits, ...options.linkLimits },
+    observer: { onOpened: () => onViolation, onFault },
   });
   const upstream: Upstream = {
     begin: (request) =>
@@ -104,12 +122,19 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
   };
   const server = createServer((socket) => {
     sockets.add(socket);
-    serveHttp1(socket, {
-      timer,
-      limits: defaultHttp1Limits,
+    const observer: RequestObserver = {
       decide: () => ({ kind: "forward", upstream, edits: { remove: ["x-outer"], add: addedOutside } }),
       onComplete: (event) => outer.push(event),
+    };
+    const onHttp2 = (first: Buffer): void => {
+      serveHttp2(socket, { timer, observe: () => observer, onFault, onViolation }, first);
+    };
+    serveHttp1(socket, {
+      ...observer,
+      timer,
+      limits: defaultHttp1Limits,
       onFault,
+      ...(options.takesHttp2 === true ? { onHttp2 } : {}),
     });
   });
   const port = await listen(server);
@@ -120,6 +145,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     outer,
     inner,
     faults,
+    violations,
     linkSockets,
     endLinks: () => {
       for (const one of served.splice(0)) one.close();

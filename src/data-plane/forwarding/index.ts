@@ -11,7 +11,7 @@ export type {
 } from "./forwarding.ts";
 export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
-export { InstanceLink, type OpenedLink, type OpenLink } from "./instance-link.ts";
+export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
 export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";

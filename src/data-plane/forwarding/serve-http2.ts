@@ -1,7 +1,13 @@
 import type { Socket } from "node:net";
 import type { CoarseTimer } from "../coarse-timer.ts";
 import { defaultHttp1Limits, type Http1Limits } from "../http1/index.ts";
-import { attachSocket, type Http2Limits, type ServerOwner, ServerSession } from "../http2/index.ts";
+import {
+  attachSocket,
+  type Http2Limits,
+  type Http2Violation,
+  type ServerOwner,
+  ServerSession,
+} from "../http2/index.ts";
 import { LineFields } from "./line-fields.ts";
 import type { ProblemAudience } from "./problem-answer.ts";
 import { ServedStream } from "./served-stream.ts";
@@ -20,6 +26,8 @@ export interface Http2ServeOptions {
   readonly http2Limits?: Http2Limits;
   /** A fault of ours, of which the client learns nothing. */
   readonly onFault?: (fault: unknown) => void;
+  /** The client has broken the rules of HTTP/2, or kept us waiting for too long; may be called many times. */
+  readonly onViolation?: (violation: Http2Violation) => void;
 }
 
 /** A client's connection of HTTP/2 that is being served. */
@@ -32,7 +40,7 @@ export interface Http2Connection {
 
 /** Serves HTTP/2 (RFC 9113) on one connection from a client whose identity, if it has one, is already checked; `first` is what has been read of it. */
 export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: Buffer): Http2Connection {
-  const { timer, http2Limits, audience, observe, onFault } = options;
+  const { timer, http2Limits, audience, observe, onFault, onViolation } = options;
   const limits = options.limits ?? defaultHttp1Limits;
   const lines = new LineFields();
   // They wait for the end of this turn, so that a body which came with its head leaves with it.
@@ -40,12 +48,20 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   const startAll = (): void => {
     const begun = starting;
     starting = [];
-    for (const served of begun) served.start();
+    for (const served of begun) guard(() => served.start());
+  };
+  const guard = (run: () => void): void => {
+    try {
+      run();
+    } catch (fault) {
+      onFault?.(fault);
+      session.fail("internal-fault");
+    }
   };
   const isClientProxy = options.isClientProxy ?? false;
   const { callIdleMillis } = limits;
   const callLimits = { ...limits, responseHeadMillis: callIdleMillis, bodyIdleMillis: callIdleMillis };
-  const service = { timer, limits, callLimits, lines, audience, isClientProxy, onFault };
+  const service = { timer, limits, callLimits, lines, audience, isClientProxy, onFault, guard };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());
@@ -55,6 +71,7 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
       starting.push(served);
       return served;
     },
+    ...(onViolation === undefined ? {} : { onViolation }),
   };
   const session = new ServerSession(owner, {
     transport: socket,
