@@ -1,0 +1,245 @@
+import type { Socket } from "node:net";
+import { describe, expect, test } from "vitest";
+import { fakeClock } from "../../../test/fakes/fake-clock.ts";
+import { aWhile, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
+import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
+import { CoarseTimer } from "../coarse-timer.ts";
+import { defaultHttp1Limits, scanRequestHead } from "../http1/index.ts";
+import { attachSocket, type Http2Stream, ServerSession, type StreamHandler } from "../http2/index.ts";
+import {
+  type ForwardingClient,
+  type ForwardingFailure,
+  Http2Exchange,
+  type InstanceLink,
+  type MessageEnd,
+} from "./index.ts";
+
+/** A client that takes everything and says each time that it is too much. */
+class SlowClient implements ForwardingClient {
+  body = "";
+  end: MessageEnd | undefined;
+  failure: ForwardingFailure | undefined;
+  wantsBody = false;
+
+  writeHead(_: unknown, body: Buffer, end: MessageEnd | undefined): boolean {
+    return this.write(body, end);
+  }
+
+  write(body: Buffer, end: MessageEnd | undefined): boolean {
+    this.body += body.toString("latin1");
+    this.end = end;
+    return false;
+  }
+
+  onBodyWanted(): void {
+    this.wantsBody = true;
+  }
+
+  pauseBody(): void {
+    this.wantsBody = false;
+  }
+
+  onFailed(failure: ForwardingFailure): void {
+    this.failure = failure;
+  }
+
+  waitAtMost(): void {}
+  writeInterim(): void {}
+  onResponded(): void {}
+}
+
+/** A request of a client over a link, as a proxy sends it; `body` is what there is of the body. */
+function exchangeOf(link: InstanceLink, client: ForwardingClient, body?: string): Http2Exchange {
+  const framing = body === undefined ? "" : "Transfer-Encoding: chunked\r\n";
+  const text = Buffer.from(`POST /a HTTP/1.1\r\nHost: a\r\n${framing}\r\n`, "latin1");
+  const request = scanRequestHead(text, 0, text.length, defaultHttp1Limits);
+  if (request.kind !== "head") throw new Error("no head");
+  return new Http2Exchange(
+    {
+      client,
+      request,
+      edits: { remove: [], add: new Uint8Array(0) },
+      limits: defaultHttp1Limits,
+      firstBody: Buffer.from(body ?? "", "latin1"),
+      end: body === undefined ? { trailers: [] } : undefined,
+    },
+    { pick: (tried) => (tried.includes(link) ? undefined : link), hasOther: () => false, avoid: () => {} },
+  );
+}
+
+const silent: StreamHandler = {
+  onData: () => {},
+  onEnd: () => {},
+  onReset: () => {},
+  onWritable: () => {},
+  onDeadline: () => {},
+};
+
+/** Serves a connection as a bare server of HTTP/2. */
+function serveBare(
+  socket: Socket,
+  onRequest: (stream: Http2Stream, session: ServerSession) => StreamHandler | undefined,
+): void {
+  const owner = { onRequest: (stream: Http2Stream) => onRequest(stream, session) };
+  const timer = new CoarseTimer(fakeClock());
+  const session = new ServerSession(owner, { transport: socket, timer, schedule: setImmediate });
+  attachSocket(socket, session);
+}
+
+/** Answers with so many bytes, and with a trailer if one is named. */
+function answering(stream: Http2Stream, bytes: number, trailer?: string): StreamHandler {
+  let left = bytes;
+  const write = (): void => {
+    const taken = stream.sendData(Buffer.alloc(left, "x"), 0, left, trailer === undefined);
+    left -= taken;
+    if (left === 0 && trailer !== undefined) stream.sendTrailers(fieldsOf([trailer, "x"]));
+  };
+  return {
+    ...silent,
+    onWritable: write,
+    onEnd: () => {
+      stream.sendHead(fieldsOf([":status", "200"]), false);
+      write();
+    },
+  };
+}
+
+describe("a link", () => {
+  // 400 times this is more than a connection may hold unread.
+  const bytes = 60_000;
+
+  test.each([
+    ["whose end comes while their client takes no more", undefined, undefined],
+    ["that end with what no message may end with", "authorization", "upstream-malformed-response"],
+  ])(
+    "is credited with every byte of responses %s",
+    async (_, trailer, failure) => {
+      await using hop = await openLinkHop(1, {
+        serve: (socket) => serveBare(socket, (stream) => answering(stream, bytes, trailer)),
+      });
+      for (let round = 0; round < 400; round += 1) {
+        const client = new SlowClient();
+        exchangeOf(hop.link, client).start();
+        await until(() => client.end !== undefined || client.failure !== undefined);
+        if (failure === undefined) expect(client.body.length).toBe(bytes);
+        expect(client.failure).toBe(failure);
+      }
+
+      expect(hop.linkSockets).toHaveLength(1);
+      expect(hop.violations).toEqual([]);
+    },
+    20_000,
+  );
+
+  test("asks for no more of a body than the next connection can be given when a server has not looked at it", async () => {
+    const second = Promise.withResolvers<void>();
+    const received: string[] = [];
+    let connections = 0;
+    await using hop = await openLinkHop(1, {
+      open: async (port) => {
+        connections += 1;
+        if (connections > 1) await second.promise;
+        return openHttp2(port);
+      },
+      serve: (socket) =>
+        serveBare(socket, (stream, session) => ({
+          ...silent,
+          onData: (window, start, end) => {
+            stream.consume(end - start);
+            if (connections === 1) {
+              session.drain();
+              stream.reset(7);
+            } else received.push(window.toString("latin1", start, end));
+          },
+          onEnd: () => stream.sendHead(fieldsOf([":status", "200"]), true),
+        })),
+    });
+    const client = new SlowClient();
+    const exchange = exchangeOf(hop.link, client, "one ");
+    exchange.start();
+    await until(() => connections === 2);
+
+    expect(client.wantsBody).toBe(false);
+    second.resolve();
+    await until(() => client.wantsBody);
+    exchange.onBody(Buffer.from("two"), { trailers: [] });
+    await until(() => client.end !== undefined);
+    expect(received.join("")).toBe("one two");
+  });
+
+  test("ends with a fault of ours in what a response is given to, and the next request has another", async () => {
+    let calls = 0;
+    await using hop = await openLinkHop(1, {
+      serve: (socket) =>
+        serveBare(socket, (stream) => {
+          calls += 1;
+          const onEnd = (): void => stream.sendHead(fieldsOf([":status", "200"]), false);
+          return calls === 1 ? { ...silent, onEnd } : answering(stream, 10);
+        }),
+    });
+    const broken = new SlowClient();
+    broken.writeHead = () => {
+      throw new Error("broken");
+    };
+    const beside = new SlowClient();
+    exchangeOf(hop.link, broken).start();
+    await until(() => broken.failure !== undefined);
+    exchangeOf(hop.link, beside).start();
+    await until(() => beside.end !== undefined);
+
+    expect([hop.faults.length, hop.linkSockets.length]).toEqual([1, 2]);
+    expect(broken.failure).toBe("upstream-reset");
+  });
+
+  test("tells of a peer that breaks the rules", async () => {
+    await using hop = await openLinkHop(1, {
+      serve: (socket) =>
+        serveBare(socket, (stream, session) => {
+          session.writer.windowUpdate(stream.id, 0);
+          return silent;
+        }),
+    });
+    using client = new RawClient(hop.port).send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    await until(() => client.text.includes("window-increment-zero"));
+
+    expect(hop.violations).toEqual(["window-increment-zero"]);
+  });
+});
+
+describe("a fault of ours on the way of a request", () => {
+  test.each([
+    ["after a verdict that was awaited", true],
+    ["after a verdict at once", false],
+  ])("%s ends its client's connection and nothing else", async (_, isAwaited) => {
+    const broken = {
+      begin: () => ({
+        status: 0,
+        responseBytes: 0,
+        start: () => {
+          throw new Error("broken");
+        },
+        onBody: () => {},
+        clientDrained: () => {},
+        fail: () => {},
+        abort: () => {},
+        onDeadline: () => {},
+      }),
+    };
+    const verdict = {
+      kind: "forward",
+      upstream: broken,
+      edits: { remove: [], add: new Uint8Array(0) },
+    } as const;
+    await using hop = await openLinkHop(1, {
+      decide: () => (isAwaited ? Promise.resolve(verdict) : verdict),
+    });
+    const ask = fieldsOf([":method", "POST"], [":scheme", "http"], [":path", "/a"], [":authority", "a"]);
+    using client = await openClient(hop.linkPort);
+    const outcome = await client.ask(ask, "abc");
+    await aWhile();
+
+    expect([outcome.reset, hop.faults.length]).toEqual([expect.any(Number), 1]);
+    expect(hop.inner).toMatchObject([{ error: "client-gone" }]);
+  });
+});
