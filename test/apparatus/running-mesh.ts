@@ -128,11 +128,15 @@ export interface RunningService extends AsyncDisposable {
   readonly status: InstanceStatus;
 }
 
-/** Runs a small web application as a service of the mesh and waits until it serves. */
-export async function openService(mesh: RunningMesh, service: string): Promise<RunningService> {
+/** Runs a small web application, or the one of this folder that is named, as a service, and waits until it serves. */
+export async function openService(
+  mesh: RunningMesh,
+  service: string,
+  script = "small-app.ts",
+): Promise<RunningService> {
   await using stack = new AsyncDisposableStack();
   const outboundPort = await freePort();
-  const app = [process.execPath, join(import.meta.dirname, "small-app.ts")];
+  const app = [process.execPath, join(import.meta.dirname, script)];
   const options = ["--service", service, "--outbound-port", String(outboundPort)];
   const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...app]));
   const status = await servingInstance(mesh.path, service);
