@@ -36,9 +36,9 @@ export async function openOutbound(options: {
   const { context, router, listenOn } = options;
   const connections = new Map<net.Socket, AppConnection>();
   const server = net.createServer({ noDelay: true }, (socket) => {
-    const forget = (): void => void connections.delete(socket);
-    connections.set(socket, serveApp(context, router, { socket, forget }));
-    socket.once("close", forget);
+    const connection = serveApp(context, router, socket);
+    connections.set(socket, connection);
+    socket.once("close", () => connections.delete(socket));
   });
   server.maxConnections = connectionsMax;
   const address = await listen(server, listenOn, context.log);
@@ -53,11 +53,7 @@ export async function openOutbound(options: {
 }
 
 /** Serves what the application speaks: HTTP/1.1, or HTTP/2 from the first byte on. */
-function serveApp(
-  context: ProxyContext,
-  router: ServiceRouter,
-  { socket, forget }: { readonly socket: net.Socket; readonly forget: () => void },
-): AppConnection {
+function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const one = new OutboundRequest(context, router, "1");
@@ -70,8 +66,6 @@ function serveApp(
     onHttp2: (first) => {
       const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
       const onViolation = context.violations.of("outbound", "application");
-      // Handing a connection over takes off it whoever listened before.
-      socket.once("close", forget);
       http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
     },
   });

@@ -95,7 +95,7 @@ export async function openHop(upstreamPort: number, options: HopOptions = {}): P
 const added = headerLines([["X-Added", "by-the-proxy"]]);
 
 /** Overwrites what was read as soon as the reader returns, so that whoever kept the bytes without a copy is caught. */
-function poisoned(open: OpenConnection): OpenConnection {
+export function poisoned(open: OpenConnection): OpenConnection {
   return async (onread, signal) => {
     const poisoning: OnReadOpts = {
       buffer: onread.buffer,
@@ -202,7 +202,8 @@ export async function aWhile(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 30));
 }
 
-async function listen(server: Server): Promise<number> {
+/** Listens on a port of loopback. */
+export async function listen(server: Server): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
@@ -213,6 +214,7 @@ function isAddress(address: string | AddressInfo | null): address is AddressInfo
   return typeof address === "object" && address !== null;
 }
 
-async function closed(server: Server): Promise<void> {
+/** Closes a server whose connections end by themselves. */
+export async function closed(server: Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { ok, type Result } from "../../src/base/result.ts";
 import { type AppProtocol, AppUpstream } from "../../src/data-plane/app-upstream.ts";
 import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
@@ -10,18 +10,27 @@ import {
   defaultPoolLimits,
   Http2Exchange,
   InstanceLink,
+  type LinkChoice,
   type LinkLimits,
+  type OpenConnection,
   type OpenedLink,
   openTcp,
+  type PoolLimits,
   type RequestObserver,
   serveHttp1,
   serveHttp2,
   type Upstream,
   type Verdict,
 } from "../../src/data-plane/forwarding/index.ts";
-import { defaultHttp1Limits, headerLines, type RequestHead } from "../../src/data-plane/http1/index.ts";
+import {
+  defaultHttp1Limits,
+  type Http1Limits,
+  headerLines,
+  type RequestHead,
+} from "../../src/data-plane/http1/index.ts";
 import { fakeClock } from "../fakes/fake-clock.ts";
 import { silentLog } from "../fakes/silent-log.ts";
+import { closed, listen, poisoned } from "./http1-hop.ts";
 
 /** Two proxies with HTTP/2 between them, whose time stands still until it is moved. */
 export interface LinkHop extends AsyncDisposable {
@@ -29,12 +38,20 @@ export interface LinkHop extends AsyncDisposable {
   /** Where the inner proxy takes HTTP/2. */
   readonly linkPort: number;
   readonly link: InstanceLink;
+  /** The link to the second instance, where there is one. */
+  readonly otherLink: InstanceLink;
+  /** Connections of the inner proxy to the application. */
+  readonly toApp: ConnectionPool;
+  /** Instances that the outer proxy was asked to leave alone for a moment. */
+  readonly avoided: InstanceLink[];
   /** What the outer and the inner proxy say of requests that are over. */
   readonly outer: CompletedRequest[];
   readonly inner: CompletedRequest[];
   readonly faults: unknown[];
   /** What the outer proxy's clients and peers, and the inner one's, did against the rules of HTTP/2. */
   readonly violations: string[];
+  /** Sockets of the clients as the outer proxy sees them. */
+  readonly clientSockets: Socket[];
   /** Connections between the proxies, as the outer one sees them. */
   readonly linkSockets: Socket[];
   /** Lets the inner proxy end all connections with the requests that they carry. */
@@ -49,10 +66,21 @@ export interface LinkHopOptions {
   /** Serves a connection between the proxies in place of the inner one. */
   readonly serve?: (socket: Socket) => void;
   readonly linkLimits?: Partial<LinkLimits>;
-  /** Whether the outer proxy takes HTTP/2 as well. */
+  readonly limits?: Partial<Http1Limits>;
+  /** Of the connections to peers that speak HTTP/1.1. */
+  readonly poolLimits?: Partial<PoolLimits>;
+  /** Where a second instance takes HTTP/2; a request goes there where the first has not passed it on. */
+  readonly otherPort?: number;
+  /** Whether the inner proxy takes the outer one for a proxy, as it is unless said otherwise. */
+  readonly isClientProxy?: boolean;
+  /** Whether clients may speak HTTP/2 to the outer proxy. */
   readonly takesHttp2?: boolean;
-  /** What the application speaks; HTTP/1.1 unless given. */
+  /** How the inner proxy reaches the application. */
+  readonly openApp?: OpenConnection;
+  /** What the application speaks, where not only HTTP/1.1. */
   readonly app?: AppProtocol;
+  /** What takes the requests of the inner proxy, unless connections of HTTP/1.1 to the port do. */
+  readonly toUpstream?: Upstream;
 }
 
 /** Opens two proxies that forward everything to a port, unless `decide` of the inner one says otherwise. */
@@ -67,85 +95,91 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
   const served: { close(): void }[] = [];
   const onFault = (fault: unknown): number => faults.push(fault);
 
+  const limits = { ...defaultHttp1Limits, ...options.limits };
+  const openApp = options.openApp ?? openTcp({ host: "127.0.0.1", port: upstreamPort });
+  const toApp = new ConnectionPool(poisoned(openApp), defaultPoolLimits, timer);
   const violations: string[] = [];
   const onViolation = (violation: string): number => violations.push(violation);
-
-  const app = { host: "127.0.0.1", port: upstreamPort, protocol: options.app ?? "http1" };
-  const toApp = new AppUpstream(app, {
-    timer,
-    log: silentLog,
-    violations: { of: () => (violation) => void onViolation(violation) },
-  });
+  const upstreamApp = new AppUpstream(
+    { host: "127.0.0.1", port: upstreamPort, protocol: options.app ?? "http1" },
+    { timer, log: silentLog, violations: { of: () => (violation) => void onViolation(violation) } },
+  );
   const forwardOf = (request: RequestHead): Verdict => ({
     kind: "forward",
-    upstream: toApp.for(request),
+    upstream: options.toUpstream ?? (options.app === undefined ? toApp : upstreamApp.for(request)),
     edits: { remove: ["x-removed"], add: added },
   });
   const linkServer = createServer((socket) => {
     sockets.add(socket);
     if (options.serve !== undefined) return options.serve(socket);
-    const observe = (): {
-      decide(request: RequestHead): Verdict | Promise<Verdict>;
-      onComplete(event: CompletedRequest): void;
-    } => ({
+    const observe = (): RequestObserver => ({
       decide: (request) => options.decide?.(request, forwardOf(request)) ?? forwardOf(request),
       onComplete: (event) => inner.push(event),
     });
-    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation }));
+    const isClientProxy = options.isClientProxy ?? true;
+    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation, limits, isClientProxy }));
   });
   const linkPort = await listen(linkServer);
 
-  const open = async (): Promise<Result<OpenedLink, string>> => {
-    const opened = await (options.open?.(linkPort) ?? openHttp2(linkPort));
-    if (opened.ok) linkSockets.push(opened.value.socket);
-    return opened;
+  const linkTo = (port: number): InstanceLink =>
+    new InstanceLink({
+      open: async () => {
+        const opened = await (options.open?.(port) ?? openHttp2(port));
+        if (opened.ok) linkSockets.push(opened.value.socket);
+        return opened;
+      },
+      pool: new ConnectionPool(
+        poisoned(openTcp({ host: "127.0.0.1", port: upstreamPort })),
+        { ...defaultPoolLimits, ...options.poolLimits },
+        timer,
+      ),
+      timer,
+      limits: { ...defaultLinkLimits, ...options.linkLimits },
+      observer: { onOpened: () => onViolation, onFault },
+    });
+  const link = linkTo(linkPort);
+  const otherLink = linkTo(options.otherPort ?? linkPort);
+  const links = options.otherPort === undefined ? [link] : [link, otherLink];
+  const avoided: InstanceLink[] = [];
+  const choice: LinkChoice = {
+    pick: (tried) => {
+      const left = links.filter((one) => !tried.includes(one));
+      return left.find((one) => !avoided.includes(one)) ?? left[0];
+    },
+    hasOther: (than) => links.some((one) => one !== than),
+    avoid: (one) => avoided.push(one),
   };
-  const pool = new ConnectionPool(
-    openTcp({ host: "127.0.0.1", port: upstreamPort }),
-    defaultPoolLimits,
-    timer,
-  );
-  const link = new InstanceLink({
-    open,
-    pool,
-    timer,
-    limits: { ...defaultLinkLimits, ...options.linkLimits },
-    observer: { onOpened: () => onViolation, onFault },
+  const upstream: Upstream = { begin: (request) => new Http2Exchange(request, choice) };
+  const clientSockets: Socket[] = [];
+  const decideOutside = (): Verdict => ({
+    kind: "forward",
+    upstream,
+    edits: { remove: ["x-outer"], add: addedOutside },
   });
-  const upstream: Upstream = {
-    begin: (request) =>
-      new Http2Exchange(request, {
-        pick: (tried) => (tried.includes(link) ? undefined : link),
-        hasOther: () => false,
-        avoid: () => {},
-      }),
-  };
+  const onComplete = (event: CompletedRequest): number => outer.push(event);
   const server = createServer((socket) => {
     sockets.add(socket);
-    const observer: RequestObserver = {
-      decide: () => ({ kind: "forward", upstream, edits: { remove: ["x-outer"], add: addedOutside } }),
-      onComplete: (event) => outer.push(event),
-    };
+    clientSockets.push(socket);
+    const observe = (): RequestObserver => ({ decide: decideOutside, onComplete });
     const onHttp2 = (first: Buffer): void => {
-      serveHttp2(socket, { timer, observe: () => observer, onFault, onViolation }, first);
+      serveHttp2(socket, { timer, observe, onFault, onViolation, limits }, first);
     };
-    serveHttp1(socket, {
-      ...observer,
-      timer,
-      limits: defaultHttp1Limits,
-      onFault,
-      ...(options.takesHttp2 === true ? { onHttp2 } : {}),
-    });
+    const asHttp1 = { timer, limits, decide: decideOutside, onComplete, onFault };
+    serveHttp1(socket, options.takesHttp2 === true ? { ...asHttp1, onHttp2 } : asHttp1);
   });
   const port = await listen(server);
   return {
     port,
     linkPort,
     link,
+    otherLink,
+    toApp,
+    avoided,
     outer,
     inner,
     faults,
     violations,
+    clientSockets,
     linkSockets,
     endLinks: () => {
       for (const one of served.splice(0)) one.close();
@@ -157,7 +191,9 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy();
       link.close();
+      otherLink.close();
       toApp.close();
+      upstreamApp.close();
       await Promise.all([closed(server), closed(linkServer)]);
     },
   };
@@ -172,19 +208,4 @@ export async function openHttp2(port: number): Promise<Result<OpenedLink, string
   const socket = connect({ port, host: "127.0.0.1" });
   await once(socket, "connect");
   return ok({ socket, isHttp2: true });
-}
-
-async function listen(server: Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  return isAddress(address) ? address.port : 0;
-}
-
-function isAddress(address: string | AddressInfo | null): address is AddressInfo {
-  return typeof address === "object" && address !== null;
-}
-
-async function closed(server: Server): Promise<void> {
-  await new Promise((resolve) => server.close(resolve));
 }

@@ -282,10 +282,12 @@ describe("a call that its client resets", () => {
         if (headers[":path"] === "/end") stream.end();
         else if (phase === "waiting") {
           stream.respond({ ":status": 200 });
-          stream.end("x".repeat(170_000));
+          stream.end("x".repeat(90_000));
         } else if (phase === "answering") stream.write("x");
       },
       {
+        // So that most of a large answer has to wait in the outer proxy.
+        clientSettings: { initialWindowSize: 1_000 },
         decide: async (request, forward) => {
           if (phase === "deciding" && request.target === "/a") await decision.promise;
           return forward;

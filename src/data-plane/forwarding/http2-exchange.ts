@@ -257,11 +257,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (this.hasHead || !(mayResend || mayRepeat))
       return this.fail("upstream-reset", violation ?? `stream reset with code ${code}`);
     this.resends += 1;
-    // Until there is a stream again, nobody takes what comes of the body.
-    this.client.pauseBody();
     // Only a connection may have died, and not what was at its other end; it comes last now, but it comes.
     if (isLost && this.link !== undefined) this.choice.avoid(this.link);
     this.tried = untried;
+    // Until there is another stream, nobody takes what follows.
+    if (this.requestEnd === undefined) this.client.pauseBody();
     this.start();
   }
 
@@ -339,17 +339,14 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     else this.fail("head-too-large-for-upstream", "the trailers are larger than the upstream takes");
   }
 
-  /** What the client still holds of the response is the client's, so all of the stream is credited. */
+  /** What came on it is the client's now, or nobody's; one that is over is not credited by being reset. */
   private leaveStream(): Http2Stream | undefined {
     const { stream } = this;
     stream?.consume(stream.unconsumedBytes);
+    this.owedBytes = 0;
     this.stream = undefined;
     this.lane = undefined;
     this.pending = undefined;
-    this.unsent = [];
-    this.unsentBytes = 0;
-    this.unsentHead = undefined;
-    this.owedBytes = 0;
     return stream;
   }
 
