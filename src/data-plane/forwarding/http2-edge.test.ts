@@ -188,6 +188,28 @@ describe("HTTP/2 through both proxies", () => {
     expect([one.body.length, one.trailers?.["x-end"]]).toEqual([bytes, `${bytes} 7`]);
   });
 
+  test("brings a large answer whole to a client that takes it in small pieces", async () => {
+    const bytes = 600_000;
+    const { client } = await openChain(
+      (stream) => {
+        stream.respond({ ":status": 200 });
+        stream.end("x".repeat(bytes));
+      },
+      { clientSettings: { initialWindowSize: 10_000 } },
+    );
+    const all = Array.from({ length: 5 }, () => call(client));
+    for (const { stream } of all) {
+      stream.on("data", () => {
+        stream.pause();
+        setImmediate(() => stream.resume());
+      });
+      stream.end();
+    }
+    await until(() => all.every(({ isOver }) => isOver));
+
+    expect(all.map(({ body }) => body.length)).toEqual(all.map(() => bytes));
+  });
+
   test("tells the application at once that a call was cancelled", async () => {
     const { client, calls, hop } = await openChain((stream) => stream.respond({ ":status": 200 }));
     const one = call(client, grpc);

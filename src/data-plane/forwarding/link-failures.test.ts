@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { fakeClock } from "../../../test/fakes/fake-clock.ts";
 import { aWhile, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
-import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
+import { type LinkHop, openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import { CoarseTimer } from "../coarse-timer.ts";
 import { defaultHttp1Limits, scanRequestHead } from "../http1/index.ts";
 import { attachSocket, type Http2Stream, ServerSession, type StreamHandler } from "../http2/index.ts";
@@ -13,6 +13,7 @@ import {
   Http2Exchange,
   type InstanceLink,
   type MessageEnd,
+  type Upstream,
 } from "./index.ts";
 
 /** A client that takes everything and says each time that it is too much. */
@@ -204,6 +205,89 @@ describe("a link", () => {
     await until(() => client.text.includes("window-increment-zero"));
 
     expect(hop.violations).toEqual(["window-increment-zero"]);
+  });
+});
+
+describe("a client of HTTP/2 that is slow", () => {
+  /** A response that is written by hand, to a client that takes as much as it is told to. */
+  async function openSlow(): Promise<{
+    readonly hop: LinkHop;
+    readonly client: ForwardingClient;
+    readonly stream: Http2Stream;
+    readonly received: () => number;
+    readonly told: string[];
+    readonly stack: AsyncDisposableStack;
+  }> {
+    const stack = new AsyncDisposableStack();
+    const told: string[] = [];
+    const asked = Promise.withResolvers<ForwardingClient>();
+    const upstream: Upstream = {
+      begin: ({ client }) => {
+        asked.resolve(client);
+        return {
+          status: 200,
+          responseBytes: 0,
+          start: () => {},
+          onBody: () => {},
+          clientDrained: () => told.push("drained"),
+          fail: () => {},
+          abort: () => told.push("aborted"),
+          onDeadline: () => told.push("deadline"),
+        };
+      },
+    };
+    const hop = stack.use(await openLinkHop(1, { toUpstream: upstream }));
+    const { session } = stack.use(await openClient(hop.linkPort));
+    let received = 0;
+    const fields = fieldsOf([":method", "GET"], [":scheme", "http"], [":path", "/a"], [":authority", "a"]);
+    const stream = session.open(fields, true, {
+      ...silent,
+      onInterim: () => {},
+      onResponse: () => {},
+      onData: (_, start, end) => {
+        received += end - start;
+      },
+    });
+    if (stream === undefined) throw new Error("no stream");
+    return { hop, client: await asked.promise, stream, received: () => received, told, stack };
+  }
+
+  const head = { fields: fieldsOf([":status", "200"]), status: 200, contentLength: undefined };
+
+  test("is asked to be waited for until it has taken all, whatever comes meanwhile", async () => {
+    const { client, stream, received, told, stack } = await openSlow();
+    await using _ = stack;
+    const isFlowing = [client.writeHead(head, Buffer.alloc(65_536), undefined)];
+    await until(() => received() === 65_536);
+    isFlowing.push(client.write(Buffer.alloc(65_536), undefined));
+    stream.consume(50_000);
+    await until(() => received() === 65_536 + 50_000);
+    isFlowing.push(client.write(Buffer.alloc(100), undefined));
+    const before = [...told];
+    stream.consume(65_536);
+    await until(() => received() === 2 * 65_536 + 100);
+
+    expect([isFlowing, before]).toEqual([[true, false, false], []]);
+    await until(() => told.length > 0);
+    expect(told).toEqual(["drained"]);
+  });
+
+  test("is not given up while it takes something from time to time", async () => {
+    const { hop, client, stream, received, told, stack } = await openSlow();
+    await using _ = stack;
+    client.writeHead(head, Buffer.alloc(65_536), undefined);
+    client.write(Buffer.alloc(200_000), undefined);
+    client.waitAtMost(30_000);
+    await until(() => received() === 65_536);
+    for (let round = 1; round <= 3; round += 1) {
+      hop.passSeconds(20);
+      stream.consume(40_000);
+      await until(() => received() === 65_536 + round * 40_000);
+    }
+
+    expect(told).toEqual([]);
+    hop.passSeconds(31);
+    expect(told).toContain("aborted");
   });
 });
 

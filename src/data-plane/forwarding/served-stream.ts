@@ -187,7 +187,8 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.responseEnd ??= end;
     if (this.pending === undefined) this.sendBody(body);
     else this.pending = Buffer.concat([this.pending, body]);
-    this.isAskedToWait = this.pending !== undefined && this.pending.length >= pendingBytesMax;
+    // Once it was said, it holds until `clientDrained`: an upstream over HTTP/2 has more on its way.
+    this.isAskedToWait ||= this.pending !== undefined && this.pending.length >= pendingBytesMax;
     return !this.isAskedToWait;
   }
 
