@@ -9,7 +9,9 @@ const chosen = fuzzers.filter((fuzzer) => name === "" || fuzzer.name === name);
 const whole = chosen.reduce((sum, { share }) => sum + share, 0);
 for (const fuzzer of chosen) {
   const millis = (Number(seconds) * 1000 * fuzzer.share) / whole;
-  const { executions, found } = await fuzzer.run({ millis, seed: Number(seed) });
-  console.log(JSON.stringify({ name: fuzzer.name, executions, found }));
+  const { executions, found, isHang } = await fuzzer.run({ millis, seed: Number(seed) });
+  console.log(JSON.stringify({ name: fuzzer.name, executions, found, isHang }));
   if (found !== undefined) process.exitCode = 1;
+  // What hangs would keep this process, too.
+  if (isHang) process.exit();
 }

@@ -10,7 +10,11 @@ const secondsFull = 3_600;
 /** How much longer than its time a fuzzer may take before it is taken to hang. */
 const graceSeconds = 30;
 
-const findingsSchema = z.object({ executions: z.number(), found: z.string().optional() });
+const findingsSchema = z.object({
+  executions: z.number(),
+  found: z.string().optional(),
+  isHang: z.boolean(),
+});
 
 /** Each in a process of its own, so that a crash or a hang is seen as what it is. */
 export const claim: Claim = {
@@ -58,6 +62,7 @@ async function runOne(
   const line = command.stdout.split("\n").find((one) => one.startsWith("{"));
   if (line === undefined)
     return { executions: 0, wrong: { kind: "crashes", detail: `seed ${seed}: ${command.tail()}` } };
-  const { executions, found } = findingsSchema.parse(JSON.parse(line));
-  return { executions, wrong: found === undefined ? undefined : { kind: "disagreements", detail: found } };
+  const { executions, found, isHang } = findingsSchema.parse(JSON.parse(line));
+  const kind = isHang ? "hangs" : "disagreements";
+  return { executions, wrong: found === undefined ? undefined : { kind, detail: found } };
 }
