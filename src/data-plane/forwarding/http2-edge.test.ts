@@ -145,7 +145,9 @@ describe("HTTP/2 through both proxies", () => {
       });
       stream.on("end", () => {
         stream.respond({ ":status": 200, "content-length": "5" }, { waitForTrailers: true });
-        stream.on("wantTrailers", () => stream.sendTrailers({ "x-end": `${body} ${trailers["x-sum"]}` }));
+        stream.on("wantTrailers", () =>
+          stream.sendTrailers({ "x-end": `${body} ${String(trailers["x-sum"])}` }),
+        );
         stream.end("hello");
       });
     });
@@ -172,7 +174,9 @@ describe("HTTP/2 through both proxies", () => {
       });
       stream.on("trailers", (trailers) => {
         stream.respond({ ":status": 200 }, { waitForTrailers: true });
-        stream.on("wantTrailers", () => stream.sendTrailers({ "x-end": `${received} ${trailers["x-sum"]}` }));
+        stream.on("wantTrailers", () =>
+          stream.sendTrailers({ "x-end": `${received} ${String(trailers["x-sum"])}` }),
+        );
         stream.end("y".repeat(bytes));
       });
     });

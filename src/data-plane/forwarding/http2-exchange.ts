@@ -239,8 +239,6 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (trailers?.some(({ name }) => isForbiddenTrailer(name)) === true)
       return this.fail("upstream-malformed-response", "trailer-forbidden");
     this.send(trailers === undefined || trailers.length === 0 ? plainEnd : { trailers });
-    // The client may have found that it cannot be sent what has come.
-    if (this.isOver) return;
     this.isOver = true;
     // A request that was answered before its end need not be sent to it.
     this.leaveStream()?.reset(errorCode.cancel);
@@ -249,7 +247,6 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onReset(code: number, violation: Http2Violation | undefined): void {
     this.leaveStream();
-    if (this.isOver) return;
     const isUntouched = code === errorCode.refusedStream && violation === undefined;
     const mayResend = this.isReplayable && isUntouched && this.resends < resendsMax;
     const isLost = code === errorCode.connectError && violation === undefined;

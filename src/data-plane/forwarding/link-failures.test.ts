@@ -169,6 +169,49 @@ describe("a link", () => {
     expect(received.join("")).toBe("one two");
   });
 
+  test("is given no part of a body again when a server has not looked at it", async () => {
+    let requests = 0;
+    await using hop = await openLinkHop(1, {
+      serve: (socket) =>
+        serveBare(socket, (stream) => {
+          requests += 1;
+          let received = 0;
+          return {
+            ...silent,
+            onData: (_, start, end) => {
+              received += end - start;
+              stream.consume(end - start);
+              if (received > 4) stream.reset(7);
+            },
+          };
+        }),
+    });
+    const client = new SlowClient();
+    const exchange = exchangeOf(hop.link, client, "one ");
+    exchange.start();
+    await until(() => client.wantsBody);
+    exchange.onBody(Buffer.from("two"), undefined);
+    await until(() => client.failure !== undefined);
+    await aWhile();
+
+    expect([client.failure, requests]).toEqual(["upstream-reset", 1]);
+  });
+
+  test("writes nothing to a client that has gone within the turn in which its answer came", async () => {
+    await using hop = await openLinkHop(1, { serve: (socket) => serveBare(socket, () => silent) });
+    const client = new SlowClient();
+    const exchange = exchangeOf(hop.link, client);
+    exchange.start();
+    await until(() => hop.link.ready()?.streams === 1);
+    exchange.onResponse({ fields: fieldsOf([":status", "200"]), status: 200, contentLength: undefined });
+    exchange.onData(Buffer.from("late"), 0, 4);
+    exchange.abort();
+    exchange.flush();
+
+    expect(client.body).toBe("");
+    expect(hop.link.load).toBe(0);
+  });
+
   test("ends with a fault of ours in what a response is given to, and the next request has another", async () => {
     let calls = 0;
     await using hop = await openLinkHop(1, {
