@@ -367,7 +367,7 @@ describe("a header list that is larger than its receiver takes", () => {
     const { client, calls, hop } = await openChain(
       (stream) => {
         stream.respond({ ":status": 200, ...large });
-        stream.end("x");
+        stream.write("x");
       },
       { clientSettings: small },
     );

@@ -197,7 +197,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   }
 
   waitAtMost(millis: number): void {
-    if (!this.hasLeft) this.stream.waitAtMost(millis);
+    this.stream.waitAtMost(millis);
   }
 
   onBodyWanted(): void {
