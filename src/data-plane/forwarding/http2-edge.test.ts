@@ -363,11 +363,15 @@ describe("a header list that is larger than its receiver takes", () => {
     expect(calls).toEqual([]);
   });
 
-  test("is replaced where it is a response's: head-too-large-for-client", async () => {
+  test.each([
+    ["goes on", false],
+    ["is whole", true],
+  ])("is replaced where it is of a response that %s: head-too-large-for-client", async (_, isWhole) => {
     const { client, calls, hop } = await openChain(
       (stream) => {
         stream.respond({ ":status": 200, ...large });
-        stream.write("x");
+        if (isWhole) stream.end("x");
+        else stream.write("x");
       },
       { clientSettings: small },
     );

@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { fakeClock } from "../../../test/fakes/fake-clock.ts";
-import { aWhile, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
+import { aWhile, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
 import { type LinkHop, openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import { CoarseTimer } from "../coarse-timer.ts";
@@ -13,7 +14,9 @@ import {
   Http2Exchange,
   type InstanceLink,
   type MessageEnd,
+  problemAnswer,
   type Upstream,
+  type Verdict,
 } from "./index.ts";
 
 /** A client that takes everything and says each time that it is too much. */
@@ -248,6 +251,50 @@ describe("a link", () => {
     await until(() => client.text.includes("window-increment-zero"));
 
     expect(hop.violations).toEqual(["window-increment-zero"]);
+  });
+});
+
+describe("a request body over HTTP/2", () => {
+  const post = fieldsOf([":method", "POST"], [":scheme", "http"], [":path", "/a"], [":authority", "a"]);
+
+  test("is credited although nobody has taken it when its request is refused", {
+    timeout: 20_000,
+  }, async () => {
+    const body = "x".repeat(60_000);
+    await using hop = await openLinkHop(1, {
+      decide: async () => {
+        // Until it is all there.
+        await sleep(150);
+        return problemAnswer({ status: 403, reason: "no-rule" });
+      },
+    });
+    using client = await openClient(hop.linkPort);
+    // Twice so many are more than a connection may hold unread.
+    for (let round = 0; round < 2; round += 1) {
+      const outcomes = await Promise.all(Array.from({ length: 200 }, () => client.ask(post, body)));
+      expect(new Set(outcomes.map(({ status, reset }) => `${status} ${reset}`))).toEqual(
+        new Set(["403 undefined"]),
+      );
+    }
+
+    expect(hop.inner.filter(({ requestBytes }) => requestBytes === body.length).length).toBeGreaterThan(300);
+  });
+
+  test.each([
+    ["while it is decided on", true],
+    ["on its way to the application", false],
+  ])("that is longer than any may be is refused %s: body-too-large", async (_, isUndecided) => {
+    await using upstream = await openUpstream(() => {});
+    const undecided = new Promise<Verdict>(() => {});
+    await using hop = await openLinkHop(upstream.port, {
+      limits: { requestBodyBytesMax: 30_000 },
+      decide: (_, forward) => (isUndecided ? undecided : forward),
+    });
+    using client = await openClient(hop.linkPort);
+    const outcome = await client.ask(post, "x".repeat(30_001));
+
+    expect([outcome.status, outcome.body]).toEqual([413, expect.stringContaining("body-too-large")]);
+    expect(upstream.received.join("")).not.toMatch(/0\r\n\r\n$/);
   });
 });
 

@@ -244,7 +244,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     const [first = nothing] = held;
     const body = held.length <= 1 ? first : Buffer.concat(held);
     exchange.onBody(body, this.requestEnd);
-    if (this.wantsBody || this.hasLeft) this.stream.consume(body.length);
+    if (this.wantsBody) this.stream.consume(body.length);
     else this.owedBytes += body.length;
   }
 
