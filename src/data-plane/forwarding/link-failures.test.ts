@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
@@ -237,6 +238,40 @@ describe("a link", () => {
 
     expect([hop.faults.length, hop.linkSockets.length]).toEqual([1, 2]);
     expect(broken.failure).toBe("upstream-reset");
+  });
+
+  test("refuses who waits at once when a connection has ended by the time that it is given", async () => {
+    await using hop = await openLinkHop(1, {
+      serve: (socket) => socket.resume(),
+      open: async (port) => {
+        const opened = await openHttp2(port);
+        if (opened.ok) await once(opened.value.socket.destroy(), "close");
+        return opened;
+      },
+    });
+    const client = new SlowClient();
+    exchangeOf(hop.link, client).start();
+    await until(() => client.failure !== undefined);
+
+    expect(client.failure).toBe("upstream-connect-failed");
+  });
+
+  test("ends a connection that is opened too late for it", async () => {
+    const late = Promise.withResolvers<void>();
+    await using hop = await openLinkHop(1, {
+      serve: (socket) => socket.resume(),
+      open: async (port) => {
+        await late.promise;
+        return openHttp2(port);
+      },
+    });
+    const client = new SlowClient();
+    exchangeOf(hop.link, client).start();
+    hop.link.close();
+    late.resolve();
+    await until(() => hop.linkSockets[0]?.destroyed === true);
+
+    expect(client.failure).toBe("upstream-connect-failed");
   });
 
   test("tells of a peer that breaks the rules", async () => {

@@ -386,8 +386,11 @@ describe("the connections of a link", () => {
     await ask(okay);
     await until(() => hop.link.ready() !== undefined);
     await ask(okayHere);
+    hop.endLinks();
+    await until(() => hop.link.openCount === hop.link.idleCount && hop.link.ready() === undefined);
+    await ask(okayHere);
 
-    expect([hop.linkSockets.length, hop.inner.length]).toEqual([3, 1]);
+    expect([hop.linkSockets.length, hop.inner.length]).toEqual([4, 2]);
   });
 
   test("are at most so many, and more requests than they have room for wait", async () => {
