@@ -236,7 +236,7 @@ describe("a link", () => {
     exchangeOf(hop.link, beside).start();
     await until(() => beside.end !== undefined);
 
-    expect([hop.faults.length, hop.linkSockets.length]).toEqual([1, 2]);
+    expect([hop.faults.length, hop.linkSockets.length, hop.violations]).toEqual([1, 2, []]);
     expect(broken.failure).toBe("upstream-reset");
   });
 
@@ -331,6 +331,17 @@ describe("a request body over HTTP/2", () => {
     expect([outcome.status, outcome.body]).toEqual([413, expect.stringContaining("body-too-large")]);
     expect(upstream.received.join("")).not.toMatch(/0\r\n\r\n$/);
   });
+});
+
+test("a head that is larger than we said we take is answered 431, and told of", async () => {
+  await using hop = await openLinkHop(1);
+  using client = await openClient(hop.linkPort);
+  const large = Array.from({ length: 5 }, (_, place) => [`x-${place}`, "a".repeat(7_000)] as const);
+  const { status } = await client.ask(
+    fieldsOf([":method", "GET"], [":scheme", "http"], [":path", "/a"], [":authority", "a"], ...large),
+  );
+
+  expect([status, hop.violations]).toEqual([431, ["header-list-too-large"]]);
 });
 
 describe("a client of HTTP/2 that is slow", () => {

@@ -92,9 +92,10 @@ describe("a request over the link", () => {
   });
 
   test("shares one connection with all others, and a stream that nobody reads stops none of them", async () => {
-    const large = 4_000_000;
+    // More than the kernel takes for a client that reads nothing.
+    const large = 20_000_000;
     await using upstream = await openUpstream((socket, text) => {
-      if (text.includes("/large")) {
+      if (text.slice(text.lastIndexOf("GET ")).startsWith("GET /large")) {
         socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${large}\r\n\r\n`);
         socket.write("x".repeat(large));
       } else socket.write(okay);
@@ -112,7 +113,7 @@ describe("a request over the link", () => {
     for (const client of clients) client.socket.destroy();
 
     expect(hop.linkSockets).toHaveLength(1);
-    expect(idle.text).toMatch(/\r\n\r\nx{4000000}$/);
+    expect(idle.text.slice(-large)).toBe("x".repeat(large));
   });
 
   test.each([
