@@ -336,7 +336,8 @@ describe("a request body over HTTP/2", () => {
 test("a head that is larger than we said we take is answered 431, and told of", async () => {
   await using hop = await openLinkHop(1);
   using client = await openClient(hop.linkPort);
-  const large = Array.from({ length: 5 }, (_, place) => [`x-${place}`, "a".repeat(7_000)] as const);
+  // Short once it is compressed.
+  const large = Array.from({ length: 120 }, () => ["x-a", "a".repeat(300)] as const);
   const { status } = await client.ask(
     fieldsOf([":method", "GET"], [":scheme", "http"], [":path", "/a"], [":authority", "a"], ...large),
   );
