@@ -1,5 +1,5 @@
+import { messageOf } from "../base/mesh-error.ts";
 import { ok } from "../base/result.ts";
-import type { CoarseTimer } from "./coarse-timer.ts";
 import {
   ConnectionPool,
   connectTcp,
@@ -12,13 +12,22 @@ import {
   type RequestHead,
   type Upstream,
 } from "./forwarding/index.ts";
+import type { ProxyContext } from "./proxy-context.ts";
+
+/** What an application speaks; with `auto` HTTP/2 for calls of gRPC, which know nothing else, and HTTP/1.1 otherwise. */
+export type AppProtocol = "auto" | "http1" | "http2";
 
 /** Where an application listens, and what it speaks. */
 export interface AppAddress {
   readonly host: string;
   readonly port: number;
-  /** `auto` unless given: HTTP/2 for calls of gRPC, which know nothing else, and HTTP/1.1 for all other requests. */
-  readonly protocol?: "auto" | "http1" | "http2";
+  /** `auto` unless given. */
+  readonly protocol?: AppProtocol;
+}
+
+/** What of a proxy the way to its application needs. */
+interface AppContext extends Pick<ProxyContext, "timer" | "log"> {
+  readonly violations: Pick<ProxyContext["violations"], "of">;
 }
 
 /** The connections of a proxy to the application beside it, in plain TCP. */
@@ -26,9 +35,9 @@ export class AppUpstream {
   readonly #http1: ConnectionPool;
   readonly #link: InstanceLink;
   readonly #http2: Upstream;
-  readonly #protocol: "auto" | "http1" | "http2";
+  readonly #protocol: AppProtocol;
 
-  constructor({ host, port, protocol = "auto" }: AppAddress, timer: CoarseTimer) {
+  constructor({ host, port, protocol = "auto" }: AppAddress, { timer, log, violations }: AppContext) {
     const address = { host, port };
     const link = new InstanceLink({
       open: async (signal) => {
@@ -37,6 +46,10 @@ export class AppUpstream {
       },
       timer,
       limits: defaultLinkLimits,
+      observer: {
+        onOpened: () => violations.of("inbound", "application"),
+        onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),
+      },
     });
     const choice = {
       pick: (tried: readonly InstanceLink[]) => (tried.length === 0 ? link : undefined),

@@ -39,6 +39,7 @@ export function describeSidecar(
     },
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
+    http2Violations: violationsOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
     limits: {
       inbound: inboundLimits,
@@ -55,6 +56,15 @@ function svidOf({ svid }: SidecarCore, { service, anchor }: SidecarOptions): obj
   const { serial, sha256, notBeforeSeconds, notAfterSeconds } = svid;
   const spiffeId = `spiffe://${anchor.trustDomain}${service}`;
   return { spiffeId, serial, sha256, notBeforeSeconds, notAfterSeconds };
+}
+
+/** How often peers broke the rules of HTTP/2, by direction and name of the violation. */
+function violationsOf({ context }: SidecarCore): object {
+  const { inbound, outbound } = context.metrics.http2Violations;
+  return {
+    inbound: Object.fromEntries(inbound.counts),
+    outbound: Object.fromEntries(outbound.counts),
+  };
 }
 
 /** The rules that name this service on either side, by a pattern or by itself. */

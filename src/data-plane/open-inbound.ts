@@ -87,7 +87,7 @@ interface ServedPeer {
 export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
-  const toApp = new AppUpstream(options.app, context.timer);
+  const toApp = new AppUpstream(options.app, context);
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
@@ -202,14 +202,16 @@ function servePeer(
   const audience = isMember ? "member" : "stranger";
   const decider = new PeerDecider(context, peer, audience);
   const fixed = headerLines([["X-Forwarded-Client-Cert", `Hash=${svid.sha256};URI=${svid.spiffeId}`]]);
-  const untraced = new RequestTrace(undefined, fixed);
+  const version = socket.alpnProtocol === "h2" ? "2" : "1";
+  const untraced = new RequestTrace(undefined, fixed, version);
   const observe = (): InboundRequest => {
-    const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed);
+    const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
     return new InboundRequest(context, { decider, trace, toApp });
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
-  if (socket.alpnProtocol === "h2")
-    return serveHttp2(socket, { observe, timer, audience, isClientProxy: isMember, onFault });
+  const onViolation = context.violations.of("inbound", svid.spiffeId);
+  if (version === "2")
+    return serveHttp2(socket, { observe, timer, audience, isClientProxy: isMember, onFault, onViolation });
   const one = observe();
   return serveHttp1(socket, {
     decide: (request) => one.decide(request),

@@ -13,7 +13,7 @@ import {
 import { noEdits } from "./http1/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
-import { RequestTrace } from "./request-trace.ts";
+import { type HttpVersion, RequestTrace } from "./request-trace.ts";
 import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
 
 const connectionsMax = 10_000;
@@ -57,7 +57,7 @@ export async function openOutbound(options: {
 function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
-  const one = new OutboundRequest(context, router);
+  const one = new OutboundRequest(context, router, "1");
   let http2: Http2Connection | undefined;
   const http1 = serveHttp1(socket, {
     decide: (request) => one.decide(request),
@@ -65,8 +65,9 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
     timer,
     onFault,
     onHttp2: (first) => {
-      const observe = (): OutboundRequest => new OutboundRequest(context, router);
-      http2 = serveHttp2(socket, { observe, timer, onFault }, first);
+      const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
+      const onViolation = context.violations.of("outbound", "application");
+      http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
     },
   });
   return { destroy: () => (http2 ?? http1).destroy() };
@@ -80,10 +81,10 @@ class OutboundRequest implements RequestObserver {
   #refusal: RouteRefusal | undefined;
   #service = "";
 
-  constructor(context: ProxyContext, router: ServiceRouter) {
+  constructor(context: ProxyContext, router: ServiceRouter, version: HttpVersion) {
     this.#context = context;
     this.#router = router;
-    this.#trace = new RequestTrace(context.tracer, noEdits.add);
+    this.#trace = new RequestTrace(context.tracer, noEdits.add, version);
   }
 
   decide(request: RequestHead): Verdict {

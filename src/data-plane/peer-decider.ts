@@ -9,7 +9,6 @@ import {
   type RequestHead,
   type Verdict,
 } from "./forwarding/index.ts";
-import {} from "./http1/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { pathOf } from "./request-trace.ts";
 

@@ -6,6 +6,7 @@ import type { LogView } from "../transport/index.ts";
 import type { PeerChecker } from "./check-peer.ts";
 import type { CoarseTimer } from "./coarse-timer.ts";
 import type { LivePeers } from "./live-peers.ts";
+import type { PeerViolations } from "./peer-violations.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";
 
@@ -17,6 +18,7 @@ export interface ProxyContext {
   readonly checker: PeerChecker;
   readonly livePeers: LivePeers;
   readonly refused: RefusedConnections;
+  readonly violations: PeerViolations;
   readonly audit: AuditLog;
   readonly metrics: ProxyMetrics;
   /** Absent where no collector is configured. */

@@ -7,6 +7,8 @@ export interface ProxyMetrics {
   readonly requests: TwoWays;
   /** Connections refused after the handshake, by reason. */
   readonly refusedConnections: TwoWays;
+  /** What peers did against the rules of HTTP/2, by its name. */
+  readonly http2Violations: TwoWays;
   readonly deniedRequests: Tally;
   readonly inboundDurations: HttpDurations;
   readonly outboundDurations: HttpDurations;
@@ -47,6 +49,7 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
   const counted = {
     requests: { inbound: new Tally(), outbound: new Tally() },
     refusedConnections: { inbound: new Tally(), outbound: new Tally() },
+    http2Violations: { inbound: new Tally(), outbound: new Tally() },
     deniedRequests: new Tally(),
   };
   const inboundDurations = new HttpDurations("server", clock);

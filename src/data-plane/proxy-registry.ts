@@ -4,13 +4,13 @@ import type { ProxyGauges, ProxyMetrics, Tally } from "./proxy-metrics.ts";
 
 /** A registry over what a proxy has counted by itself; reading it is what collects. */
 export function openProxyRegistry(
-  counted: Pick<ProxyMetrics, "requests" | "refusedConnections" | "deniedRequests">,
+  counted: Pick<ProxyMetrics, "requests" | "refusedConnections" | "http2Violations" | "deniedRequests">,
   gauges: ProxyGauges,
 ): prometheus.Registry {
   const registry = new prometheus.Registry();
   addProxyGauges(registry, gauges);
   addProcessMetrics(prometheus, registry);
-  const { requests, refusedConnections, deniedRequests } = counted;
+  const { requests, refusedConnections, http2Violations, deniedRequests } = counted;
   addCounter(registry, {
     name: "troth_proxy_requests_total",
     help: "Requests by direction and outcome.",
@@ -30,6 +30,15 @@ export function openProxyRegistry(
     rows: () => [
       ...rowsOf(refusedConnections.inbound, "inbound"),
       ...rowsOf(refusedConnections.outbound, "outbound"),
+    ],
+  });
+  addCounter(registry, {
+    name: "troth_proxy_http2_violations_total",
+    help: "What peers, the application among them, did against the rules of HTTP/2.",
+    labels: ["direction", "reason"],
+    rows: () => [
+      ...rowsOf(http2Violations.inbound, "inbound"),
+      ...rowsOf(http2Violations.outbound, "outbound"),
     ],
   });
   addCounter(registry, {

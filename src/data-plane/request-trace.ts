@@ -25,17 +25,22 @@ const fromEndToTraceId = 54;
 const fromEndToSpanId = 21;
 const fromEndToFlag = 3;
 
+/** What carries requests. */
+export type HttpVersion = "1" | "2";
+
 /** The trace of one connection's requests, one after the other. Without a tracer the headers pass as they came. */
 export class RequestTrace {
   readonly #tracer: Tracer | undefined;
+  readonly #version: HttpVersion;
   readonly #untraced: HeadEdits;
   /** The added lines with a place for the ids: written again for each request, and copied into its head at once. */
   readonly #lines: Buffer;
   #step: TraceStep | undefined;
 
-  /** `fixed` are header lines that every request on the connection gets. */
-  constructor(tracer: Tracer | undefined, fixed: Uint8Array) {
+  /** `fixed` are header lines that every request on the connection gets; `version` is what they come over. */
+  constructor(tracer: Tracer | undefined, fixed: Uint8Array, version: HttpVersion) {
     this.#tracer = tracer;
+    this.#version = version;
     this.#untraced = { remove: [], add: fixed };
     this.#lines = Buffer.concat(tracer === undefined ? [] : [fixed, blankTraceparent]);
   }
@@ -76,7 +81,7 @@ export class RequestTrace {
         "http.request.method": request.method,
         "url.scheme": "http",
         "url.path": pathOf(request.target),
-        "network.protocol.version": `1.${request.minorVersion}`,
+        "network.protocol.version": this.#version === "2" ? "2" : `1.${request.minorVersion}`,
         ...(service === "" ? {} : { "server.address": service }),
         ...(status === 0 ? {} : { "http.response.status_code": status }),
         ...(isError ? { "error.type": error ?? String(status) } : {}),

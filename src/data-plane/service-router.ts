@@ -1,5 +1,6 @@
 import type { OnReadOpts } from "node:net";
 import tls from "node:tls";
+import { messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
@@ -239,13 +240,14 @@ export class ServiceRouter {
 
   /** Connections to an instance: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
   #openLink(endpoint: Endpoint): InstanceLink {
-    const { timer } = this.#context;
+    const { timer, log, violations } = this.#context;
     const onlyHttp1 = ["http/1.1"] as const;
     const pool = new ConnectionPool(
       (onread, signal) => this.#connect(endpoint, { onread, signal, offered: onlyHttp1 }),
       defaultPoolLimits,
       timer,
     );
+    const peer = `${endpoint.service} ${endpoint.instance}`;
     return new InstanceLink({
       open: async (signal) => {
         const connected = await this.#connect(endpoint, { signal });
@@ -256,6 +258,10 @@ export class ServiceRouter {
       pool,
       timer,
       limits: defaultLinkLimits,
+      observer: {
+        onOpened: () => violations.of("outbound", peer),
+        onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),
+      },
     });
   }
 

@@ -17,6 +17,7 @@ import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
 import { LivePeers } from "./live-peers.ts";
+import { PeerViolations } from "./peer-violations.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
 import { RefusedConnections } from "./refused-connections.ts";
@@ -81,6 +82,7 @@ export class SidecarCore implements AsyncDisposable {
       timer: this.#timer,
       checker: new PeerChecker({ view, clock, ownService: service }),
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
+      violations: new PeerViolations({ metrics, log }),
     };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
@@ -290,6 +292,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#isClockWrong = isClockWrong;
     this.context.livePeers.expire(this.context.clock.nowSeconds());
     this.context.refused.flush();
+    this.context.violations.flush();
     this.router.sweep();
   }
 

@@ -95,6 +95,11 @@ describe("a traced request", () => {
     const spans = (): string => Buffer.concat(collector.bodies).toString("latin1");
     await until(() => spans().split("/seen").length >= 3, "two spans");
     expect(spans()).toContain("troth.decision");
+    // The caller's sidecar got it over HTTP/1.1, and the callee's over HTTP/2.
+    for (const version of ["\n\x031.1", "\n\x012"])
+      expect(spans()).toContain(
+        `network.protocol.version\x12${String.fromCharCode(version.length)}${version}`,
+      );
     expect(spans()).not.toContain("hunter");
   });
 

@@ -24,7 +24,7 @@ import {
   importPrivateKey,
   publicKeyBytes,
 } from "../../src/crypto/index.ts";
-import { openSidecar } from "../../src/data-plane/index.ts";
+import { type AppProtocol, openSidecar } from "../../src/data-plane/index.ts";
 import {
   type CertificateAuthority,
   openAuthority,
@@ -75,6 +75,8 @@ export interface WorkloadOptions {
   readonly clock?: ShiftedClock;
   readonly journal?: Journal;
   readonly app?: PlainApp;
+  /** What it speaks. */
+  readonly appProtocol?: AppProtocol;
   /** Another agent than the real one. */
   readonly agentSocketPath?: string;
   /** Where spans go. */
@@ -322,7 +324,7 @@ export class MeshInProcess implements AsyncDisposable {
       instance,
       anchor: { genesis: this.genesis, logKey: logKey.value, trustDomain: trustDomainText },
       agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
-      app: { host: "127.0.0.1", port: app.port },
+      app: { host: "127.0.0.1", port: app.port, protocol: options.appProtocol ?? "auto" },
       inbound: { host: "127.0.0.1", port: 0 },
       outbound: { host: "127.0.0.1", port: 0 },
       audit: { journal, saveCheckpoint: () => Promise.resolve() },

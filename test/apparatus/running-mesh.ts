@@ -135,7 +135,12 @@ export interface AppOptions {
   readonly port?: number;
 }
 
-const smallApp: AppOptions = { command: [process.execPath, join(import.meta.dirname, "small-app.ts")] };
+const smallApp: AppOptions = { command: apparatus("small-app.ts") };
+
+/** What runs a program of this folder. */
+export function apparatus(script: string): readonly string[] {
+  return [process.execPath, join(import.meta.dirname, script)];
+}
 
 /** Runs an application as a service of the mesh and waits until it serves. */
 export async function openService(

@@ -91,7 +91,7 @@ export async function openEchoServer(limits: Partial<Http2Limits> = {}): Promise
   const seen: SeenRequest[] = [];
   const sessions: ServerSession[] = [];
   const faults: unknown[] = [];
-  const server = createServer((socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket.once("close", () => sockets.delete(socket)));
     const owner = {
       onRequest: (stream: Http2Stream, head: Http2RequestHead) => {
@@ -154,6 +154,7 @@ export async function openClient(port: number, limits: Partial<Http2Limits> = {}
   const timer = new CoarseTimer(clock).start();
   const socket = connect(port, "127.0.0.1");
   await once(socket, "connect");
+  socket.setNoDelay(true);
   const session = new ClientSession(
     {},
     { transport: socket, timer, schedule: setImmediate, limits: { ...defaultHttp2Limits, ...limits } },

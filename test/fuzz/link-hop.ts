@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { ok, type Result } from "../../src/base/result.ts";
+import { type AppProtocol, AppUpstream } from "../../src/data-plane/app-upstream.ts";
 import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import {
   type CompletedRequest,
@@ -24,6 +25,7 @@ import {
 } from "../../src/data-plane/forwarding/index.ts";
 import { defaultHttp1Limits, type Http1Limits, headerLines } from "../../src/data-plane/http1/index.ts";
 import { fakeClock } from "../fakes/fake-clock.ts";
+import { silentLog } from "../fakes/silent-log.ts";
 import { closed, listen, poisoned } from "./http1-hop.ts";
 
 /** Two proxies with HTTP/2 between them, whose time stands still until it is moved. */
@@ -42,6 +44,8 @@ export interface LinkHop extends AsyncDisposable {
   readonly outer: CompletedRequest[];
   readonly inner: CompletedRequest[];
   readonly faults: unknown[];
+  /** What the outer proxy's clients and peers, and the inner one's, did against the rules of HTTP/2. */
+  readonly violations: string[];
   /** Sockets of the clients as the outer proxy sees them. */
   readonly clientSockets: Socket[];
   /** Connections between the proxies, as the outer one sees them. */
@@ -69,6 +73,8 @@ export interface LinkHopOptions {
   readonly takesHttp2?: boolean;
   /** How the inner proxy reaches the application. */
   readonly openApp?: OpenConnection;
+  /** What the application speaks, where not only HTTP/1.1. */
+  readonly app?: AppProtocol;
   /** What takes the requests of the inner proxy, unless connections of HTTP/1.1 to the port do. */
   readonly toUpstream?: Upstream;
 }
@@ -88,20 +94,26 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
   const limits = { ...defaultHttp1Limits, ...options.limits };
   const openApp = options.openApp ?? openTcp({ host: "127.0.0.1", port: upstreamPort });
   const toApp = new ConnectionPool(poisoned(openApp), defaultPoolLimits, timer);
-  const forward: Verdict = {
+  const violations: string[] = [];
+  const onViolation = (violation: string): number => violations.push(violation);
+  const upstreamApp = new AppUpstream(
+    { host: "127.0.0.1", port: upstreamPort, protocol: options.app ?? "http1" },
+    { timer, log: silentLog, violations: { of: () => (violation) => void onViolation(violation) } },
+  );
+  const forwardOf = (request: RequestHead): Verdict => ({
     kind: "forward",
-    upstream: options.toUpstream ?? toApp,
+    upstream: options.toUpstream ?? (options.app === undefined ? toApp : upstreamApp.for(request)),
     edits: { remove: ["x-removed"], add: added },
-  };
+  });
   const linkServer = createServer((socket) => {
     sockets.add(socket);
     if (options.serve !== undefined) return options.serve(socket);
     const observe = (): RequestObserver => ({
-      decide: (request) => options.decide?.(request, forward) ?? forward,
+      decide: (request) => options.decide?.(request, forwardOf(request)) ?? forwardOf(request),
       onComplete: (event) => inner.push(event),
     });
     const isClientProxy = options.isClientProxy ?? true;
-    served.push(serveHttp2(socket, { timer, observe, onFault, limits, isClientProxy }));
+    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation, limits, isClientProxy }));
   });
   const linkPort = await listen(linkServer);
 
@@ -119,6 +131,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       ),
       timer,
       limits: { ...defaultLinkLimits, ...options.linkLimits },
+      observer: { onOpened: () => onViolation, onFault },
     });
   const link = linkTo(linkPort);
   const otherLink = linkTo(options.otherPort ?? linkPort);
@@ -145,7 +158,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     clientSockets.push(socket);
     const observe = (): RequestObserver => ({ decide: decideOutside, onComplete });
     const onHttp2 = (first: Buffer): void => {
-      serveHttp2(socket, { timer, observe, onFault, limits }, first);
+      serveHttp2(socket, { timer, observe, onFault, onViolation, limits }, first);
     };
     const asHttp1 = { timer, limits, decide: decideOutside, onComplete, onFault };
     serveHttp1(socket, options.takesHttp2 === true ? { ...asHttp1, onHttp2 } : asHttp1);
@@ -161,6 +174,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     outer,
     inner,
     faults,
+    violations,
     clientSockets,
     linkSockets,
     endLinks: () => {
@@ -175,6 +189,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       link.close();
       otherLink.close();
       toApp.close();
+      upstreamApp.close();
       await Promise.all([closed(server), closed(linkServer)]);
     },
   };

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
+import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
@@ -20,6 +21,8 @@ export interface RunOptions {
   /** The port that the application listens on; a free one is chosen and given to it as PORT otherwise. */
   readonly appPort?: number;
   readonly outboundPort?: number;
+  /** `auto` unless given. */
+  readonly appProtocol?: AppProtocol;
   readonly httpProxy: boolean;
   readonly logLevel: string;
 }
@@ -97,6 +100,8 @@ export async function openService(
         options.name,
         "--app-port",
         String(appPort),
+        "--app-protocol",
+        options.appProtocol ?? "auto",
         "--outbound-port",
         String(outboundPort),
         "--log-level",

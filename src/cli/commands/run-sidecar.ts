@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { hostAndPort } from "../../base/host-and-port.ts";
-import { openSidecar } from "../../data-plane/index.ts";
+import { type AppProtocol, openSidecar } from "../../data-plane/index.ts";
 import { parseServiceName } from "../../identity/index.ts";
 import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from "../../storage/index.ts";
 import { parseVerifierKey } from "../../trust-log/index.ts";
@@ -18,6 +18,7 @@ export async function runSidecar(options: {
   dir: string;
   service: string;
   appPort: number;
+  appProtocol: AppProtocol;
   outboundPort: number;
   adminListen?: string;
   /** The socket bound to the outbound port, where the supervisor holds it. */
@@ -46,7 +47,7 @@ export async function runSidecar(options: {
           instance,
           anchor: { genesis: domain.genesis, logKey: logKey.value, trustDomain: domain.trustDomain },
           agentSocketPath: directory.agentSocket,
-          app: { host: "127.0.0.1", port: options.appPort },
+          app: { host: "127.0.0.1", port: options.appPort, protocol: options.appProtocol },
           inbound: { host: "127.0.0.1", port: 0 },
           outbound: {
             host: "127.0.0.1",

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { directoryOf, help, logLevel, node, output, port, svidLifetime } from "./options.ts";
+import { appProtocol, directoryOf, help, logLevel, node, output, port, svidLifetime } from "./options.ts";
 
 /** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `services`. */
 export function addMeshCommands(program: Command): void {
@@ -39,6 +39,7 @@ export function addMeshCommands(program: Command): void {
       "port for the application's own requests (default: one is chosen)",
       port,
     )
+    .addOption(appProtocol())
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")

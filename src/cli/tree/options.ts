@@ -33,6 +33,16 @@ export function logLevel(): Option {
     .default("info");
 }
 
+/** `--app-protocol`. */
+export function appProtocol(): Option {
+  return new Option(
+    "--app-protocol <protocol>",
+    "what the application speaks; auto is HTTP/2 for calls of gRPC and HTTP/1.1 for all else",
+  )
+    .choices(["auto", "http1", "http2"])
+    .default("auto");
+}
+
 /** `--admin-listen`, for health and metrics. */
 export function adminListen(): Option {
   return new Option(

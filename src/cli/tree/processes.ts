@@ -1,5 +1,13 @@
 import type { Command } from "commander";
-import { adminListen, directoryOf, logLevel, port, svidLifetime, wholeNumber } from "./options.ts";
+import {
+  adminListen,
+  appProtocol,
+  directoryOf,
+  logLevel,
+  port,
+  svidLifetime,
+  wholeNumber,
+} from "./options.ts";
 
 /** The processes that other commands start, each of which can be started by hand. */
 export function addProcessCommands(program: Command): void {
@@ -28,6 +36,7 @@ export function addProcessCommands(program: Command): void {
     .command("sidecar", { hidden: true })
     .requiredOption("--service <name>")
     .requiredOption("--app-port <port>", "", port)
+    .addOption(appProtocol())
     .requiredOption("--outbound-port <port>", "", port)
     .addOption(adminListen())
     .option("--outbound-descriptor <number>", "", wholeNumber)

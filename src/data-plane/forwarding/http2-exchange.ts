@@ -1,4 +1,4 @@
-import { checkEdits, checkTrailers } from "../http1/index.ts";
+import { checkEdits, checkTrailers, type HeadEdits, type Http1Limits, type Trailer } from "../http1/index.ts";
 import {
   errorCode,
   type HeaderField,
@@ -41,9 +41,10 @@ export interface LinkChoice {
 export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private ownStatus = 0;
   private ownResponseBytes = 0;
-  private readonly parts: ForwardedRequest;
   private readonly client: ForwardingClient;
   private readonly request: RequestHead;
+  private readonly edits: HeadEdits;
+  private readonly limits: Http1Limits;
   private readonly choice: LinkChoice;
   private tried: readonly InstanceLink[] = untried;
   /** The link that has been asked for a connection, while it is awaited. */
@@ -53,6 +54,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private stream: Http2Stream | undefined;
   /** What carries it on where the peer speaks HTTP/1.1. */
   private http1: Http1Exchange | undefined;
+  /** What there was of the body at first; all that was sent of it as long as `isReplayable`, and then given back. */
+  private firstBody: Buffer;
   /** Bytes of the request's body that the peer's windows have no room for. */
   private pending: Buffer | undefined;
   private requestEnd: MessageEnd | undefined;
@@ -77,9 +80,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   /** Throws where the edits are none (serialise-head.ts). */
   constructor(parts: ForwardedRequest, choice: LinkChoice) {
     checkEdits(parts.edits);
-    this.parts = parts;
     this.client = parts.client;
     this.request = parts.request;
+    this.edits = parts.edits;
+    this.limits = parts.limits;
+    this.firstBody = parts.firstBody;
     this.requestEnd = parts.end;
     this.hasBody = parts.firstBody.length > 0;
     this.choice = choice;
@@ -105,6 +110,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.requestEnd = end;
     this.hasBody ||= body.length > 0;
     this.isReplayable = false;
+    this.firstBody = nothing;
     this.sendBody(stream, body);
     if (this.pending !== undefined && end === undefined) this.client.pauseBody();
     this.waitForProgress();
@@ -142,15 +148,17 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onSession(lane: LinkSession): void {
     this.asked = undefined;
-    const { client, parts, requestEnd } = this;
-    const { firstBody } = parts;
+    const { client, requestEnd, firstBody } = this;
     // An empty body in chunks stays a body.
     const isEnd =
       requestEnd !== undefined &&
       requestEnd.trailers.length === 0 &&
       firstBody.length === 0 &&
       this.request.framing.kind !== "chunked";
-    const stream = lane.session.open(lane.lines.request(this.request, parts.edits), isEnd, this);
+    const fields = lane.lines.request(this.request, this.edits);
+    if (!lane.session.takes(fields))
+      return this.fail("head-too-large-for-upstream", "the head is larger than the upstream takes");
+    const stream = lane.session.open(fields, isEnd, this);
     if (stream === undefined) return this.fail("upstream-connect-failed", "no room on the connection");
     this.lane = lane;
     this.stream = stream;
@@ -176,7 +184,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       acquire: (_, isFresh) => pool.acquire(waiter, isFresh),
       cancel: () => pool.cancel(waiter),
     };
-    this.http1 = new Http1Exchange(this.parts, connections);
+    const { client, request, edits, limits, firstBody, requestEnd: end } = this;
+    this.http1 = new Http1Exchange({ client, request, edits, limits, firstBody, end }, connections);
     this.http1.start();
   }
 
@@ -212,6 +221,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     const bytes = end - start;
     this.ownResponseBytes += bytes;
     this.unsentBytes += bytes;
+    // A view may be kept until the end of the turn: what a socket has read is its reader's (attach-socket.ts).
     if (this.unsentHead === undefined && this.unsent.length === 0) this.lane?.flushLater(this);
     this.unsent.push(window.subarray(start, end));
   }
@@ -302,8 +312,15 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     const isEnd = requestEnd !== undefined && trailers.length === 0;
     const taken = stream.sendData(piece, 0, piece.length, isEnd);
     if (taken < piece.length) this.pending = piece.subarray(taken);
-    else if (trailers.length > 0 && this.lane !== undefined)
-      stream.sendTrailers(this.lane.lines.trailers(trailers));
+    else if (trailers.length > 0) this.sendTrailers(stream, trailers);
+  }
+
+  private sendTrailers(stream: Http2Stream, trailers: readonly Trailer[]): void {
+    const { lane } = this;
+    if (lane === undefined) return;
+    const fields = lane.lines.trailers(trailers);
+    if (lane.session.takes(fields)) stream.sendTrailers(fields);
+    else this.fail("head-too-large-for-upstream", "the trailers are larger than the upstream takes");
   }
 
   /** What came on it is the client's now, or nobody's; one that is over is not credited by being reset. */
@@ -318,7 +335,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   }
 
   private waitForProgress(): void {
-    const { limits } = this.parts;
+    if (this.isOver) return;
+    const { limits } = this;
     const isWaiting = this.requestEnd !== undefined && !this.hasHead;
     this.client.waitAtMost(isWaiting ? limits.responseHeadMillis : limits.bodyIdleMillis);
   }

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Result } from "../../base/result.ts";
 import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
-import { attachSocket, ClientSession, type SessionOwner } from "../http2/index.ts";
+import { attachSocket, ClientSession, type Http2Violation, type SessionOwner } from "../http2/index.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { AcquireRefusal } from "./connection-source.ts";
 import { LineFields } from "./line-fields.ts";
@@ -25,6 +25,8 @@ export interface LinkWaiter {
   onNoLink(reason: AcquireRefusal, detail: string): void;
 }
 
+type Report = (violation: Http2Violation) => void;
+
 /** What collects what it has to send until the end of a turn of the event loop. */
 export interface Flushable {
   flush(): void;
@@ -39,12 +41,20 @@ export class LinkSession implements SessionOwner {
   /** Whether another one is to take its place, which may show a newer certificate. */
   isRetiring = false;
   private readonly link: SessionHome;
+  private readonly report: Report | undefined;
   private flushing: Flushable[] = [];
 
-  constructor(socket: Socket, timer: CoarseTimer, link: SessionHome) {
+  constructor(
+    socket: Socket,
+    timer: CoarseTimer,
+    parts: { readonly link: SessionHome; readonly report: Report | undefined },
+  ) {
+    const { link, report } = parts;
     this.link = link;
+    this.report = report;
     socket.setNoDelay(true);
-    this.session = new ClientSession(this, { transport: socket, schedule: setImmediate, timer });
+    const onFault = (fault: unknown): void => link.onFault(fault);
+    this.session = new ClientSession(this, { transport: socket, schedule: setImmediate, timer, onFault });
     attachSocket(socket, this.session);
   }
 
@@ -78,10 +88,21 @@ export class LinkSession implements SessionOwner {
     this.link.onClosed(this);
   }
 
+  onViolation(violation: Http2Violation): void {
+    this.report?.(violation);
+  }
+
   private flush(): void {
     const { flushing } = this;
     this.flushing = [];
-    for (const one of flushing) one.flush();
+    for (const one of flushing) {
+      try {
+        one.flush();
+      } catch (fault) {
+        this.link.onFault(fault);
+        this.session.fail("internal-fault");
+      }
+    }
   }
 }
 
@@ -90,6 +111,15 @@ interface SessionHome {
   onReady(lane: LinkSession): void;
   onCapacity(): void;
   onClosed(lane: LinkSession): void;
+  onFault(fault: unknown): void;
+}
+
+/** What a link tells its owner of what should not happen. */
+export interface LinkObserver {
+  /** A connection of HTTP/2 is there; the answer hears of what its peer does against the rules. */
+  onOpened(): Report;
+  /** A fault of ours, over which a connection has ended. */
+  onFault(fault: unknown): void;
 }
 
 interface Opening {
@@ -116,10 +146,13 @@ export class InstanceLink implements SessionHome, Deadline {
   private readonly pool: ConnectionPool | undefined;
   private readonly timer: CoarseTimer;
   private readonly limits: LinkLimits;
+  private readonly observer: LinkObserver | undefined;
   private readonly lanes = new Set<LinkSession>();
   private readonly waiting: Waiting[] = [];
   private opening: Opening | undefined;
   private speaksHttp1 = false;
+  /** When a peer that chose HTTP/1.1 is asked again. */
+  private askAgainMillis = 0;
   private renewAtMillis = Number.POSITIVE_INFINITY;
   private isLeaving = false;
   private isClosed = false;
@@ -130,11 +163,13 @@ export class InstanceLink implements SessionHome, Deadline {
     readonly pool?: ConnectionPool;
     readonly timer: CoarseTimer;
     readonly limits: LinkLimits;
+    readonly observer?: LinkObserver;
   }) {
     this.open = parts.open;
     this.pool = parts.pool;
     this.timer = parts.timer;
     this.limits = parts.limits;
+    this.observer = parts.observer;
     this.timer.add(this);
   }
 
@@ -176,7 +211,10 @@ export class InstanceLink implements SessionHome, Deadline {
   /** Waits for a connection; the waiter may hear of it before this returns. */
   await(waiter: LinkWaiter): void {
     if (this.isClosed) return waiter.onNoLink("upstream-connect-failed", "the link is closed");
-    if (this.speaksHttp1 && this.pool !== undefined) return waiter.onHttp1(this.pool);
+    if (this.speaksHttp1 && this.pool !== undefined) {
+      if (this.timer.nowMillis >= this.askAgainMillis) this.openOne();
+      return waiter.onHttp1(this.pool);
+    }
     if (this.waiting.length >= this.limits.waitingMax)
       return waiter.onNoLink("upstream-pool-exhausted", `${this.limits.waitingMax} requests are waiting`);
     this.waiting.push({ waiter, untilMillis: this.timer.in(this.limits.waitMillis) });
@@ -237,6 +275,10 @@ export class InstanceLink implements SessionHome, Deadline {
     } else this.openForWaiting();
   }
 
+  onFault(fault: unknown): void {
+    this.observer?.onFault(fault);
+  }
+
   onDeadline(): void {
     const now = this.timer.nowMillis;
     this.deadlineMillis = 0;
@@ -269,7 +311,8 @@ export class InstanceLink implements SessionHome, Deadline {
   }
 
   private openOne(): void {
-    if (this.opening !== undefined || this.isClosed || this.speaksHttp1) return;
+    if (this.opening !== undefined || this.isClosed) return;
+    this.askAgainMillis = this.timer.in(this.limits.askAgainMillis);
     const opening: Opening = {
       abort: new AbortController(),
       untilMillis: this.timer.in(this.limits.connectMillis),
@@ -293,7 +336,8 @@ export class InstanceLink implements SessionHome, Deadline {
     }
     const { socket, isHttp2 } = result.value;
     if (!isHttp2) return this.useHttp1(socket);
-    opening.lane = new LinkSession(socket, this.timer, this);
+    this.speaksHttp1 = false;
+    opening.lane = new LinkSession(socket, this.timer, { link: this, report: this.observer?.onOpened() });
     opening.lane.isRetiring = opening.isOutdated;
     this.lanes.add(opening.lane);
     // Its close event may have passed before anybody listened.

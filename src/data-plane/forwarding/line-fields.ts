@@ -117,6 +117,8 @@ export class LineFields {
       }
     }
     for (const field of this.added) fields.push(field);
+    // Credentials are not kept beyond their request.
+    if (this.added.some(({ isSensitive }) => isSensitive)) this.addedText = "";
   }
 
   /** Credentials are not kept beyond their request. */

@@ -8,12 +8,16 @@ export interface LinkLimits {
   readonly waitMillis: number;
   /** How long opening a connection may take, its checks and the peer's included. */
   readonly connectMillis: number;
+  /** After how long a peer that chose HTTP/1.1 is asked again; it may have been replaced by one that knows more. */
+  readonly askAgainMillis: number;
 }
 
 /** The limits that hold unless configured otherwise. */
 export const defaultLinkLimits: LinkLimits = {
-  sessionsMax: 2,
+  // With 256 streams each, a thousand calls that stay open find room.
+  sessionsMax: 4,
   waitingMax: 1024,
   waitMillis: 5_000,
   connectMillis: 5_000,
+  askAgainMillis: 60_000,
 };

@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
 import { refusedHeads } from "../../../test/fuzz/http1-refused-requests.ts";
 import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
-import { ok } from "../../base/result.ts";
+import { ok, type Result } from "../../base/result.ts";
 import { defaultHttp1Limits, scanRequestHead } from "../http1/index.ts";
-import { problemAnswer } from "./index.ts";
+import { type OpenedLink, problemAnswer } from "./index.ts";
 
 const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
@@ -351,12 +351,7 @@ describe("the connections of a link", () => {
 
   test("are left to HTTP/1.1 where the peer does not choose HTTP/2", async () => {
     await using upstream = await openUpstream((socket) => socket.write(okay));
-    await using hop = await openLinkHop(upstream.port, {
-      open: async (port) => {
-        const opened = await openHttp2(port);
-        return opened.ok ? ok({ ...opened.value, isHttp2: false }) : opened;
-      },
-    });
+    await using hop = await openLinkHop(upstream.port, { open: openHttp1 });
     using client = new RawClient(hop.port);
     for (let round = 1; round <= 3; round += 1) {
       client.send(post);
@@ -366,10 +361,45 @@ describe("the connections of a link", () => {
     expect([upstream.sockets.length, hop.linkSockets.length, hop.inner]).toEqual([1, 1, []]);
   });
 
-  test("are at most two, and more requests than they have room for wait", async () => {
+  test("are HTTP/2 a minute later where the peer has learnt it by then, and nobody waits for the question", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    let knowsHttp2 = false;
+    await using hop = await openLinkHop(upstream.port, {
+      open: async (port) => (knowsHttp2 ? openHttp2(port) : openHttp1(port)),
+    });
+    using client = new RawClient(hop.port);
+    const ask = async (expected: string): Promise<void> => {
+      const before = client.text.length;
+      client.send(post);
+      await until(() => client.text.slice(before) === expected);
+    };
+    await ask(okay);
+    hop.passSeconds(40);
+    await ask(okay);
+    hop.passSeconds(30);
+    await ask(okay);
+    await until(() => hop.linkSockets.length === 2);
+    knowsHttp2 = true;
+    await ask(okay);
+    hop.passSeconds(40);
+    await ask(okay);
+    hop.passSeconds(30);
+    await ask(okay);
+    await until(() => hop.link.ready() !== undefined);
+    await ask(okayHere);
+    hop.endLinks();
+    await until(() => hop.link.openCount === hop.link.idleCount && hop.link.ready() === undefined);
+    await ask(okayHere);
+
+    expect([hop.linkSockets.length, hop.inner.length]).toEqual([4, 2]);
+  });
+
+  test("are at most so many, and more requests than they have room for wait", async () => {
     const waiting: (() => void)[] = [];
     await using upstream = await openUpstream((socket) => waiting.push(() => socket.write(okay)));
-    await using hop = await openLinkHop(upstream.port, { linkLimits: { waitingMax: 3 } });
+    await using hop = await openLinkHop(upstream.port, {
+      linkLimits: { sessionsMax: 2, waitingMax: 3 },
+    });
     const clients = Array.from({ length: 256 + 256 + 3 + 2 }, () => new RawClient(hop.port).send(get));
     await until(() => clients.filter(({ text }) => text.includes("upstream-pool-exhausted")).length === 2);
 
@@ -378,6 +408,12 @@ describe("the connections of a link", () => {
     for (const client of clients) client.socket.destroy();
   });
 });
+
+/** A peer that speaks HTTP/1.1 alone. */
+async function openHttp1(port: number): Promise<Result<OpenedLink, string>> {
+  const opened = await openHttp2(port);
+  return opened.ok ? ok({ ...opened.value, isHttp2: false }) : opened;
+}
 
 const headerName = fc.constantFrom(
   "X-A",

@@ -14,6 +14,8 @@ export type RequestFailure =
   | "upstream-reset"
   | "upstream-timeout"
   | "upstream-malformed-response"
+  | "head-too-large-for-upstream"
+  | "head-too-large-for-client"
   | "client-gone";
 
 /** The status that goes with a failure beyond the head; 400 for the bytes of a body (RFC 9110, 15.5 and 15.6). */
@@ -25,6 +27,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "body-too-large":
       return 413;
     case "trailers-too-large":
+    case "head-too-large-for-upstream":
       return 431;
     case "decision-failed":
       return 500;
@@ -33,6 +36,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "upstream-connect-failed":
     case "upstream-reset":
     case "upstream-malformed-response":
+    case "head-too-large-for-client":
       return 502;
     case "decision-timeout":
     case "upstream-pool-exhausted":

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
+import type { Deadline } from "../coarse-timer.ts";
 import {
   BodyCursor,
   defaultHttp1Limits,
@@ -23,23 +23,19 @@ import {
   type Upstream,
 } from "./forwarding.ts";
 import { Http1Response, interimBytes } from "./http1-response.ts";
-import { type Answer, type ProblemAudience, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
+import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
+import { beginsHttp2 } from "./serve-http2.ts";
+import type { ServeOptions } from "./serve-options.ts";
 import type { CompletedRequest, Verdict } from "./verdict.ts";
 
-/** How a connection is served. */
-export interface ServeOptions {
+/** How a connection of HTTP/1.1 is served. */
+export interface Http1ServeOptions extends ServeOptions {
   /** Called once per request head; nothing of the request goes upstream before it answers. A throw refuses. */
   readonly decide: (request: RequestHead) => Verdict | Promise<Verdict>;
-  readonly timer: CoarseTimer;
-  readonly limits?: Http1Limits;
+  readonly onComplete?: (event: CompletedRequest) => void;
   /** Takes a connection over whose client speaks HTTP/2 from its first byte on (RFC 9113, 3.3), with what has been read. */
   readonly onHttp2?: (first: Buffer) => void;
-  /** How much the client is told when something fails; all of it unless given. */
-  readonly audience?: ProblemAudience;
-  readonly onComplete?: (event: CompletedRequest) => void;
-  /** What `decide` threw, or what was wrong with its edits: a fault of ours, of which the client learns nothing. */
-  readonly onFault?: (fault: unknown) => void;
 }
 
 /** A client's connection that is being served. */
@@ -53,7 +49,7 @@ export interface Http1Connection {
 }
 
 /** Serves HTTP/1.1 (RFC 9112) on one connection from a client whose identity, if it has one, is already checked. */
-export function serveHttp1(socket: Socket, options: ServeOptions): Http1Connection {
+export function serveHttp1(socket: Socket, options: Http1ServeOptions): Http1Connection {
   return new ServedConnection(socket, options);
 }
 
@@ -63,7 +59,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   deadlineMillis: number;
   private isClosing = false;
   private readonly socket: Socket;
-  private readonly options: ServeOptions;
+  private readonly options: Http1ServeOptions;
   private readonly limits: Http1Limits;
   private phase: Phase = "idle";
   /** Bytes from the client that nobody has taken yet, from `at` on. */
@@ -90,7 +86,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     close: (): void => this.onClose(),
   };
 
-  constructor(socket: Socket, options: ServeOptions) {
+  constructor(socket: Socket, options: Http1ServeOptions) {
     this.socket = socket;
     this.options = options;
     this.limits = options.limits ?? defaultHttp1Limits;
@@ -287,8 +283,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   /** Whether a connection begins as one of HTTP/2; then it is another's. */
   private isHandedOver(): boolean {
     const { window, options } = this;
-    if (options.onHttp2 === undefined || this.hasServed || window === undefined) return false;
-    if (!window.subarray(0, http2Start.length).equals(http2Start)) return false;
+    if (options.onHttp2 === undefined || this.hasServed || !beginsHttp2(window)) return false;
     this.phase = "closed";
     options.timer.remove(this);
     for (const [event, listener] of Object.entries(this.listeners)) this.socket.off(event, listener);
@@ -471,5 +466,3 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 }
 
 const nothing = Buffer.alloc(0);
-/** Of the preface (RFC 9113, 3.4), as much as no request of HTTP/1 begins with. */
-const http2Start = Buffer.from("PRI * HTTP/2", "latin1");

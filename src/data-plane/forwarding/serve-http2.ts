@@ -1,25 +1,26 @@
 import type { Socket } from "node:net";
-import type { CoarseTimer } from "../coarse-timer.ts";
-import { defaultHttp1Limits, type Http1Limits } from "../http1/index.ts";
-import { attachSocket, type Http2Limits, type ServerOwner, ServerSession } from "../http2/index.ts";
+import { defaultHttp1Limits } from "../http1/index.ts";
+import {
+  attachSocket,
+  type Http2Limits,
+  type Http2Violation,
+  type ServerOwner,
+  ServerSession,
+} from "../http2/index.ts";
 import { LineFields } from "./line-fields.ts";
-import type { ProblemAudience } from "./problem-answer.ts";
+import type { ServeOptions } from "./serve-options.ts";
 import { ServedStream } from "./served-stream.ts";
 import type { RequestObserver } from "./verdict.ts";
 
 /** How a connection of HTTP/2 is served. */
-export interface Http2ServeOptions {
-  readonly timer: CoarseTimer;
+export interface Http2ServeOptions extends ServeOptions {
   /** What decides on one request and hears what became of it; asked for at each request's head. */
   readonly observe: () => RequestObserver;
-  /** How much the client is told when something fails; all of it unless given. */
-  readonly audience?: ProblemAudience;
   /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
   readonly isClientProxy?: boolean;
-  readonly limits?: Http1Limits;
   readonly http2Limits?: Http2Limits;
-  /** A fault of ours, of which the client learns nothing. */
-  readonly onFault?: (fault: unknown) => void;
+  /** The client has broken the rules of HTTP/2, or kept us waiting for too long; may be called many times. */
+  readonly onViolation?: (violation: Http2Violation) => void;
 }
 
 /** A client's connection of HTTP/2 that is being served. */
@@ -32,7 +33,7 @@ export interface Http2Connection {
 
 /** Serves HTTP/2 (RFC 9113) on one connection from a client whose identity, if it has one, is already checked; `first` is what has been read of it. */
 export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: Buffer): Http2Connection {
-  const { timer, http2Limits, audience, observe, onFault } = options;
+  const { timer, http2Limits, audience, observe, onFault, onViolation } = options;
   const limits = options.limits ?? defaultHttp1Limits;
   const lines = new LineFields();
   // They wait for the end of this turn, so that a body which came with its head leaves with it.
@@ -40,12 +41,20 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   const startAll = (): void => {
     const begun = starting;
     starting = [];
-    for (const served of begun) served.start();
+    for (const served of begun) guard(() => served.start());
+  };
+  const guard = (run: () => void): void => {
+    try {
+      run();
+    } catch (fault) {
+      onFault?.(fault);
+      session.fail("internal-fault");
+    }
   };
   const isClientProxy = options.isClientProxy ?? false;
   const { callIdleMillis } = limits;
   const callLimits = { ...limits, responseHeadMillis: callIdleMillis, bodyIdleMillis: callIdleMillis };
-  const service = { timer, limits, callLimits, lines, audience, isClientProxy, onFault };
+  const service = { timer, limits, callLimits, lines, audience, isClientProxy, onFault, guard };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());
@@ -55,6 +64,7 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
       starting.push(served);
       return served;
     },
+    ...(onViolation === undefined ? {} : { onViolation }),
   };
   const session = new ServerSession(owner, {
     transport: socket,
@@ -68,3 +78,10 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   if (first !== undefined) session.read(first);
   return { close: () => session.drain(), destroy: () => session.destroy() };
 }
+
+/** Whether a connection begins as one of HTTP/2, by as much of the preface (RFC 9113, 3.4) as no HTTP/1 begins with. */
+export function beginsHttp2(window: Buffer | undefined): window is Buffer {
+  return window?.subarray(0, http2Start.length).equals(http2Start) === true;
+}
+
+const http2Start = Buffer.from("PRI * HTTP/2", "latin1");

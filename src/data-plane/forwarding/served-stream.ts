@@ -41,6 +41,8 @@ export interface StreamService {
   /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
   readonly isClientProxy: boolean;
   readonly onFault: ((fault: unknown) => void) | undefined;
+  /** Runs what no session is the caller of; what it throws ends the connection. */
+  readonly guard: (run: () => void) => void;
 }
 
 type Forward = Extract<Verdict, { kind: "forward" }>;
@@ -141,7 +143,8 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     if (pending === undefined) return;
     this.pending = undefined;
     this.sendBody(pending);
-    if (this.pending !== undefined) return;
+    // The upstream stands still while the client takes what there is, however slowly: the session ends it if it stops.
+    if (this.pending !== undefined) return this.waitAtMost(this.limits.bodyIdleMillis);
     this.stopPeer();
     if (!this.isAskedToWait) return;
     this.isAskedToWait = false;
@@ -155,12 +158,19 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   }
 
   writeInterim(head: ResponseHead): void {
-    this.stream.sendInterim(this.service.lines.response(head));
+    const fields = this.service.lines.response(head);
+    if (this.stream.takes(fields)) this.stream.sendInterim(fields);
   }
 
   writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
+    const fields = this.service.lines.response(head);
+    if (!this.stream.takes(fields)) {
+      this.exchange?.abort();
+      this.fail("head-too-large-for-client", "the head is larger than the client takes");
+      return true;
+    }
     const endsHere = end !== undefined && end.trailers.length === 0 && body.length === 0;
-    this.stream.sendHead(this.service.lines.response(head), endsHere);
+    this.stream.sendHead(fields, endsHere);
     if (!endsHere) return this.write(body, end);
     this.responseEnd = end;
     return true;
@@ -170,6 +180,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.responseEnd ??= end;
     if (this.pending === undefined) this.sendBody(body);
     else this.pending = Buffer.concat([this.pending, body]);
+    // Once it was said, it holds until `clientDrained`: an upstream over HTTP/2 has more on its way.
     this.isAskedToWait ||= this.pending !== undefined && this.pending.length >= pendingBytesMax;
     return !this.isAskedToWait;
   }
@@ -190,6 +201,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   }
 
   onResponded(): void {
+    if (this.hasLeft) return;
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0);
     this.leave();
     this.stopPeer();
@@ -224,7 +236,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     const [first = nothing] = held;
     const body = held.length <= 1 ? first : Buffer.concat(held);
     exchange.onBody(body, this.requestEnd);
-    if (this.wantsBody || this.hasLeft) this.stream.consume(body.length);
+    if (this.wantsBody) this.stream.consume(body.length);
     else this.owedBytes += body.length;
   }
 
@@ -233,7 +245,14 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     const trailers: readonly Trailer[] = responseEnd?.trailers ?? [];
     const taken = stream.sendData(piece, 0, piece.length, responseEnd !== undefined && trailers.length === 0);
     if (taken < piece.length) this.pending = Buffer.from(piece.subarray(taken));
-    else if (trailers.length > 0) stream.sendTrailers(this.service.lines.trailers(trailers));
+    else if (trailers.length > 0) this.sendTrailers(trailers);
+  }
+
+  private sendTrailers(trailers: readonly Trailer[]): void {
+    const fields = this.service.lines.trailers(trailers);
+    if (this.stream.takes(fields)) this.stream.sendTrailers(fields);
+    // Without them the message would seem to be whole.
+    else this.stream.reset(errorCode.internalError);
   }
 
   private decide(request: RequestHead): Verdict | undefined | Promise<Verdict> {
@@ -247,7 +266,9 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   private await(promise: Promise<Verdict>): void {
     const settle = (verdict: Verdict | undefined): void => {
-      if (this.phase === "deciding") this.apply(verdict);
+      this.service.guard(() => {
+        if (this.phase === "deciding") this.apply(verdict);
+      });
     };
     promise.then(settle, (fault: unknown) => {
       this.service.onFault?.(fault);
@@ -272,7 +293,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     const firstBody = this.held.length <= 1 ? first : Buffer.concat(this.held);
     this.held = [];
     const exchange = this.openExchange(forward, request, firstBody);
-    this.stream.consume(firstBody.length);
+    this.owedBytes = firstBody.length;
     if (exchange === undefined) return this.fail("decision-failed", "");
     this.exchange = exchange;
     this.phase = "exchanging";
@@ -352,9 +373,9 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.phase = "over";
     this.exchange = undefined;
     this.stream.waitAtMost(Number.POSITIVE_INFINITY);
-    for (const { length } of this.held.splice(0)) this.stream.consume(length);
-    this.stream.consume(this.owedBytes);
+    this.held = [];
     this.owedBytes = 0;
+    this.stream.consume(this.stream.unconsumedBytes);
   }
 
   /** A request that was answered before its end need not be sent to it (RFC 9113, 8.1). */

@@ -110,8 +110,10 @@ describe("a client session", () => {
   });
 
   test("knows what header lists its server takes", () => {
-    expect(openBareClient().session.peerHeaderListBytesMax).toBe(Number.POSITIVE_INFINITY);
-    expect(openBareClient({}, settings([6, 8_192])).session.peerHeaderListBytesMax).toBe(8_192);
+    const list = fieldsOf(["x-a", "y".repeat(8_192 - 32 - 3)]);
+    expect(openBareClient().session.takes([...list, ...list])).toBe(true);
+    expect(openBareClient({}, settings([6, 8_192])).session.takes(list)).toBe(true);
+    expect(openBareClient({}, settings([6, 8_191])).session.takes(list)).toBe(false);
   });
 
   test("gives back what came after the last stream that GOAWAY names, and finishes the others", () => {

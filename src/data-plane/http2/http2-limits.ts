@@ -98,7 +98,8 @@ export const defaultHttp2Limits: Http2Limits = {
   decoderTableBytes: 4096,
   encoderTableBytesMax: 4096,
   interimResponsesMax: 8,
-  resetsBurstMax: 200,
+  // Twice the streams that may be open: to cancel them all at once is no attack.
+  resetsBurstMax: 512,
   resetsPerSecondMax: 50,
   controlFramesBurstMax: 1000,
   controlFramesPerSecondMax: 100,

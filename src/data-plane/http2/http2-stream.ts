@@ -33,6 +33,8 @@ export interface StreamSession {
   /** Our message on a stream is complete. */
   endLocal(stream: Http2Stream): void;
   readonly writer: FrameWriter;
+  /** Whether the peer takes a header list of this size. */
+  takes(fields: readonly HeaderField[]): boolean;
   reset(stream: Http2Stream, code: number): void;
   consume(stream: Http2Stream, bytes: number): void;
   deadlineIn(millis: number): number;
@@ -93,6 +95,11 @@ export class Http2Stream {
     if (this.isLocalEnded || this.hasSentHead) return;
     this.hasSentHead = true;
     this.session.sendHead(this, fields, isEnd);
+  }
+
+  /** Whether the peer takes a header list of this size; a larger one is not to be sent. */
+  takes(fields: readonly HeaderField[]): boolean {
+    return this.session.takes(fields);
   }
 
   /** Sends an interim response (1xx). */

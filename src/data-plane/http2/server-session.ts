@@ -118,6 +118,7 @@ export class ServerSession extends Http2Session {
 
   /** Says why, as an answer that a client can show (RFC 6585, 5). */
   private refuseFields(streamId: number, isEnd: boolean): void {
+    this.tell("header-list-too-large");
     this.writer.headers(streamId, fieldsTooLarge, true);
     if (!isEnd) this.writer.rstStream(streamId, errorCode.noError);
     this.resetStreams.add(streamId);

@@ -21,6 +21,8 @@ export interface SessionOwner {
   onDraining?(): void;
   /** There may be room for another stream of ours, after there was none. */
   onCapacity?(): void;
+  /** The peer did, or left undone, something over which a stream or the connection is ended by us. */
+  onViolation?(violation: Http2Violation): void;
   /** The session is over; every stream has been told before. */
   onClosed?(violation: Http2Violation | undefined): void;
 }
@@ -103,9 +105,11 @@ export abstract class SessionCore implements StreamSession, Deadline {
     timer.add(this);
   }
 
-  /** The largest header list the peer says it takes, in bytes; a larger one is better refused than sent. */
-  get peerHeaderListBytesMax(): number {
-    return this.peer.headerListBytesMax;
+  /** Whether the peer takes a header list of this size (SETTINGS_MAX_HEADER_LIST_SIZE); a larger one is not to be sent. */
+  takes(fields: readonly HeaderField[]): boolean {
+    let left = this.peer.headerListBytesMax;
+    for (const { bytes } of fields) left -= bytes;
+    return left >= 0;
   }
 
   /** Takes no new streams, lets those open end, then closes. */
@@ -117,6 +121,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
   /** Ends the connection at once: GOAWAY with the violation's code, every stream reset. */
   fail(violation: Http2Violation): void {
     if (this.isClosed) return;
+    this.tell(violation);
     const code = errorCodeOf(violation);
     this.writer.goaway(this.lastPeerStreamId, code, violation);
     this.finish(violation, code);
@@ -137,6 +142,11 @@ export abstract class SessionCore implements StreamSession, Deadline {
   onDeadline(): void {
     this.deadlineMillis = this.timer.in(0);
     this.guard(() => this.sweep());
+  }
+
+  /** Tells the owner of what the peer did wrong; a fault of our own is nobody's violation. */
+  protected tell(violation: Http2Violation): void {
+    if (violation !== "internal-fault") this.owner.onViolation?.(violation);
   }
 
   /** Runs what may call a handler. */
@@ -235,6 +245,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
   /** Refuses a stream over what the peer sent on it; a peer may make us do that only so often (CVE-2025-8671). */
   protected failStream(streamId: number, violation: Http2Violation): void {
     const code = errorCodeOf(violation);
+    this.tell(violation);
     this.writer.rstStream(streamId, code);
     this.resetStreams.add(streamId);
     const stream = this.streams.get(streamId);

@@ -1,0 +1,13 @@
+import type { CoarseTimer } from "../coarse-timer.ts";
+import type { Http1Limits } from "../http1/index.ts";
+import type { ProblemAudience } from "./problem-answer.ts";
+
+/** How a client's connection is served, whatever it speaks. */
+export interface ServeOptions {
+  readonly timer: CoarseTimer;
+  readonly limits?: Http1Limits;
+  /** How much the client is told when something fails; all of it unless given. */
+  readonly audience?: ProblemAudience;
+  /** What deciding threw, or what was wrong with its edits: a fault of ours, of which the client learns nothing. */
+  readonly onFault?: (fault: unknown) => void;
+}
