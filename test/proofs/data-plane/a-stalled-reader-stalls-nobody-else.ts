@@ -14,8 +14,8 @@ import { type Claim, failed, ok, skipped } from "../claim.ts";
 
 const connections = 4;
 const streams = 1_000;
-const secondsShort = 1.5;
-const secondsFull = 15;
+const secondsShort = 0.8;
+const secondsFull = 8;
 /** Of the requests that are completed beside nobody who stalls; less would be more than a noisy machine. */
 const ratioMin = 0.7;
 /** So many stall at once when memory is looked at. */
@@ -40,10 +40,14 @@ export const claim: Claim = {
     await load.untilAnswered();
 
     const millis = 1000 * (context.isFull ? secondsFull : secondsShort);
+    // Processes that have just begun are slow, and would be so beside nobody who stalls.
+    await load.run(streams, { stalled: 0, millis: 3 * millis });
     const completed = new Map<number, number>();
-    // There and back again, so that a machine which is slower at one end of the run is so for all.
-    for (const stalled of [0, 1, 10, 10, 1, 0])
-      completed.set(stalled, (completed.get(stalled) ?? 0) + (await load.run(streams, { stalled, millis })));
+    // In turns, of which the best counts: what else a machine does makes it slower, and never faster.
+    for (const stalled of [0, 1, 10, 10, 1, 0, 0, 1, 10, 10, 1, 0]) {
+      const requests = await load.run(streams, { stalled, millis });
+      completed.set(stalled, Math.max(completed.get(stalled) ?? 0, requests));
+    }
     const alone = completed.get(0) ?? 0;
     const ratios = [1, 10].map((stalled) => (completed.get(stalled) ?? 0) / alone);
     await sleep(settleMillis);
@@ -51,7 +55,7 @@ export const claim: Claim = {
     const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
     const allowedBytes = stalledForMemory * heldBytesMax + otherBytesMax;
     const figure = [
-      `${alone} requests beside nobody who stalls, ${ratios[0]?.toFixed(2)} as many beside one and ${ratios[1]?.toFixed(2)} beside ten`,
+      `${Math.round((1000 * alone) / millis)} requests a second beside nobody who stalls, ${ratios[0]?.toFixed(2)} as many beside one and ${ratios[1]?.toFixed(2)} beside ten`,
       `${load.failures} failed`,
       `${stalledForMemory} stalled, of ${mebibytes(responseBytes)} MiB each, made the sidecars grow by ${memory.map(mebibytes).join(" and ")} MiB, their windows and what waits for them being ${mebibytes(stalledForMemory * heldBytesMax)} MiB`,
     ].join("; ");
