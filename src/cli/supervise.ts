@@ -21,6 +21,8 @@ export interface Supervised {
   readonly args: readonly string[];
   /** Where standard output and error go; a full one is put aside at the next start. */
   readonly logFile: string;
+  /** Flags of Node itself. */
+  readonly flags?: readonly string[];
   /** What its environment has beside that of all processes of Troth. */
   readonly environment?: Readonly<Record<string, string>>;
   /** A port that stays open while the child is started again; the child is told with `--outbound-descriptor`. */
@@ -113,13 +115,13 @@ class ChildSupervisor implements Supervisor {
   }
 
   #spawn(): ChildProcess {
-    const { args, logFile, heldPort } = this.#what;
+    const { args, flags = [], logFile, heldPort } = this.#what;
     const descriptor = heldPort?.descriptor;
     const held = descriptor === undefined ? [] : [descriptor];
     const heldArgs = descriptor === undefined ? [] : ["--outbound-descriptor", String(heldDescriptor)];
     const log = openLogFile(logFile);
     try {
-      return spawn(process.execPath, [mainScript(), ...args, ...heldArgs], {
+      return spawn(process.execPath, [...flags, mainScript(), ...args, ...heldArgs], {
         stdio: ["ignore", log, log, "ipc", ...held],
         env: { ...ownEnvironment(), ...this.#what.environment },
       });

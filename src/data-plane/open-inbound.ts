@@ -11,7 +11,7 @@ import {
   serveHttp2,
   type Verdict,
 } from "./forwarding/index.ts";
-import { headerLines } from "./http1/index.ts";
+import { defaultHttp1Limits, type Http1Limits, headerLines } from "./http1/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {
@@ -40,6 +40,9 @@ const drainNoticeMillisMax = 1_000;
 const linksPerInstanceMax = 16;
 /** How long draining waits for requests in flight. */
 const drainMillisMax = 5_000;
+
+/** Room for what a proxy adds to a head that was as large as an application may send. */
+const linkLimits: Http1Limits = { ...defaultHttp1Limits, headBytesMax: 24 * 1024, headersMax: 120 };
 
 /** The limits of this file, for whoever wants to see them. */
 export const inboundLimits: Readonly<Record<string, number>> = {
@@ -211,7 +214,15 @@ function servePeer(
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
   if (version === "2")
-    return serveHttp2(socket, { observe, timer, audience, isClientProxy: isMember, onFault, onViolation });
+    return serveHttp2(socket, {
+      observe,
+      timer,
+      limits: linkLimits,
+      audience,
+      isClientProxy: isMember,
+      onFault,
+      onViolation,
+    });
   const one = observe();
   return serveHttp1(socket, {
     decide: (request) => one.decide(request),

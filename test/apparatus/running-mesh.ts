@@ -67,8 +67,9 @@ export function startTroth(
   path: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  flags: readonly string[] = [],
 ): RunningCommand {
-  return new RunningCommand(process.execPath, trothArguments(path, args), { env });
+  return new RunningCommand(process.execPath, [...flags, ...trothArguments(path, args)], { env });
 }
 
 function trothArguments(path: string, args: readonly string[]): string[] {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { sidecarEnvironment } from "../../src/cli/compile-cache.ts";
+import { sidecarEnvironment, sidecarFlags } from "../../src/cli/compile-cache.ts";
 import { freePort } from "../../src/cli/free-port.ts";
 import { OperatorClient } from "../../src/cli/operator-client.ts";
 import type { RunningCommand } from "./running-command.ts";
@@ -81,7 +81,12 @@ function registrationOf(name: string): Parameters<OperatorClient["append"]>[0][n
 
 async function startSidecar(mesh: RunningMesh, service: string, appPort: number): Promise<RunningCommand> {
   const ports = ["--app-port", String(appPort), "--outbound-port", String(await freePort())];
-  return startTroth(mesh.path, ["sidecar", "--service", service, ...ports], sidecarEnvironment());
+  return startTroth(
+    mesh.path,
+    ["sidecar", "--service", service, ...ports],
+    sidecarEnvironment(),
+    sidecarFlags,
+  );
 }
 
 /** The least application, in this process. */

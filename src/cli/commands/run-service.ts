@@ -4,7 +4,7 @@ import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
-import { foreignEnvironment, ownEnvironment, sidecarEnvironment } from "../compile-cache.ts";
+import { foreignEnvironment, ownEnvironment, sidecarEnvironment, sidecarFlags } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
@@ -91,6 +91,7 @@ export async function openService(
     await supervise({
       ...(heldPort === undefined ? {} : { heldPort }),
       name: `sidecar of ${options.name}`,
+      flags: sidecarFlags,
       environment: sidecarEnvironment(),
       args: [
         "sidecar",

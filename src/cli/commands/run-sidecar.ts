@@ -5,7 +5,6 @@ import { type AppProtocol, openSidecar } from "../../data-plane/index.ts";
 import { parseServiceName } from "../../identity/index.ts";
 import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from "../../storage/index.ts";
 import { parseVerifierKey } from "../../trust-log/index.ts";
-import { keepHeapSmall } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { announceTarget } from "../scrape-targets.ts";
@@ -25,7 +24,6 @@ export async function runSidecar(options: {
   outboundDescriptor?: number;
   logLevel: string;
 }): Promise<void> {
-  keepHeapSmall();
   const directory = meshDirectory(options.dir);
   const domain = await requireKnownDomain(directory);
   const logKey = parseVerifierKey(domain.logKey);
