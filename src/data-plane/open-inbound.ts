@@ -11,7 +11,7 @@ import {
   serveHttp2,
   type Verdict,
 } from "./forwarding/index.ts";
-import { defaultHttp1Limits, type Http1Limits, headerLines } from "./http1/index.ts";
+import { headerLines } from "./http1/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {
@@ -42,7 +42,7 @@ const linksPerInstanceMax = 16;
 const drainMillisMax = 5_000;
 
 /** Room for what a proxy adds to a head that was as large as an application may send. */
-const linkLimits: Http1Limits = { ...defaultHttp1Limits, headBytesMax: 24 * 1024, headersMax: 120 };
+const headLimits = { headBytesMax: 24 * 1024, headersMax: 120 };
 
 /** The limits of this file, for whoever wants to see them. */
 export const inboundLimits: Readonly<Record<string, number>> = {
@@ -217,7 +217,7 @@ function servePeer(
     return serveHttp2(socket, {
       observe,
       timer,
-      limits: linkLimits,
+      headLimits,
       audience,
       isClientProxy: isMember,
       onFault,

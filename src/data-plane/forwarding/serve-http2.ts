@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { defaultHttp1Limits } from "../http1/index.ts";
+import { defaultHttp1Limits, type Http1Limits } from "../http1/index.ts";
 import {
   attachSocket,
   type Http2Limits,
@@ -19,6 +19,8 @@ export interface Http2ServeOptions extends ServeOptions {
   /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
   readonly isClientProxy?: boolean;
   readonly http2Limits?: Http2Limits;
+  /** What a request's head may be, where that is more than elsewhere. */
+  readonly headLimits?: Pick<Http1Limits, "headBytesMax" | "headersMax">;
   /** The client has broken the rules of HTTP/2, or kept us waiting for too long; may be called many times. */
   readonly onViolation?: (violation: Http2Violation) => void;
 }
@@ -35,6 +37,7 @@ export interface Http2Connection {
 export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: Buffer): Http2Connection {
   const { timer, http2Limits, audience, observe, onFault, onViolation } = options;
   const limits = options.limits ?? defaultHttp1Limits;
+  const headLimits = { ...limits, ...options.headLimits };
   const lines = new LineFields();
   // They wait for the end of this turn, so that a body which came with its head leaves with it.
   let starting: ServedStream[] = [];
@@ -54,7 +57,7 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   const isClientProxy = options.isClientProxy ?? false;
   const { callIdleMillis } = limits;
   const callLimits = { ...limits, responseHeadMillis: callIdleMillis, bodyIdleMillis: callIdleMillis };
-  const service = { timer, limits, callLimits, lines, audience, isClientProxy, onFault, guard };
+  const service = { timer, limits, headLimits, callLimits, lines, audience, isClientProxy, onFault, guard };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());

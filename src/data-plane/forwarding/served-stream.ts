@@ -34,6 +34,8 @@ const awaitedBodyBytesMax = 16 * 1024;
 export interface StreamService {
   readonly timer: CoarseTimer;
   readonly limits: Http1Limits;
+  /** What heads of requests are held to. */
+  readonly headLimits: Http1Limits;
   /** The same for calls of gRPC, which may be silent for long. */
   readonly callLimits: Http1Limits;
   readonly lines: LineFields;
@@ -84,7 +86,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   /** Judges the head and has it decided on; a request without a body is on its way at once, others with `start`. */
   begin(head: Http2RequestHead, hasBody: boolean): void {
     if (!hasBody) this.requestEnd = plainEnd;
-    const request = judgeFields(head, hasBody, this.limits);
+    const request = judgeFields(head, hasBody, this.service.headLimits);
     if (request.kind === "refused") return this.refuse(request.status, request.reason);
     this.request = request;
     this.isGrpc = isGrpcRequest(request);
