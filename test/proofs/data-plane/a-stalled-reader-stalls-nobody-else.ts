@@ -68,8 +68,11 @@ export const claim: Claim = {
 /** How much larger each sidecar is with stalled streams than without. */
 async function heldBy(load: Load, services: readonly RunningService[]): Promise<number[]> {
   const pids = services.flatMap(({ command }) =>
-    processesMarked(command.mark).flatMap(({ pid, command: line }) => (line[2] === "sidecar" ? [pid] : [])),
+    processesMarked(command.mark).flatMap(({ pid, command: line }) =>
+      line.includes("sidecar") ? [pid] : [],
+    ),
   );
+  if (pids.length !== 2) throw new Error(`there are ${pids.length} sidecars, not two`);
   const before = pids.map(residentBytesOf);
   const stalled = await load.stall(stalledForMemory);
   await sleep(settleMillis);
