@@ -23,8 +23,8 @@ const stalledForMemory = 200;
 const responseBytes = 64 * 1024 * 1024;
 /** What one stalled stream may hold in one sidecar: the window of the stream, and what waits for the client's. */
 const heldBytesMax = 64 * 1024 + 64 * 1024;
-/** What else a process may take: its heap, and the sockets of the application. */
-const otherBytesMax = 48 * 1024 * 1024;
+/** What else a process may take: garbage before it is first collected (64 MiB, sidecarFlags), and sockets. */
+const otherBytesMax = 96 * 1024 * 1024;
 const settleMillis = 1_000;
 
 export const claim: Claim = {
