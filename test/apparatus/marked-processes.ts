@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** The environment variable by which a process started here is known, with everything that it starts itself. */
@@ -19,6 +19,7 @@ export function newMark(): string {
 /** A running process. */
 export interface MarkedProcess {
   readonly pid: number;
+  /** Without flags of Node itself. */
   readonly command: readonly string[];
 }
 
@@ -35,10 +36,17 @@ export function processesMarked(mark: string = runMark): MarkedProcess[] {
     if (!/^[0-9]+$/.test(name) || Number(name) === process.pid) continue;
     // A zombie has no environment left, and a process may end while it is looked at.
     if (!readText(`/proc/${name}/environ`).includes(`${markVariable}=${mark}`)) continue;
-    const command = readText(`/proc/${name}/cmdline`).split("\0").slice(0, -1);
-    found.push({ pid: Number(name), command });
+    const words = readText(`/proc/${name}/cmdline`).split("\0").slice(0, -1);
+    found.push({ pid: Number(name), command: withoutNodeFlags(words) });
   }
   return found;
+}
+
+/** A command line as program, script and arguments: flags of Node itself stand between the first two. */
+function withoutNodeFlags(words: readonly string[]): readonly string[] {
+  const [program = "", ...rest] = words;
+  const script = rest.findIndex((word) => !word.startsWith("--"));
+  return basename(program) === "node" && script > 0 ? [program, ...rest.slice(script)] : words;
 }
 
 /** Kills what is left under a mark; safe to call at any time, also while the process ends. */
