@@ -13,7 +13,7 @@ const usage = `Run with:
   npm run prove -- TOPIC              the claims of a topic, one after the other
   npm run prove -- TOPIC --full       in their long form
   npm run prove -- TOPIC --only TEXT  those whose file or sentence has TEXT in it
-  npm run prove -- TOPIC --except TEXT  all but those whose file begins with TEXT
+  npm run prove -- TOPIC --except TEXT  all but those whose file begins with TEXT; may be said again
 `;
 
 /** A claim, and the name of the file that it lives in. */
@@ -30,7 +30,7 @@ async function main(): Promise<number> {
     options: {
       full: { type: "boolean", default: false },
       only: { type: "string", default: "" },
-      except: { type: "string" },
+      except: { type: "string", multiple: true, default: [] },
     },
   });
   const [topic] = positionals;
@@ -42,7 +42,7 @@ async function main(): Promise<number> {
   const wanted = values.only.toLowerCase();
   const claims = (await claimsOf(topic)).filter(
     ({ name, claim }) =>
-      (values.except === undefined || !name.startsWith(values.except)) &&
+      !values.except.some((text) => name.startsWith(text)) &&
       (name.includes(wanted) || claim.text.toLowerCase().includes(wanted)),
   );
   if (claims.length === 0) {
