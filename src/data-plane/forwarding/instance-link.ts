@@ -136,8 +136,8 @@ interface Waiting {
 }
 
 /**
- * The connections to one instance: one of HTTP/2 that carries all requests, a second where the first is full, and
- * those that end with their last request. Peers that choose HTTP/1.1 are left to a pool.
+ * The connections to one instance: one of HTTP/2 that carries all requests, more where it is full, and those that end
+ * with their last request. Peers that choose HTTP/1.1 are left to a pool.
  */
 export class InstanceLink implements SessionHome, Deadline {
   /** Looks at its own lists at every tick. */

@@ -34,10 +34,10 @@ const awaitedBodyBytesMax = 16 * 1024;
 export interface StreamService {
   readonly timer: CoarseTimer;
   readonly limits: Http1Limits;
-  /** What heads of requests are held to. */
-  readonly headLimits: Http1Limits;
   /** The same for calls of gRPC, which may be silent for long. */
   readonly callLimits: Http1Limits;
+  /** What heads of requests are held to. */
+  readonly headLimits: Http1Limits;
   readonly lines: LineFields;
   readonly audience: ProblemAudience | undefined;
   /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
@@ -203,7 +203,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   }
 
   onResponded(): void {
-    if (this.hasLeft) return;
+    if (this.phase === "over") return;
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0);
     this.leave();
     this.stopPeer();
@@ -224,11 +224,6 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.pending = undefined;
     // So that the client cannot take the part it got for the whole.
     this.stream.reset(errorCode.internalError);
-  }
-
-  /** Where nobody is left to ask for more. */
-  private get hasLeft(): boolean {
-    return this.phase === "over";
   }
 
   private passBody(): void {

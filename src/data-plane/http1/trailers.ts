@@ -45,13 +45,14 @@ export function readTrailers(window: Buffer): ReadTrailers {
   const trailers: Trailer[] = [];
   for (let line = 0; line < section.lines; line += 1) {
     const name = window.toString("latin1", section.nameStart(line), section.nameEnd(line)).toLowerCase();
-    if (section.kind(line) !== endToEndLine || isForbiddenTrailer(name)) return forbidden;
+    if (section.kind(line) !== endToEndLine) return forbidden;
     trailers.push({
       name,
       value: window.toString("latin1", section.valueStart(line), section.valueEnd(line)),
     });
   }
-  return { kind: "trailers", trailers, end };
+  const reason = checkTrailers(trailers);
+  return reason === undefined ? { kind: "trailers", trailers, end } : { kind: "refused", reason };
 }
 
 /** A line whose name is known to be forbidden can be refused for its value before its name is looked at. */
