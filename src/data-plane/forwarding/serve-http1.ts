@@ -10,9 +10,9 @@ import {
   type RequestRefusal,
   scanRequestHead,
 } from "../http1/index.ts";
+import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
 import {
   endOf,
-  type ForwardedRequest,
   type Forwarding,
   type ForwardingClient,
   type ForwardingFailure,
@@ -20,7 +20,6 @@ import {
   type MessageEnd,
   type RequestHead,
   type ResponseHead,
-  type Upstream,
 } from "./forwarding.ts";
 import { Http1Response, interimBytes } from "./http1-response.ts";
 import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
@@ -311,28 +310,22 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (head.framing.kind === "length" && head.framing.bytes > this.limits.requestBodyBytesMax)
       return this.fail("body-too-large", "");
     this.waitAtMost(this.limits.decisionMillis);
-    const verdict = this.decide(head);
-    if (verdict instanceof Promise) this.await(head, verdict);
-    else this.apply(head, verdict);
+    askForVerdict(this.options.decide, head, {
+      settle: (verdict) => {
+        if (this.request === head && this.phase === "deciding") this.apply(head, verdict);
+      },
+      guard: (run) => this.guard(run),
+      onFault: this.options.onFault,
+    });
   }
 
-  private decide(head: Http1RequestHead): Verdict | undefined | Promise<Verdict> {
+  private guard(run: () => void): void {
     try {
-      return this.options.decide(head);
+      run();
     } catch (fault) {
       this.options.onFault?.(fault);
-      return undefined;
+      this.destroy();
     }
-  }
-
-  private await(head: Http1RequestHead, promise: Promise<Verdict>): void {
-    const settle = (verdict: Verdict | undefined): void => {
-      if (this.request === head && this.phase === "deciding") this.apply(head, verdict);
-    };
-    promise.then(settle, (fault: unknown) => {
-      this.options.onFault?.(fault);
-      settle(undefined);
-    });
   }
 
   /** No verdict is a refusal: the fault is ours, and says nothing about itself. */
@@ -350,28 +343,13 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.consume(bodyEnd);
     if (this.isCutShort) return this.destroy();
     const end = endOf(requestBody, head.section.nominated);
-    const exchange = this.openExchange(upstream, {
-      client: this,
-      request: head,
-      edits,
-      limits,
-      firstBody,
-      end,
-    });
+    const forwarded = { client: this, request: head, edits, limits, firstBody, end };
+    const exchange = beginAt(upstream, forwarded, this.options.onFault);
     if (exchange === undefined) return this.fail("decision-failed", "");
     this.exchange = exchange;
     this.wantsBody = false;
     this.phase = "exchanging";
     exchange.start();
-  }
-
-  private openExchange(upstream: Upstream, request: ForwardedRequest): Forwarding | undefined {
-    try {
-      return upstream.begin(request);
-    } catch (fault) {
-      this.options.onFault?.(fault);
-      return undefined;
-    }
   }
 
   private fail(failure: ForwardingFailure, detail: string): void {

@@ -7,6 +7,7 @@ import {
   type Http2Stream,
   type StreamHandler,
 } from "../http2/index.ts";
+import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
 import {
   type Forwarding,
   type ForwardingClient,
@@ -94,9 +95,14 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     if (request.framing.kind === "length" && request.framing.bytes > this.limits.requestBodyBytesMax)
       return this.fail("body-too-large", "");
     this.waitAtMost(this.limits.decisionMillis);
-    const verdict = this.decide(request);
-    if (verdict instanceof Promise) this.await(verdict);
-    else this.apply(verdict);
+    const { guard, onFault } = this.service;
+    askForVerdict((head) => this.observer.decide(head), request, {
+      settle: (verdict) => {
+        if (this.phase === "deciding") this.apply(verdict);
+      },
+      guard,
+      onFault,
+    });
     if (!hasBody) this.start();
   }
 
@@ -252,27 +258,6 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     else this.stream.reset(errorCode.internalError);
   }
 
-  private decide(request: RequestHead): Verdict | undefined | Promise<Verdict> {
-    try {
-      return this.observer.decide(request);
-    } catch (fault) {
-      this.service.onFault?.(fault);
-      return undefined;
-    }
-  }
-
-  private await(promise: Promise<Verdict>): void {
-    const settle = (verdict: Verdict | undefined): void => {
-      this.service.guard(() => {
-        if (this.phase === "deciding") this.apply(verdict);
-      });
-    };
-    promise.then(settle, (fault: unknown) => {
-      this.service.onFault?.(fault);
-      settle(undefined);
-    });
-  }
-
   /** No verdict is a refusal: the fault is ours, and says nothing about itself. */
   private apply(verdict: Verdict | undefined): void {
     if (verdict?.kind === "answer") return this.respond(verdict);
@@ -289,7 +274,9 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     const [first = nothing] = this.held;
     const firstBody = this.held.length <= 1 ? first : Buffer.concat(this.held);
     this.held = [];
-    const exchange = this.openExchange(forward, request, firstBody);
+    const { limits, requestEnd: end } = this;
+    const forwarded = { client: this, request, edits: forward.edits, limits, firstBody, end };
+    const exchange = beginAt(forward.upstream, forwarded, this.service.onFault);
     this.owedBytes = firstBody.length;
     if (exchange === undefined) return this.fail("decision-failed", "");
     this.exchange = exchange;
@@ -304,20 +291,6 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   private awaitBody(): void {
     this.waitAtMost(this.limits.bodyIdleMillis);
-  }
-
-  private openExchange(
-    { upstream, edits }: Forward,
-    request: RequestHead,
-    firstBody: Buffer,
-  ): Forwarding | undefined {
-    const { limits, requestEnd: end } = this;
-    try {
-      return upstream.begin({ client: this, request, edits, limits, firstBody, end });
-    } catch (fault) {
-      this.service.onFault?.(fault);
-      return undefined;
-    }
   }
 
   private refuse(status: number, reason: RequestFailure): void {
