@@ -34,6 +34,15 @@ it("takes HTTP/2 with prior knowledge from an application and forgets the connec
   expect(ledger.app.seen.at(-1)).toMatchObject({ line: "GET /over-http2" });
 });
 
+it("takes as large a head from another proxy as an application may send, with what that proxy adds", async () => {
+  const lines = Array.from({ length: 98 }, (_, place) => [`x${place}`, "a".repeat(155)] as const);
+  const reply = await front.call(ledger.host, { headers: Object.fromEntries(lines) });
+  const seen = ledger.app.seen.at(-1);
+
+  expect(reply.status).toBe(200);
+  expect(lines.filter(([name]) => seen?.headers[name] === undefined)).toEqual([]);
+});
+
 it.each([
   ["http2", "text/plain", "2.0"],
   ["http2", "application/grpc", "2.0"],

@@ -111,6 +111,20 @@ describe("a request of a peer that is not ours", () => {
     expect(upstream.received[0] ?? "").not.toMatch(/0\r\n\r\n$/);
   });
 
+  test.each([
+    ["65 trailers", Array.from({ length: 65 }, (_, place) => [`x-${place}`, "y"] as const), 431],
+    ["9 KiB of trailers", [["x", "y".repeat(9_000)] as const], 431],
+    ["a trailer that CGI confuses with another", [["x_y", "z"] as const], 400],
+  ])("with %s is refused as over HTTP/1.1", async (_, trailers, status) => {
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openLinkHop(upstream.port);
+    using client = await openClient(hop.linkPort);
+    const post = fieldsOf([":method", "POST"], ...ask.slice(1));
+    const outcome = await client.ask(post, "abc", fieldsOf(...trailers));
+
+    expect(outcome.status).toBe(status);
+  });
+
   test("of Node's own HTTP/2 client is answered, with its body and with many others", async () => {
     await using upstream = await openUpstream((socket, text) => {
       const last = text.slice(text.lastIndexOf(" /a HTTP/1.1") - 3);

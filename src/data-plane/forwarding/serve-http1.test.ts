@@ -265,6 +265,30 @@ describe("a verdict", () => {
     expect(upstream.sockets).toEqual([]);
   });
 
+  test("that comes later and leads to a fault of ours ends its connection, and no other", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    let isFaulty = true;
+    await using hop = await openHop(upstream.port, {
+      decide: async (_, forward) => {
+        if (!isFaulty || forward.kind === "answer") return forward;
+        const start = (): never => {
+          throw new Error("a fault");
+        };
+        return {
+          ...forward,
+          upstream: { begin: (request) => Object.assign(forward.upstream.begin(request), { start }) },
+        };
+      },
+    });
+    using faulty = new RawClient(hop.port).send(get);
+    await until(() => faulty.isClosed);
+    isFaulty = false;
+    using next = new RawClient(hop.port).send(get);
+    await until(() => next.text === okay);
+
+    expect(hop.faults).toMatchObject([{ message: "a fault" }]);
+  });
+
   test("that never comes is a refusal: decision-timeout", async () => {
     await using upstream = await openUpstream(() => {});
     await using hop = await openHop(upstream.port, { decide: () => new Promise(() => {}) });
