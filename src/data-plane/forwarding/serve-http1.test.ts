@@ -281,7 +281,7 @@ describe("a verdict", () => {
       },
     });
     using faulty = new RawClient(hop.port).send(get);
-    await until(() => faulty.isClosed);
+    await until(() => faulty.hasEnded);
     isFaulty = false;
     using next = new RawClient(hop.port).send(get);
     await until(() => next.text === okay);
