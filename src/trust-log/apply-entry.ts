@@ -61,9 +61,13 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
   "rule.put": applyRule,
   "rule.remove": (state, { from, to }: EntryBody<"rule.remove">) =>
     state.rules.delete(`${from} ${to}`) ? ok(true) : fail("conflict", "no such rule"),
+  "traffic.put": applyTraffic,
+  "traffic.remove": (state, { service }: EntryBody<"traffic.remove">) =>
+    state.traffic.delete(service) ? ok(true) : fail("conflict", `no traffic policy of ${service}`),
   "node.invite": applyInvitation,
   "node.join": applyJoin,
   "node.remove": applyNodeRemoval,
+  "node.zone": applyZone,
   "instance.register": applyRegistration,
   "instance.remove": (state, { instance }: EntryBody<"instance.remove">) =>
     removeInstances(state, (id) => id === instance) > 0 ? ok(true) : fail("conflict", "no such instance"),
@@ -195,6 +199,7 @@ function applyService(state: TrustState, { name, ...row }: EntryBody<"service.pu
 
 function applyServiceRemoval(state: TrustState, { name }: EntryBody<"service.remove">): Applied {
   if (!state.services.delete(name)) return fail("conflict", `no service ${name}`);
+  state.traffic.delete(name);
   removeInstances(state, (_, { service }) => service === name);
   return ok(true);
 }
@@ -205,6 +210,17 @@ function applyRule(
   { size: index }: { readonly size: number },
 ): Applied {
   state.rules.set(`${body.from} ${body.to}`, { ...body, index });
+  return ok(true);
+}
+
+function applyTraffic(state: TrustState, { service, ...row }: EntryBody<"traffic.put">): Applied {
+  if (!state.services.has(service)) return fail("conflict", `no service ${service}`);
+  const isHttp = row.protocol === "http";
+  const speaksOfRequests =
+    row.timeoutMillis !== undefined || row.retries !== undefined || row.routes.length > 0;
+  if (!isHttp && speaksOfRequests)
+    return fail("malformed-body", `${service} is called over TCP, which has no requests`);
+  state.traffic.set(service, row);
   return ok(true);
 }
 
@@ -238,11 +254,19 @@ function applyJoin(state: TrustState, body: EntryBody<"node.join">): Applied {
 
 function applyNodeRemoval(state: TrustState, { node }: EntryBody<"node.remove">): Applied {
   let isKnown = state.nodes.delete(node);
+  state.zones.delete(node);
   // An invitation left over would let it back in.
   for (const [id, invite] of state.invites.entries())
     if (invite.node === node) isKnown = state.invites.delete(id);
   if (!isKnown) return fail("conflict", `no node ${node}`);
   removeInstances(state, (_, row) => row.node === node);
+  return ok(true);
+}
+
+function applyZone(state: TrustState, { node, zone }: EntryBody<"node.zone">): Applied {
+  if (!state.nodes.has(node)) return fail("conflict", `no node ${node}`);
+  if (zone === "") state.zones.delete(node);
+  else state.zones.set(node, { zone });
   return ok(true);
 }
 

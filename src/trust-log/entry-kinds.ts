@@ -6,6 +6,8 @@ import { isNoteName } from "./signed-note.ts";
 const labelsMax = 16;
 const generationMax = 1_000;
 const grantedKindsMax = 64;
+const trafficRoutesMax = 64;
+const timeoutMillisMax = 3_600_000;
 
 const servicePrefix = z
   .string()
@@ -65,6 +67,43 @@ const word = z
   .describe("word of at most 63 of A-Z a-z 0-9 . _ / -");
 const wordOrNone = z.union([word, z.literal("")]).describe("such a word, or empty");
 const labels = z.record(word, word).refine((map) => Object.keys(map).length <= labelsMax);
+
+const requestPath = z
+  .string()
+  .max(1024)
+  .refine(isNormalPath, "expected a path as requests are decided on: no //, /./, /../, ? or needless %");
+const methodName = z.string().regex(/^[A-Z]{1,32}$/);
+const timeoutMillis = z.int().min(1).max(timeoutMillisMax);
+const percent = z.int().min(1).max(100);
+/** What is tried again, how often, and as what share of the requests that were asked for. */
+const retries = z.strictObject({
+  attemptsMax: z.int().min(1).max(5).describe("attempts after the first"),
+  budgetPercent: percent.describe("retries per hundred requests"),
+  attemptMillis: timeoutMillis.exactOptional().describe("how long one attempt may take"),
+  on: z
+    .array(z.enum(["connect-failed", "reset", "timeout", "502", "503", "504"]))
+    .min(1)
+    .max(6),
+  methods: z.array(methodName).max(16).describe("the idempotent ones where empty"),
+});
+const trafficRoute = z.strictObject({
+  methods: z.array(methodName).max(16),
+  paths: z.array(requestPath).max(16),
+  timeoutMillis: timeoutMillis.exactOptional(),
+  retries: retries.exactOptional(),
+  mirror: z.strictObject({ to: servicePrefix, percent }).exactOptional(),
+  fault: z
+    .strictObject({
+      percent,
+      delayMillis: timeoutMillis.exactOptional(),
+      status: z.int().min(400).max(599).exactOptional(),
+    })
+    .refine(
+      (fault) => fault.delayMillis !== undefined || fault.status !== undefined,
+      "expected a delay or a status",
+    )
+    .exactOptional(),
+});
 
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
 /**
@@ -142,20 +181,30 @@ export const entryBodies = {
     from: servicePattern,
     to: servicePattern,
     effect: z.enum(["allow", "deny"]),
-    methods: z.array(z.string().regex(/^[A-Z]{1,32}$/)).max(16),
-    paths: z
-      .array(
-        z
-          .string()
-          .max(1024)
-          .refine(
-            isNormalPath,
-            "expected a path as requests are decided on: no //, /./, /../, ? or needless %",
-          ),
-      )
-      .max(64),
+    methods: z.array(methodName).max(16),
+    paths: z.array(requestPath).max(64),
   }),
   "rule.remove": z.strictObject({ from: servicePattern, to: servicePattern }),
+  /** How calls of a service are carried, in force in every caller's proxy. The first route that fits counts. */
+  "traffic.put": z.strictObject({
+    service: servicePrefix,
+    protocol: z.enum(["http", "tcp"]),
+    timeoutMillis: timeoutMillis.exactOptional(),
+    retries: retries.exactOptional(),
+    /** Requests that one caller's proxy has at one instance at a time. */
+    inFlightMax: z.int().min(1).max(100_000).exactOptional(),
+    /** When one caller's proxy leaves an instance alone, for how long, and how many of a service at most. */
+    outliers: z
+      .strictObject({
+        consecutiveFailures: z.int().min(1).max(1_000),
+        ejectSeconds: z.int().min(1).max(3_600),
+        ejectSecondsMax: z.int().min(1).max(86_400),
+        ejectPercentMax: percent,
+      })
+      .exactOptional(),
+    routes: z.array(trafficRoute).max(trafficRoutesMax),
+  }),
+  "traffic.remove": z.strictObject({ service: servicePrefix }),
   "node.invite": z.strictObject({ node: nodeName, inviteKey: bytes(32, 32), expiresAtSeconds: seconds }),
   "node.join": z.strictObject({
     node: nodeName,
@@ -164,6 +213,8 @@ export const entryBodies = {
     proof: bytes(64, 64),
   }),
   "node.remove": z.strictObject({ node: nodeName }),
+  /** Where a node is; what it runs is called from the same zone first. */
+  "node.zone": z.strictObject({ node: nodeName, zone: wordOrNone }),
   "instance.register": z.strictObject({
     instance: uuid,
     service: servicePrefix,

@@ -57,6 +57,13 @@ function rule(changes: JsonObject = {}): JsonObject {
   return { from: "/shop", to: "/pay", effect: "allow", methods: ["GET"], paths: ["/"], ...changes };
 }
 
+function traffic(changes: JsonObject = {}): JsonObject {
+  const retries = { attemptsMax: 2, budgetPercent: 20, on: ["reset", "503"], methods: [] };
+  const mirror = { to: "/pay", percent: 10 };
+  const route = { methods: ["GET"], paths: ["/reports"], timeoutMillis: 60_000, mirror };
+  return { service: "/shop", protocol: "http", timeoutMillis: 15_000, retries, routes: [route], ...changes };
+}
+
 function recovery(log: SmallTrustLog): JsonObject {
   return {
     generation: 2,
@@ -109,6 +116,11 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
   "service.remove": () => ({ name: "/shop" }),
   "rule.put": () => rule({ from: "/*", effect: "deny" }),
   "rule.remove": () => ({ from: "/shop", to: "/pay" }),
+  "traffic.put": () => traffic(),
+  "traffic.remove": (log) => {
+    if (log.state.services.has("/shop") && !log.state.traffic.has("/shop")) log.put("traffic.put", traffic());
+    return { service: "/shop" };
+  },
   "node.invite": () => ({
     node: "edge-3",
     inviteKey: keyTextOf(signerNamed("invite")),
@@ -116,6 +128,7 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
   }),
   "node.join": (log) => joinBody(log.genesis, invite, "edge-2", keyTextOf(signerNamed("edge-2"))),
   "node.remove": () => ({ node: "edge-1" }),
+  "node.zone": () => ({ node: "edge-1", zone: "west" }),
   "instance.register": () => registration(),
   "instance.remove": () => ({ instance }),
   "instance.drain": () => ({ instance }),
@@ -600,6 +613,9 @@ describe("conflicts", () => {
       (log) => joinBody(log.genesis, invite, "edge-2", log.state.nodes.get("edge-1")?.nodeKey ?? ""),
     ],
     ["node.remove", "removes an unknown node", () => ({ node: "edge-9" })],
+    ["node.zone", "places an unknown node", () => ({ node: "edge-9", zone: "west" })],
+    ["traffic.put", "is about an unknown service", () => traffic({ service: "/nothing" })],
+    ["traffic.remove", "removes what is not there", () => ({ service: "/shop" })],
     ["instance.register", "has an unknown service", () => registration({ service: "/nothing" })],
     ["instance.register", "has an unknown node", () => registration({ node: "edge-9" })],
     ["instance.register", "takes an id again", () => registration({ instance })],
@@ -922,6 +938,41 @@ describe("what goes with what is removed", () => {
     expect(log.state.certificates.has(certificate)).toBe(false);
     expect(log.state.instances.has(otherInstance)).toBe(kind !== "node.remove");
     expect(log.state.certificates.has("cd".repeat(32))).toBe(kind !== "node.remove");
+  });
+
+  test("a traffic policy goes with its service, and a zone with its node", () => {
+    const log = busyLog();
+    const before = log.state.digest();
+    log.put("traffic.put", traffic());
+    log.put("node.zone", { node: "edge-1", zone: "west" });
+    expect(log.state.digest()).not.toBe(before);
+
+    log.put("service.remove", { name: "/shop" });
+    log.put("node.remove", { node: "edge-1" });
+
+    expect([log.state.traffic.size, log.state.zones.size]).toEqual([0, 0]);
+  });
+
+  test("a node leaves its zone for none, after which the digest is one that followers without zones know", () => {
+    const { state } = busyLog();
+    const before = state.digest();
+
+    state.zones.set("edge-1", { zone: "west" });
+    expect(state.digest()).not.toBe(before);
+    state.zones.delete("edge-1");
+
+    expect(state.digest()).toBe(before);
+    const log = busyLog();
+    log.put("node.zone", { node: "edge-1", zone: "west" });
+    log.put("node.zone", { node: "edge-1", zone: "" });
+    expect(log.state.zones.size).toBe(0);
+  });
+
+  test("a TCP service has no timeouts, retries or routes of requests: malformed-body", () => {
+    const log = busyLog();
+
+    expect(refusal(log, "traffic.put", traffic({ protocol: "tcp" }))).toBe("malformed-body");
+    log.put("traffic.put", { service: "/shop", protocol: "tcp", routes: [] });
   });
 
   test("an instance that drains does so until it is resumed", () => {

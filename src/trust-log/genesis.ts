@@ -30,6 +30,9 @@ const operatorKinds = [
   "rule.remove",
   "node.invite",
   "node.remove",
+  "node.zone",
+  "traffic.put",
+  "traffic.remove",
   "instance.drain",
   "instance.resume",
 ];

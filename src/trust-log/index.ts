@@ -80,6 +80,8 @@ export {
   type InstanceRow,
   type RuleRow,
   type ServiceRow,
+  type TrafficRow,
   TrustState,
+  type ZoneRow,
 } from "./trust-state.ts";
 export { judgeUnfinished, type UnfinishedEntry } from "./unfinished-entry.ts";

@@ -31,6 +31,10 @@ export type CertificateAuthorityRow = { readonly certificate: string; readonly i
 export type ServiceRow = Omit<EntryBody<"service.put">, "name">;
 /** What callers of a service may or may not do. */
 export type RuleRow = EntryBody<"rule.put"> & { readonly index: number };
+/** How calls of a service are carried. */
+export type TrafficRow = Omit<EntryBody<"traffic.put">, "service">;
+/** Where a node is. */
+export type ZoneRow = { readonly zone: string };
 /** An invitation that has not been used. */
 export type InviteRow = { readonly node: string; readonly expiresAtSeconds: number };
 /** A machine whose agent has joined; its key is the agent's TLS key. */
@@ -70,6 +74,12 @@ export type DomainRow = {
   };
 };
 
+/**
+ * Tables that followers of this fold version did not always have. While they are empty the digest does not name them, so
+ * that an older follower agrees until the first entry of a kind that it does not know, at which it stops.
+ */
+const laterTables: ReadonlySet<string> = new Set(["traffic", "zones"]);
+
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
 export class TrustState {
   readonly domain: StateTable<DomainRow> = new StateTable<DomainRow>("domain");
@@ -83,6 +93,9 @@ export class TrustState {
   readonly nodes: StateTable<NodeRow> = new StateTable<NodeRow>("nodes");
   readonly instances: StateTable<InstanceRow> = new StateTable<InstanceRow>("instances");
   readonly certificates: StateTable<CertificateRow> = new StateTable<CertificateRow>("certificates");
+
+  readonly traffic: StateTable<TrafficRow> = new StateTable<TrafficRow>("traffic");
+  readonly zones: StateTable<ZoneRow> = new StateTable<ZoneRow>("zones");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -102,6 +115,8 @@ export class TrustState {
       this.nodes,
       this.instances,
       this.certificates,
+      this.traffic,
+      this.zones,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -120,6 +135,8 @@ export class TrustState {
     copy.nodes.putAll(this.nodes);
     copy.instances.putAll(this.instances);
     copy.certificates.putAll(this.certificates);
+    copy.traffic.putAll(this.traffic);
+    copy.zones.putAll(this.zones);
     return copy;
   }
 
@@ -134,7 +151,11 @@ export class TrustState {
 
   /** What an epoch entry commits to, in base64: SHA-256 over the fold's version and every table's digest. */
   digest(): string {
-    const tables = Object.fromEntries(this.tables.map((table) => [table.name, table.digest()]));
+    const tables = Object.fromEntries(
+      this.tables
+        .filter(({ name, size }) => size > 0 || !laterTables.has(name))
+        .map((table) => [table.name, table.digest()]),
+    );
     return base64Of(sha256(bytesOf(canonicalJson({ foldVersion, tables }))));
   }
 }
