@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { sidecarEnvironment, sidecarFlags } from "../../src/cli/compile-cache.ts";
 import { freePort } from "../../src/cli/free-port.ts";
 import { OperatorClient } from "../../src/cli/operator-client.ts";
+import { sidecarEnvironment, sidecarFlags } from "../../src/cli/sidecar-runtime.ts";
 import type { RunningCommand } from "./running-command.ts";
 import { type RunningMesh, startTroth } from "./running-mesh.ts";
 

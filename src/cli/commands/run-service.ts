@@ -4,13 +4,14 @@ import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
-import { foreignEnvironment, ownEnvironment, sidecarEnvironment, sidecarFlags } from "../compile-cache.ts";
+import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { explainListening } from "../port-in-use.ts";
+import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
 import { untilStopped } from "../until-stopped.ts";
 

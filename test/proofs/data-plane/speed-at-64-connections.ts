@@ -1,5 +1,5 @@
 import { benchSecondsMax, measure } from "../../apparatus/bench-rounds.ts";
-import { type Claim, failed, ok } from "../claim.ts";
+import { type Claim, failed, ok, skipped } from "../claim.ts";
 
 /** How many times the throughput of each pair. */
 const wanted = [
@@ -15,14 +15,21 @@ export const claim: Claim = {
     const rounds = (await measure("saturation-64", isFull))("saturation-64");
     const seen: string[] = [];
     let holds = true;
+    let isWhole = true;
     for (const [pair, least] of wanted) {
       const howToGet = rounds.missing(pair);
+      if (howToGet !== undefined) {
+        isWhole = false;
+        seen.push(`no ${pair} here: ${howToGet}`);
+        continue;
+      }
       const ratio = rounds.ratio("requestsPerSecond", pair);
       holds &&= ratio >= least;
-      seen.push(howToGet === undefined ? `${ratio.toFixed(2)} × ${pair}` : `no ${pair} here: ${howToGet}`);
+      seen.push(`${ratio.toFixed(2)} × ${pair}`);
     }
     const cpu = rounds.own("pairCpuMicros").toFixed(1);
     const figure = `${seen.join(", ")}; ${cpu} µs of processor time a request in both sidecars${rounds.remark}`;
-    return holds ? ok(figure) : failed(figure);
+    if (!holds) return failed(figure);
+    return isWhole ? ok(figure) : skipped(figure);
   },
 };

@@ -1,5 +1,5 @@
 import { benchSecondsMax, measure } from "../../apparatus/bench-rounds.ts";
-import { type Claim, failed, ok } from "../claim.ts";
+import { type Claim, failed, ok, skipped } from "../claim.ts";
 
 const shapes = [
   "saturation-1",
@@ -22,7 +22,7 @@ export const claim: Claim = {
     for (const shape of shapes) {
       const rounds = (await measure(shape, isFull))(shape);
       const howToGet = rounds.missing(pair);
-      if (howToGet !== undefined) return failed(`no ${pair} here: ${howToGet}`);
+      if (howToGet !== undefined) return skipped(`no ${pair} here: ${howToGet}`);
       const ratio = rounds.ratio("requestsPerSecond", pair);
       holds &&= ratio >= leastRatio;
       seen.push(`${shape} ${ratio.toFixed(2)} ×`);
