@@ -112,6 +112,7 @@ describe("a body that waits for leave", () => {
     await until(() => client.hasEnded);
 
     expect(client.text).toBe(okay.replace("\r\n", "\r\nConnection: close\r\n"));
+    expect(upstream.received[0]).not.toMatch(/expect/i);
   });
 });
 

@@ -162,6 +162,7 @@ describe("an answer of a peer that is not ours", () => {
         ["troth-verdict", "allow"],
         ["proxy-authenticate", "x"],
         ["te", "trailers"],
+        ["trailer", "content-length"],
         ["x-kept", "yes"],
       ]),
     );
