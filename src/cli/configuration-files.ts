@@ -4,18 +4,20 @@ import { codeOf } from "../base/mesh-error.ts";
 import {
   fileBytesMax,
   formatProblem,
-  type Manifest,
+  type Problem,
+  type ReadManifests,
   readManifests,
   type SourceText,
+  tcpRuleProblems,
 } from "../configuration/index.ts";
+import { isTcpService, type TrustState } from "../trust-log/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import { talk } from "./output.ts";
 
 const filesMax = 256;
 
 /** What was read, and from how many files. */
-export interface Configuration {
-  readonly manifests: readonly Manifest[];
+export interface Configuration extends Pick<ReadManifests, "manifests" | "problemAt"> {
   readonly files: number;
 }
 
@@ -31,12 +33,8 @@ export async function readConfiguration(paths: readonly string[]): Promise<Confi
     throw new CliError(exitCode.usage, "standard input (-) can be read once");
   const sources: SourceText[] = [];
   for (const file of new Set(files)) sources.push(await readSource(file));
-  const { manifests, problems, ignoredStatuses } = readManifests(sources);
-  if (problems.length > 0) {
-    for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
-    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-    throw new CliError(exitCode.unreadable, `${count}; nothing was changed`);
-  }
+  const { manifests, problems, ignoredStatuses, problemAt } = readManifests(sources);
+  requireNone(problems);
   if (manifests.length === 0)
     throw new CliError(
       exitCode.unreadable,
@@ -46,7 +44,19 @@ export async function readConfiguration(paths: readonly string[]): Promise<Confi
     talk(
       `note: ignored the status of ${ignoredStatuses} objects; it is what the mesh says, not what it is told`,
     );
-  return { manifests, files: sources.length };
+  return { manifests, files: sources.length, problemAt };
+}
+
+/** Throws, as {@link readConfiguration} does, where a rule is for a service that is called over TCP and has methods or paths. */
+export function requireRulesForTcp(configuration: Configuration, state: Pick<TrustState, "traffic">): void {
+  requireNone(tcpRuleProblems(configuration, (service) => isTcpService(state, service)));
+}
+
+function requireNone(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+  throw new CliError(exitCode.unreadable, `${count}; nothing was changed`);
 }
 
 async function filesOf(path: string): Promise<string[]> {

@@ -36,7 +36,8 @@ const wordings: Readonly<Record<string, Wording>> = {
   "rule.remove": (field) => `no rule any more for ${field("from")} calling ${field("to")}`,
   "node.invite": (field, body) => `${field("node")} may join until ${moment(body["expiresAtSeconds"])}`,
   "node.join": (field) => `${field("node")} joins with the key ${shortened(field("nodeKey"))}`,
-  "traffic.put": (field) => `calls of ${field("service")} are carried by a new traffic policy`,
+  "traffic.put": (field) =>
+    `calls of ${field("service")} are carried over ${field("protocol").toUpperCase()} by a new traffic policy`,
   "traffic.remove": (field) => `calls of ${field("service")} have no traffic policy any more`,
   "node.zone": (field) =>
     field("zone") === ""

@@ -21,5 +21,6 @@ export {
 } from "./plan-changes.ts";
 export { formatProblem, type Problem } from "./problem.ts";
 export { type ReadManifests, readManifests } from "./read-manifests.ts";
+export { tcpRuleProblems } from "./tcp-rules.ts";
 export { writeYaml } from "./write-yaml.ts";
 export { fileBytesMax, type SourceText } from "./yaml-source.ts";

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { MeshError } from "../base/mesh-error.ts";
 import {
   dialectVersion,
   isManifestKind,
@@ -21,6 +22,8 @@ export interface ReadManifests {
   readonly problems: readonly Problem[];
   /** How many objects came with a `status`, which is output and has no effect. */
   readonly ignoredStatuses: number;
+  /** Says what is wrong with a part of an object that was read, where that shows only beside something else. */
+  readonly problemAt: (manifest: Manifest, path: readonly PropertyKey[], message: string) => Problem;
 }
 
 /** Reads all objects of all files. Where there is a problem, nothing of what was read is to be used. */
@@ -31,6 +34,7 @@ export function readManifests(sources: readonly SourceText[]): ReadManifests {
   };
   const places = new Map<string, Problem>();
   const manifests: Manifest[] = [];
+  const documents = new Map<Manifest, SourceDocument>();
   let ignoredStatuses = 0;
   for (const source of sources)
     for (const document of readYaml(source, report)) {
@@ -48,10 +52,20 @@ export function readManifests(sources: readonly SourceText[]): ReadManifests {
       else {
         places.set(key, here);
         manifests.push(read.manifest);
+        documents.set(read.manifest, document);
         if (read.hasStatus) ignoredStatuses += 1;
       }
     }
-  return { manifests, problems: problems.sort(byPlace), ignoredStatuses };
+  return {
+    manifests,
+    problems: problems.sort(byPlace),
+    ignoredStatuses,
+    problemAt: (manifest, path, message) => {
+      const document = documents.get(manifest);
+      if (document === undefined) throw new MeshError("ERR_CONFIGURATION_MANIFEST", "not one of those read");
+      return document.problemAt(path, "value", message);
+    },
+  };
 }
 
 function byPlace(left: Problem, right: Problem): number {

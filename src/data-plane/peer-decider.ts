@@ -1,6 +1,6 @@
 import { hexOf } from "../base/bytes.ts";
-import { type AccessDecision, decideAccess, evaluatorVersion } from "../policy/index.ts";
-import type { Freshness, RuleRow } from "../trust-log/index.ts";
+import { type AccessDecision, decideAccess, decideTcpAccess, evaluatorVersion } from "../policy/index.ts";
+import { type Freshness, isTcpService, type RuleRow } from "../trust-log/index.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type Problem,
@@ -20,9 +20,14 @@ export const decidedPathCharactersMax = 512;
 const decisionIdBytes = 12;
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** A decision on a request: by the rules, or against it because they may be out of date. */
+/** A decision on a request: by the rules, or against it because they may be out of date or the service speaks another protocol. */
 export interface Decision extends Omit<AccessDecision, "reason"> {
-  readonly reason: AccessDecision["reason"] | "view-stale" | "view-degraded";
+  readonly reason:
+    | AccessDecision["reason"]
+    | "view-stale"
+    | "view-degraded"
+    | "service-speaks-tcp"
+    | "service-speaks-http";
   /** Of the record in the audit log. */
   readonly decisionId: string;
 }
@@ -116,8 +121,13 @@ export class PeerDecider {
     if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
       return { effect: "deny", reason: `view-${freshness}`, rule: "" };
     const { service, view } = this.#context;
+    const { state } = view.follower;
+    const isTcp = method === "CONNECT";
+    if (isTcp !== isTcpService(state, service))
+      return { effect: "deny", reason: isTcp ? "service-speaks-http" : "service-speaks-tcp", rule: "" };
     const asked = { from: this.#peer.service, to: service, method, path };
-    return decideAccess(rulesOf(view.follower.state.rules.entries()), asked);
+    const rules = rulesOf(state.rules.entries());
+    return isTcp ? decideTcpAccess(rules, asked) : decideAccess(rules, asked);
   }
 
   #denial(request: RequestHead, { reason, rule, decisionId }: Decision): Verdict {
@@ -134,6 +144,25 @@ export class PeerDecider {
         const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
         const missing = `a rule that allows ${from} to call ${service} with ${request.method} ${pathOf(request.target)}`;
         return this.#deny({ status: 403, reason, detail, missing, decisionId });
+      }
+      case "service-speaks-tcp": {
+        const detail = `${service} is called over TCP, not HTTP; its callers get a port with: troth run --tcp ${service}`;
+        return this.#deny({ status: 421, reason, detail, missing: "a TCP connection", decisionId });
+      }
+      case "service-speaks-http": {
+        const detail = `${service} is called over HTTP, not TCP`;
+        const missing = `a request of HTTP, or the declaration that ${service} speaks TCP`;
+        return this.#deny({ status: 421, reason, detail, missing, decisionId });
+      }
+      case "request-rule-denies": {
+        const detail = `the rule "${rule}" denies some requests, and which ones a TCP connection carries cannot be known`;
+        const missing = `the end of the rule "${rule}"`;
+        return this.#deny({ status: 403, reason, detail, rule, missing, decisionId });
+      }
+      case "only-requests-allowed": {
+        const detail = `the rule "${rule}" allows some requests only, and a TCP connection shows none; an operator may run: troth allow ${from} ${service}`;
+        const missing = `a rule without methods and paths that allows ${from} to call ${service}`;
+        return this.#deny({ status: 403, reason, detail, rule, missing, decisionId });
       }
       case "rule-denies":
       case "rule-allows": {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type AccessRule, decideAccess } from "./index.ts";
+import { type AccessRule, decideAccess, decideTcpAccess } from "./index.ts";
 
 const allow = (from: string, to: string, more: Partial<AccessRule> = {}): AccessRule => ({
   from,
@@ -85,4 +85,59 @@ it("names the same rule whatever the order", () => {
 
   expect(decideAccess(rules, request).rule).toBe("/* /*");
   expect(decideAccess(rules.toReversed(), request).rule).toBe("/* /*");
+});
+
+const connection = { from: "/shop/web", to: "/shop/db" };
+
+it.each([
+  ["nothing is said", [], "deny", "no-rule", ""],
+  ["the pair is allowed", [allow("/shop/web", "/shop/db")], "allow", "rule-allows", "/shop/web /shop/db"],
+  [
+    "a deny stands beside an allow",
+    [allow("/shop/web", "/shop/db"), deny("/shop/*", "/*")],
+    "deny",
+    "rule-denies",
+    "/shop/* /*",
+  ],
+  ["only another caller is allowed", [allow("/shop/orders", "/shop/db")], "deny", "no-rule", ""],
+  ["only another service is allowed", [allow("/shop/web", "/shop/queue")], "deny", "no-rule", ""],
+  [
+    "only some methods are allowed",
+    [allow("/shop/web", "/*", { methods: ["CONNECT"] })],
+    "deny",
+    "only-requests-allowed",
+    "/shop/web /*",
+  ],
+  [
+    "only some paths are allowed",
+    [allow("/shop/web", "/*", { paths: ["/"] })],
+    "deny",
+    "only-requests-allowed",
+    "/shop/web /*",
+  ],
+  [
+    "some methods are denied and the pair is allowed",
+    [allow("/shop/web", "/shop/db"), deny("/shop/web", "/*", { methods: ["DELETE"] })],
+    "deny",
+    "request-rule-denies",
+    "/shop/web /*",
+  ],
+  [
+    "some paths are denied and the pair is allowed",
+    [allow("/shop/web", "/shop/db"), deny("/*", "/*", { paths: ["/admin"] })],
+    "deny",
+    "request-rule-denies",
+    "/* /*",
+  ],
+  [
+    "a deny of everything stands beside one of some methods",
+    [deny("/*", "/*", { methods: ["GET"] }), deny("/shop/web", "/shop/db")],
+    "deny",
+    "rule-denies",
+    "/shop/web /shop/db",
+  ],
+] as const)("for a TCP connection, when %s", (_, rules, ...expected) => {
+  const [effect, reason, rule] = expected;
+  expect(decideTcpAccess(rules, connection)).toEqual({ effect, reason, rule });
+  expect(decideTcpAccess(rules.toReversed(), connection)).toEqual({ effect, reason, rule });
 });

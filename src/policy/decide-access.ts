@@ -1,5 +1,5 @@
 /** The version of the rules in this file; recorded with every decision, so that it can be computed again. */
-export const evaluatorVersion = 1;
+export const evaluatorVersion = 2;
 
 /** Who may or may not call what. A name covers itself; a name with `/*` covers all below it; `/*` covers everybody. */
 export interface AccessRule {
@@ -12,16 +12,27 @@ export interface AccessRule {
   readonly paths: readonly string[];
 }
 
-/** What is asked for: services by name, the path normalised and without its query. */
-export interface AccessRequest {
+/** A TCP connection that is asked for: nothing is known of it but its two services, by name. */
+export interface TcpAccess {
   readonly from: string;
   readonly to: string;
+}
+
+/** A request that is asked for; its path is normalised and without its query. */
+export interface AccessRequest extends TcpAccess {
   readonly method: string;
   readonly path: string;
 }
 
 /** Why access is granted or not. */
-export type AccessReason = "rule-allows" | "rule-denies" | "no-rule";
+export type AccessReason =
+  | "rule-allows"
+  | "rule-denies"
+  | "no-rule"
+  /** A deny for some methods or paths: whether a TCP connection carries one of them cannot be known. */
+  | "request-rule-denies"
+  /** There is an allow, but for some methods or paths only, and a TCP connection has neither. */
+  | "only-requests-allowed";
 
 /** The answer, with the rule that gave it. */
 export interface AccessDecision {
@@ -32,21 +43,54 @@ export interface AccessDecision {
 }
 
 /**
- * Decides by rules alone: a matching deny wins, then a matching allow, and without either the answer is no. Rules are
- * taken in the order of their names, so that two evaluators name the same one.
+ * Decides on a request by rules alone: a matching deny wins, then a matching allow, and without either the answer is
+ * no. Rules are taken in the order of their names, so that two evaluators name the same one.
  */
 export function decideAccess(rules: Iterable<AccessRule>, request: AccessRequest): AccessDecision {
   let allowed: string | undefined;
   let denied: string | undefined;
   for (const rule of rules) {
     if (!matches(rule, request)) continue;
-    const name = `${rule.from} ${rule.to}`;
-    if (rule.effect === "deny") denied = denied === undefined || name < denied ? name : denied;
-    else allowed = allowed === undefined || name < allowed ? name : allowed;
+    if (rule.effect === "deny") denied = firstName(denied, rule);
+    else allowed = firstName(allowed, rule);
   }
   if (denied !== undefined) return { effect: "deny", reason: "rule-denies", rule: denied };
   if (allowed !== undefined) return { effect: "allow", reason: "rule-allows", rule: allowed };
-  return { effect: "deny", reason: "no-rule", rule: "" };
+  return nothingMatches;
+}
+
+/**
+ * Decides on a TCP connection, by the same order of deny before allow. A rule for some methods or paths cannot be held
+ * against it: in doubt a deny of that form denies the connection, and an allow of that form does not allow it.
+ */
+export function decideTcpAccess(rules: Iterable<AccessRule>, connection: TcpAccess): AccessDecision {
+  let allowed: string | undefined;
+  let denied: string | undefined;
+  let allowedInPart: string | undefined;
+  let deniedInPart: string | undefined;
+  for (const rule of rules) {
+    if (!covers(rule.from, connection.from) || !covers(rule.to, connection.to)) continue;
+    const isInPart = rule.methods.length > 0 || rule.paths.length > 0;
+    if (rule.effect === "deny")
+      if (isInPart) deniedInPart = firstName(deniedInPart, rule);
+      else denied = firstName(denied, rule);
+    else if (isInPart) allowedInPart = firstName(allowedInPart, rule);
+    else allowed = firstName(allowed, rule);
+  }
+  if (denied !== undefined) return { effect: "deny", reason: "rule-denies", rule: denied };
+  if (deniedInPart !== undefined)
+    return { effect: "deny", reason: "request-rule-denies", rule: deniedInPart };
+  if (allowed !== undefined) return { effect: "allow", reason: "rule-allows", rule: allowed };
+  if (allowedInPart !== undefined)
+    return { effect: "deny", reason: "only-requests-allowed", rule: allowedInPart };
+  return nothingMatches;
+}
+
+const nothingMatches: AccessDecision = { effect: "deny", reason: "no-rule", rule: "" };
+
+function firstName(known: string | undefined, { from, to }: AccessRule): string {
+  const name = `${from} ${to}`;
+  return known === undefined || name < known ? name : known;
 }
 
 function matches(rule: AccessRule, request: AccessRequest): boolean {

@@ -5,5 +5,7 @@ export {
   type AccessRule,
   covers,
   decideAccess,
+  decideTcpAccess,
   evaluatorVersion,
+  type TcpAccess,
 } from "./decide-access.ts";

@@ -8,6 +8,7 @@ import type { EntryPlace } from "./fold.ts";
 import { isKeyOfGeneration } from "./generation.ts";
 import { leafHash } from "./merkle-tree.ts";
 import { keyNameProblem } from "./person.ts";
+import { isTcpService, requestRuleFor, speaksOfRequests } from "./tcp-service.ts";
 import type { TrustState } from "./trust-state.ts";
 
 /** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
@@ -209,17 +210,20 @@ function applyRule(
   body: EntryBody<"rule.put">,
   { size: index }: { readonly size: number },
 ): Applied {
+  if (isTcpService(state, body.to) && speaksOfRequests(body))
+    return fail("conflict", `${body.to} is called over TCP; a rule for it has no methods and no paths`);
   state.rules.set(`${body.from} ${body.to}`, { ...body, index });
   return ok(true);
 }
 
 function applyTraffic(state: TrustState, { service, ...row }: EntryBody<"traffic.put">): Applied {
   if (!state.services.has(service)) return fail("conflict", `no service ${service}`);
-  const isHttp = row.protocol === "http";
-  const speaksOfRequests =
-    row.timeoutMillis !== undefined || row.retries !== undefined || row.routes.length > 0;
-  if (!isHttp && speaksOfRequests)
+  const hasRequests = row.timeoutMillis !== undefined || row.retries !== undefined || row.routes.length > 0;
+  if (row.protocol === "tcp" && hasRequests)
     return fail("malformed-body", `${service} is called over TCP, which has no requests`);
+  const rule = row.protocol === "tcp" ? requestRuleFor(state, service) : undefined;
+  if (rule !== undefined)
+    return fail("conflict", `the rule "${rule}" has methods or paths, which TCP has not; replace it first`);
   state.traffic.set(service, row);
   return ok(true);
 }

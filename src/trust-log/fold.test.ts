@@ -975,6 +975,27 @@ describe("what goes with what is removed", () => {
     log.put("traffic.put", { service: "/shop", protocol: "tcp", routes: [] });
   });
 
+  test.each([
+    ["methods", { methods: ["GET"], paths: [] }],
+    ["paths", { methods: [], paths: ["/"] }],
+  ])("a rule with %s is none for a TCP service, and one that has it keeps a service from TCP", (_, part) => {
+    const log = busyLog();
+    const tcp = { service: "/shop", protocol: "tcp", routes: [] };
+    const narrow = rule({ to: "/shop", from: "/pay", ...part });
+
+    log.put("rule.put", narrow);
+    expect(refusal(log, "traffic.put", tcp)).toBe("conflict");
+    log.put("rule.put", rule({ to: "/shop", from: "/pay", methods: [], paths: [] }));
+    log.put("rule.put", { ...narrow, to: "/*" });
+    log.put("traffic.put", tcp);
+
+    expect(refusal(log, "rule.put", narrow)).toBe("conflict");
+    expect(refusal(log, "rule.put", { ...narrow, effect: "deny" })).toBe("conflict");
+    log.put("rule.put", { ...narrow, to: "/pay" });
+    log.put("traffic.remove", { service: "/shop" });
+    log.put("rule.put", narrow);
+  });
+
   test("an instance that drains does so until it is resumed", () => {
     const log = busyLog();
 

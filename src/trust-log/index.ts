@@ -55,6 +55,7 @@ export {
   type SnapshotRefusal,
 } from "./snapshot.ts";
 export { defaultStaleness, type Freshness, freshnessOf } from "./staleness.ts";
+export { isTcpService, requestRuleFor, speaksOfRequests } from "./tcp-service.ts";
 export {
   entriesOfBundle,
   entryBundle,

@@ -1,5 +1,5 @@
 import { planChanges } from "../../configuration/index.ts";
-import { readConfiguration } from "../configuration-files.ts";
+import { readConfiguration, requireRulesForTcp } from "../configuration-files.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
@@ -17,7 +17,8 @@ export async function validate(paths: readonly string[], options: { output: Outp
 
 /** `troth apply -f FILE…`: makes the mesh what the files say, with the fewest entries and in one append. */
 export async function apply(options: WriteOptions & { dir: string; file: readonly string[] }): Promise<void> {
-  const { manifests } = await readConfiguration(options.file);
+  const configuration = await readConfiguration(options.file);
   using client = await OperatorClient.open(meshDirectory(options.dir));
-  await writeChanges(client, planChanges(client.state, manifests), options);
+  requireRulesForTcp(configuration, client.state);
+  await writeChanges(client, planChanges(client.state, configuration.manifests), options);
 }

@@ -1,4 +1,5 @@
 import { covers } from "../../policy/index.ts";
+import { isTcpService } from "../../trust-log/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { blockOf, durationOf, isData, momentOf, type OutputFormat, printObjects } from "../output.ts";
@@ -41,6 +42,7 @@ function withRelations(one: Resource, facts: MeshFacts): Resource {
   if (one.kind !== "Service") return one;
   const { incoming, outgoing } = rulesAbout(one.metadata.name, facts);
   const relations = {
+    calledOver: isTcpService(facts.state, one.metadata.name) ? "tcp" : "http",
     mayBeCalledBy: incoming,
     mayCall: outgoing,
     proxies: instancesOf(one.metadata.name, facts).map((instance) => proxyOf(instance, facts)),
@@ -52,9 +54,11 @@ function withRelations(one: Resource, facts: MeshFacts): Resource {
 function servicePairs(one: Resource, facts: MeshFacts): Pairs {
   const { name } = one.metadata;
   const { incoming, outgoing } = rulesAbout(name, facts);
+  const isTcp = isTcpService(facts.state, name);
   const pairs: Pairs = [
     ["Service", name],
     ["SPIFFE ID", cellText(one.status["spiffeId"])],
+    ["Called over", isTcp ? `TCP; callers get a port with: troth run --tcp ${name}` : "HTTP"],
     ["Called as", cellText(one.status["authority"]) || "not by a host name: a segment is no DNS label"],
     ["Data class", cellText(one.spec["dataClass"])],
     ["Team", cellText(one.spec["team"])],
@@ -65,9 +69,9 @@ function servicePairs(one: Resource, facts: MeshFacts): Pairs {
       "May be called by",
       incoming.length === 0
         ? `nobody; an operator may run: troth allow CALLER ${name}`
-        : incoming.map((rule) => ruleText(rule.from, rule)),
+        : incoming.map((rule) => ruleText(rule.from, rule, isTcp)),
     ],
-    ["May call", outgoing.length === 0 ? "nobody" : outgoing.map((rule) => ruleText(rule.to, rule))],
+    ["May call", outgoing.length === 0 ? "nobody" : outgoing.map((rule) => ruleText(rule.to, rule, false))],
   ];
   const instances = instancesOf(name, facts);
   if (instances.length === 0)
@@ -137,9 +141,11 @@ function rulesAbout(name: string, { state }: MeshFacts): { incoming: ShownRule[]
   };
 }
 
-function ruleText(other: string, { effect, methods, paths }: ShownRule): string {
+function ruleText(other: string, { effect, methods, paths }: ShownRule, isTcp: boolean): string {
   const narrowed = [...methods, ...paths].join(" ");
-  return `${effect === "deny" ? "DENIED " : ""}${other}${narrowed === "" ? "" : `  ${narrowed}`}`;
+  const says = `${effect === "deny" ? "DENIED " : ""}${other}${narrowed === "" ? "" : `  ${narrowed}`}`;
+  if (!isTcp || narrowed === "") return says;
+  return `${says}  (${effect === "deny" ? "denies every TCP connection" : "allows no TCP connection"})`;
 }
 
 function instancesOf(service: string, { state }: MeshFacts): string[] {

@@ -1,5 +1,5 @@
 import { compareLines, type PlannedChange, planChanges, writeYaml } from "../../configuration/index.ts";
-import { readConfiguration } from "../configuration-files.ts";
+import { readConfiguration, requireRulesForTcp } from "../configuration-files.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
@@ -14,9 +14,12 @@ export async function diff(options: {
   output: OutputFormat;
   file: readonly string[];
 }): Promise<void> {
-  const { manifests } = await readConfiguration(options.file);
+  const configuration = await readConfiguration(options.file);
   using client = await OperatorClient.open(meshDirectory(options.dir));
-  const changes = planChanges(client.state, manifests).filter(({ outcome }) => outcome !== "unchanged");
+  requireRulesForTcp(configuration, client.state);
+  const changes = planChanges(client.state, configuration.manifests).filter(
+    ({ outcome }) => outcome !== "unchanged",
+  );
   const shown = changes.map(({ kind, name, outcome, before, after }) => ({
     kind,
     name,

@@ -1,3 +1,6 @@
+import { covers } from "../../policy/index.ts";
+import { type EntryBody, isTcpService, speaksOfRequests, type TrustState } from "../../trust-log/index.ts";
+import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
@@ -31,6 +34,7 @@ export async function putRule(
     methods: options.method.map((method) => method.toUpperCase()),
     paths: [...options.path],
   };
+  checkTcp(rule, client.state);
   for (const name of [rule.from, rule.to])
     if (!name.endsWith("/*") && !client.state.services.has(name))
       process.stderr.write(`troth: note: ${name} is not registered (yet)\n`);
@@ -53,6 +57,22 @@ export async function putRule(
     },
   );
   if (proxies !== undefined) requireReached(proxies, size, waitMillisMax);
+}
+
+/** A TCP connection has neither methods nor paths: a rule that names some means nothing for it, or more than is said. */
+function checkTcp(rule: EntryBody<"rule.put">, state: TrustState): void {
+  if (!speaksOfRequests(rule)) return;
+  if (isTcpService(state, rule.to))
+    throw new CliError(
+      exitCode.usage,
+      `${rule.to} is called over TCP, where there are no methods and no paths; leave out --method and --path`,
+    );
+  const meant = [...state.traffic.entries()].filter(
+    ([name, { protocol }]) => protocol === "tcp" && covers(rule.to, name),
+  );
+  const effect = rule.effect === "allow" ? "allows no" : "denies every";
+  for (const [name] of meant)
+    process.stderr.write(`troth: note: ${name} is called over TCP; this rule ${effect} connection to it\n`);
 }
 
 function pattern(text: string): string {

@@ -65,6 +65,8 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   }
 
   start(): void {
+    if (this.request.tunnel !== undefined)
+      return this.fail("tunnel-unsupported", "the upstream speaks HTTP/1.1");
     this.acquire(false);
   }
 

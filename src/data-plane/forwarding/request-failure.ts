@@ -6,7 +6,8 @@ export type RequestFailure =
   | RequestRefusal
   | BodyRefusal
   | AcquireRefusal
-  | "upgrade-unsupported"
+  | "tunnel-unsupported"
+  | "tunnel-idle"
   | "head-timeout"
   | "body-timeout"
   | "decision-failed"
@@ -31,12 +32,11 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 431;
     case "decision-failed":
       return 500;
-    case "upgrade-unsupported":
-      return 501;
     case "upstream-connect-failed":
     case "upstream-reset":
     case "upstream-malformed-response":
     case "head-too-large-for-client":
+    case "tunnel-unsupported":
       return 502;
     case "decision-timeout":
     case "upstream-pool-exhausted":
@@ -44,6 +44,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 503;
     case "upstream-connect-timeout":
     case "upstream-timeout":
+    case "tunnel-idle":
       return 504;
     case "chunk-size-invalid":
     case "chunk-size-too-long":

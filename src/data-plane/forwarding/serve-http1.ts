@@ -306,7 +306,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.requestBody = new BodyCursor(head.framing, this.limits.requestBodyBytesMax);
     this.startedMillis = this.options.timer.clock.monotonicMillis();
     this.phase = "deciding";
-    if (head.wantsUpgrade) return this.fail("upgrade-unsupported", "");
+    if (head.wantsUpgrade) return this.refuseUpgrade();
     if (head.framing.kind === "length" && head.framing.bytes > this.limits.requestBodyBytesMax)
       return this.fail("body-too-large", "");
     this.waitAtMost(this.limits.decisionMillis);
@@ -317,6 +317,11 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       guard: (run) => this.guard(run),
       onFault: this.options.onFault,
     });
+  }
+
+  private refuseUpgrade(): void {
+    const reason = "upgrade-unsupported";
+    this.respond(problemAnswer({ status: 501, reason }, this.options.audience), reason);
   }
 
   private guard(run: () => void): void {
@@ -357,7 +362,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.respond(problemAnswer(problem, this.options.audience), failure);
   }
 
-  private respond(answer: Answer, failure?: ForwardingFailure): void {
+  private respond(answer: Answer, failure?: RequestFailure): void {
     const { request, requestBody, window } = this;
     if (request === undefined || requestBody === undefined) return this.destroy();
     if (window !== undefined && requestBody.refusal === undefined)

@@ -57,7 +57,19 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   const isClientProxy = options.isClientProxy ?? false;
   const { callIdleMillis } = limits;
   const callLimits = { ...limits, responseHeadMillis: callIdleMillis, bodyIdleMillis: callIdleMillis };
-  const service = { timer, limits, headLimits, callLimits, lines, audience, isClientProxy, onFault, guard };
+  const { tunnels } = options;
+  const service = {
+    timer,
+    limits,
+    headLimits,
+    callLimits,
+    lines,
+    audience,
+    isClientProxy,
+    randomBytes: tunnels?.randomBytes,
+    onFault,
+    guard,
+  };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());
@@ -73,6 +85,10 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
     transport: socket,
     schedule: setImmediate,
     timer,
+    connect: {
+      plain: tunnels?.kinds.includes("connect") === true,
+      extended: tunnels?.kinds.includes("websocket") === true,
+    },
     ...(http2Limits === undefined ? {} : { limits: http2Limits }),
     ...(onFault === undefined ? {} : { onFault }),
   });

@@ -43,7 +43,8 @@ export type RequestRefusal =
   | "transfer-encoding-in-http10"
   | "host-missing"
   | "host-repeated"
-  | "host-invalid";
+  | "host-invalid"
+  | "upgrade-unsupported";
 
 /** A head that was refused, with the status to answer (RFC 9110, 15). */
 export interface RefusedHead<Reason extends string> {
@@ -56,6 +57,9 @@ export interface RefusedHead<Reason extends string> {
 export interface UnfinishedHead {
   readonly kind: "need-more";
 }
+
+/** What a request asks to be opened for bytes in both directions: a WebSocket (RFC 6455), or a way to a port (CONNECT). */
+export type Tunnel = "websocket" | "connect";
 
 /** A request head in which everything was in order; only {@link scanRequestHead} makes one. */
 export class Http1RequestHead {
@@ -71,6 +75,7 @@ export class Http1RequestHead {
   readonly keepAlive: boolean;
   readonly expectsContinue: boolean;
   readonly wantsUpgrade: boolean;
+  readonly tunnel: Tunnel | undefined = undefined;
   /** Whether it says that trailers are welcome. */
   readonly wantsTrailers: boolean;
   /** The header lines where they stand in the window. */
@@ -254,6 +259,12 @@ export interface RequestParts {
   readonly host: string;
 }
 
+/** Judges where a CONNECT is to go; the answer has it in its one spelling, with the port that must be there. */
+export function judgeAuthority(authority: string): string | RefusedHead<RequestRefusal> {
+  if (!isHost(authority) || !/:[0-9]+$/.test(authority)) return refuse("host-invalid");
+  return authority.toLowerCase();
+}
+
 /** Judges what names a request by the rules of {@link scanRequestHead}; the answer has host and target in their one spelling. */
 export function judgeRequestParts(
   { method, target, host }: RequestParts,
@@ -358,6 +369,7 @@ function statusOf(reason: RequestRefusal): number {
     case "method-unknown":
     case "method-unsupported":
     case "transfer-encoding-unsupported":
+    case "upgrade-unsupported":
       return 501;
     case "version-unsupported":
       return 505;

@@ -7,6 +7,7 @@ import type { HeaderField } from "./hpack/header-field.ts";
 import { checkHttp2Limits, defaultHttp2Limits, type Http2Limits } from "./http2-limits.ts";
 import { Http2Stream, type StreamSession } from "./http2-stream.ts";
 import { errorCode, errorCodeOf, type Http2Violation } from "./http2-violation.ts";
+import type { ConnectForms } from "./message-head.ts";
 import { OutputPump, type Schedule, type Transport } from "./output-pump.ts";
 import { newPeerSettings } from "./peer-settings.ts";
 import { ReceiveCredit } from "./receive-credit.ts";
@@ -33,6 +34,8 @@ export interface SessionOptions {
   readonly timer: CoarseTimer;
   readonly schedule: Schedule;
   readonly limits?: Http2Limits;
+  /** Which forms of CONNECT a server takes; none unless given. */
+  readonly connect?: ConnectForms;
   /** What a handler threw: a fault of ours, over which the session ends and the process does not. */
   readonly onFault?: (fault: unknown) => void;
 }
@@ -339,8 +342,8 @@ export abstract class SessionCore implements StreamSession, Deadline {
       stream.deadlineMillis = undefined;
       stream.handler.onDeadline();
     }
-    const { stalledMillis, isReset } = stream;
-    if (!isReset && stalledMillis !== undefined && now - stalledMillis > this.limits.sendStallMillis)
+    const { stalledMillis, isReset, sendStallMillis = this.limits.sendStallMillis } = stream;
+    if (!isReset && stalledMillis !== undefined && now - stalledMillis > sendStallMillis)
       this.failStream(stream.id, "send-stalled");
   }
 }
