@@ -1,22 +1,10 @@
-import type { OnReadOpts } from "node:net";
-import tls from "node:tls";
-import { messageOf } from "../base/mesh-error.ts";
-import { fail, ok, type Result } from "../base/result.ts";
-import { serviceNameOfAuthority } from "../identity/index.ts";
-import type { Endpoint } from "../protocol/index.ts";
-import type { CheckedPeer, PeerRefusal } from "./check-peer.ts";
-import {
-  ConnectionPool,
-  defaultLinkLimits,
-  defaultPoolLimits,
-  Http2Exchange,
-  InstanceLink,
-  type LinkChoice,
-  type Upstream,
-} from "./forwarding/index.ts";
-import { type MeshProtocol, meshTlsClient } from "./mesh-tls.ts";
-import type { ProxyContext } from "./proxy-context.ts";
-import type { SvidInUse } from "./svid-keeper.ts";
+import { fail, ok, type Result } from "../../base/result.ts";
+import { serviceNameOfAuthority } from "../../identity/index.ts";
+import type { Endpoint } from "../../protocol/index.ts";
+import { Http2Exchange, type InstanceLink, type LinkChoice, type Upstream } from "../forwarding/index.ts";
+import type { ProxyContext } from "../proxy-context.ts";
+import type { SvidInUse } from "../svid-keeper.ts";
+import { openInstanceLink } from "./open-instance-link.ts";
 
 /** How long an instance that could not be reached is left alone while others can be. */
 const avoidMillis = 2_000;
@@ -59,14 +47,6 @@ interface ServiceInstances {
   readonly route: Route;
 }
 
-/** How a connection is opened. */
-interface Dial {
-  readonly signal: AbortSignal;
-  /** All that proxies speak, unless given. */
-  readonly offered?: readonly MeshProtocol[];
-  readonly onread?: OnReadOpts;
-}
-
 /** Knows who serves what and keeps verified connections to them. */
 export class ServiceRouter {
   readonly #context: ProxyContext;
@@ -93,7 +73,8 @@ export class ServiceRouter {
       present.add(key);
       if (this.#instances.has(key)) continue;
       const isDraining = this.#drains(endpoint);
-      const link = this.#openLink(endpoint);
+      const onUnreachable = (): void => this.#avoid(endpoint);
+      const link = openInstanceLink({ context: this.#context, svid: this.#svid, endpoint, onUnreachable });
       this.#instances.set(key, { endpoint, link, isDraining, avoidUntilMillis: 0 });
     }
     for (const [key, { link }] of this.#instances) {
@@ -238,108 +219,8 @@ export class ServiceRouter {
     return one.link.load <= other.link.load ? one : other;
   }
 
-  /** Connections to an instance: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
-  #openLink(endpoint: Endpoint): InstanceLink {
-    const { timer, log, violations } = this.#context;
-    const onlyHttp1 = ["http/1.1"] as const;
-    const pool = new ConnectionPool(
-      (onread, signal) => this.#connect(endpoint, { onread, signal, offered: onlyHttp1 }),
-      defaultPoolLimits,
-      timer,
-    );
-    const peer = `${endpoint.service} ${endpoint.instance}`;
-    return new InstanceLink({
-      open: async (signal) => {
-        const connected = await this.#connect(endpoint, { signal });
-        if (!connected.ok) return connected;
-        const socket = connected.value;
-        return ok({ socket, isHttp2: socket.alpnProtocol === "h2" });
-      },
-      pool,
-      timer,
-      limits: defaultLinkLimits,
-      observer: {
-        onOpened: () => violations.of("outbound", peer),
-        onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),
-      },
-    });
-  }
-
-  async #connect(endpoint: Endpoint, how: Dial): Promise<Result<tls.TLSSocket, string>> {
-    const handshaken = await handshake(endpoint.address, this.#svid(), how);
-    if (!handshaken.ok) {
-      this.#avoid(endpoint);
-      return handshaken;
-    }
-    const socket = handshaken.value;
-    const checked = await this.#checkEndpoint(socket, endpoint);
-    if (!checked.ok) {
-      socket.destroy();
-      this.#avoid(endpoint);
-      const { reason, detail } = checked;
-      this.#context.refused.note({ direction: "outbound", reason, detail, peer: endpoint.address });
-      return checked;
-    }
-    const { livePeers, clock } = this.#context;
-    const isLive = livePeers.add(socket, {
-      peer: checked.value,
-      nowSeconds: clock.nowSeconds(),
-      expiring: (secondsLeft) =>
-        this.#instances.get(`${endpoint.instance} ${endpoint.address}`)?.link.renew((secondsLeft * 1000) / 4),
-    });
-    return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
-  }
-
-  /** Whether a peer is not only somebody but the very instance that was to be reached. */
-  async #checkEndpoint(socket: tls.TLSSocket, endpoint: Endpoint): Promise<Result<CheckedPeer, PeerRefusal>> {
-    const checked = await this.#context.checker.check(socket);
-    if (!checked.ok) return checked;
-    const { service, instance, svid } = checked.value;
-    return service === endpoint.service && instance === endpoint.instance
-      ? checked
-      : fail("other-instance", `${svid.spiffeId} ${instance} instead of ${endpoint.service}`);
-  }
-
   #avoid({ instance, address }: Endpoint): void {
     const found = this.#instances.get(`${instance} ${address}`);
     if (found !== undefined) found.avoidUntilMillis = this.#context.clock.monotonicMillis() + avoidMillis;
   }
-}
-
-/** A TLS connection on which nothing has been said yet. */
-function handshake(
-  address: string,
-  svid: SvidInUse,
-  { signal, offered, onread }: Dial,
-): Promise<Result<tls.TLSSocket, "connect-failed" | "handshake-failed">> {
-  const [, host, port] = /^(.+):([0-9]{1,5})$/.exec(address) ?? [];
-  if (host === undefined || port === undefined)
-    return Promise.resolve(fail("connect-failed", `${address} is not host:port`));
-  return new Promise((resolve) => {
-    // Node passes `onread` on to the socket although its types do not say so.
-    const options: tls.ConnectionOptions & { onread?: OnReadOpts } = {
-      ...meshTlsClient(svid, offered),
-      host,
-      port: Number(port),
-      ...(onread === undefined ? {} : { onread }),
-    };
-    const socket = tls.connect(options);
-    socket.setNoDelay(true);
-    const onAbort = (): void => {
-      socket.destroy(new Error("given up"));
-    };
-    const settle = (result: Result<tls.TLSSocket, "connect-failed" | "handshake-failed">): void => {
-      signal.removeEventListener("abort", onAbort);
-      resolve(result);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    let isConnected = false;
-    socket.once("connect", () => {
-      isConnected = true;
-    });
-    socket.on("error", (error) =>
-      settle(fail(isConnected ? "handshake-failed" : "connect-failed", error.message)),
-    );
-    socket.once("secureConnect", () => settle(ok(socket)));
-  });
 }
