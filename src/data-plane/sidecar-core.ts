@@ -132,6 +132,7 @@ export class SidecarCore implements AsyncDisposable {
       treeSize,
       certificateNotAfterSeconds: () => parts.core?.certificateNotAfterSeconds ?? 0,
       openPeers: () => parts.core?.context.livePeers.size ?? 0,
+      ejectedInstances: () => parts.core?.router.ejectedCount ?? 0,
       spans: () => tracer?.counts ?? { exported: 0, dropped: 0 },
     };
     const metrics = proxyMetrics(gauges, clock);

@@ -1,13 +1,13 @@
 import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
 import type { Endpoint } from "../../protocol/index.ts";
-import { Http2Exchange, type InstanceLink, type LinkChoice, type Upstream } from "../forwarding/index.ts";
+import type { TrafficRow } from "../../trust-log/index.ts";
+import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
+import { Balancer, Member } from "./balancer.ts";
 import { openInstanceLink } from "./open-instance-link.ts";
 
-/** How long an instance that could not be reached is left alone while others can be. */
-const avoidMillis = 2_000;
 /** Spellings of service names that are remembered. */
 const namesMax = 1_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
@@ -27,8 +27,20 @@ export interface KnownEndpoint {
   readonly service: string;
   readonly instance: string;
   readonly address: string;
+  /** Where its node is; empty where nobody has said. */
+  readonly zone: string;
   /** Whether it could not be reached a moment ago, so that others are preferred. */
   readonly isAvoided: boolean;
+  /** `in`, `out` (ejected as an outlier), or on `probation` after that. */
+  readonly standing: "in" | "out" | "probation";
+  /** Why it was ejected last; empty where it never was. */
+  readonly ejectedFor: string;
+  /** For how long it is still out. */
+  readonly ejectedSeconds: number;
+  /** How often it was ejected lately; each time doubles the next. */
+  readonly ejections: number;
+  /** Requests of this proxy that are there or wait for a connection. */
+  readonly inFlight: number;
   readonly openConnections: number;
   readonly idleConnections: number;
   readonly waitingRequests: number;
@@ -37,14 +49,16 @@ export interface KnownEndpoint {
 interface Instance {
   readonly endpoint: Endpoint;
   readonly link: InstanceLink;
+  readonly member: Member<InstanceLink>;
+  zone: string;
   /** Whether an operator has said that nothing new shall go there. */
   isDraining: boolean;
-  avoidUntilMillis: number;
 }
 
 interface ServiceInstances {
-  readonly instances: Instance[];
+  readonly balancer: Balancer<InstanceLink>;
   readonly route: Route;
+  policy: TrafficRow | undefined;
 }
 
 /** Knows who serves what and keeps verified connections to them. */
@@ -58,6 +72,8 @@ export class ServiceRouter {
   readonly #byService = new Map<string, ServiceInstances>();
   /** Links to instances that have gone, while requests on them end. */
   readonly #leaving = new Set<InstanceLink>();
+  /** Where this proxy's own node is. */
+  #zone = "";
 
   constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
     this.#context = context;
@@ -72,10 +88,11 @@ export class ServiceRouter {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
-      const isDraining = this.#drains(endpoint);
-      const onUnreachable = (): void => this.#avoid(endpoint);
+      const onUnreachable = (): void => this.#byService.get(endpoint.service)?.balancer.unreachable(link);
       const link = openInstanceLink({ context: this.#context, svid: this.#svid, endpoint, onUnreachable });
-      this.#instances.set(key, { endpoint, link, isDraining, avoidUntilMillis: 0 });
+      const member = new Member(link);
+      const isDraining = this.#drains(endpoint);
+      this.#instances.set(key, { endpoint, link, member, isDraining, zone: this.#zoneOf(endpoint.instance) });
     }
     for (const [key, { link }] of this.#instances) {
       if (present.has(key)) continue;
@@ -88,19 +105,16 @@ export class ServiceRouter {
     this.#arrange();
   }
 
-  /** Takes note of who drains, after a step of the trust log. */
+  /** Takes note of who drains, who is where, and what callers are held to, after a step of the trust log. */
   stepped(): void {
-    let hasChanged = false;
+    const zone = this.#zoneOf(this.#context.instance);
+    let hasChanged = zone !== this.#zone;
+    this.#zone = zone;
     for (const instance of this.#instances.values()) {
-      const isDraining = this.#drains(instance.endpoint);
-      if (isDraining === instance.isDraining) continue;
-      instance.isDraining = isDraining;
-      hasChanged = true;
-      // What it has may end there; nothing new is begun.
-      if (isDraining) instance.link.drain();
-      else instance.link.resume();
+      if (this.#steppedInstance(instance)) hasChanged = true;
     }
     if (hasChanged) this.#arrange();
+    for (const [service, known] of this.#byService) this.#takePolicy(service, known);
   }
 
   /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
@@ -122,15 +136,30 @@ export class ServiceRouter {
   /** All endpoints that it has been told of. */
   endpoints(): KnownEndpoint[] {
     const now = this.#context.clock.monotonicMillis();
-    return [...this.#instances.values()].map(({ endpoint, link, avoidUntilMillis }) => ({
+    return [...this.#instances.values()].map(({ endpoint, link, member, zone }) => ({
       service: endpoint.service,
       instance: endpoint.instance,
       address: endpoint.address,
-      isAvoided: avoidUntilMillis > now,
+      zone,
+      isAvoided: member.avoidUntilMillis > now,
+      ...standingOf(member, now),
+      inFlight: link.load,
       openConnections: link.openCount,
       idleConnections: link.idleCount,
       waitingRequests: link.waitingCount,
     }));
+  }
+
+  /** Instances that are out as outliers, or on probation after that. */
+  get ejectedCount(): number {
+    let count = 0;
+    for (const { member } of this.#instances.values()) if (member.standing.state !== "in") count += 1;
+    return count;
+  }
+
+  /** Where this proxy's own node is; empty where nobody has said. */
+  get zone(): string {
+    return this.#zone;
   }
 
   /** Replaces connections, within `overMillis`, by new ones under the SVID in use from now on. */
@@ -170,57 +199,101 @@ export class ServiceRouter {
     return name;
   }
 
+  /** Whether anything about an instance is other than it was. */
+  #steppedInstance(instance: Instance): boolean {
+    const isDraining = this.#drains(instance.endpoint);
+    const zone = this.#zoneOf(instance.endpoint.instance);
+    const hasMoved = zone !== instance.zone;
+    instance.zone = zone;
+    if (isDraining === instance.isDraining) return hasMoved;
+    instance.isDraining = isDraining;
+    // What it has may end there; nothing new is begun.
+    if (isDraining) instance.link.drain();
+    else instance.link.resume();
+    return true;
+  }
+
+  /** Tells every service who is there to choose from. */
   #arrange(): void {
-    this.#byService.clear();
-    for (const instance of this.#instances.values()) {
-      if (instance.isDraining) continue;
-      const { service } = instance.endpoint;
-      const known = this.#byService.get(service);
-      if (known === undefined) this.#byService.set(service, this.#serviceOf(service, instance));
-      else known.instances.push(instance);
+    const members = new Map<string, Member<InstanceLink>[]>();
+    for (const { endpoint, member, isDraining, zone } of this.#instances.values()) {
+      if (isDraining) continue;
+      member.isNear = this.#zone === "" || zone === this.#zone;
+      const others = members.get(endpoint.service);
+      if (others === undefined) members.set(endpoint.service, [member]);
+      else others.push(member);
+    }
+    for (const [service, { balancer }] of this.#byService) {
+      if (members.has(service)) continue;
+      balancer.setMembers([], false);
+      this.#byService.delete(service);
+    }
+    for (const [service, present] of members) {
+      const known = this.#byService.get(service) ?? this.#openService(service);
+      known.balancer.setMembers(present, this.#zone !== "");
     }
   }
 
-  #serviceOf(service: string, first: Instance): ServiceInstances {
-    const instances = [first];
-    const choice: LinkChoice = {
-      pick: (tried) => this.#pick(service, tried)?.link,
-      hasOther: (than) => instances.some(({ link }) => link !== than),
-      avoid: (link) => {
-        const instance = instances.find((one) => one.link === link);
-        if (instance !== undefined) this.#avoid(instance.endpoint);
+  #openService(service: string): ServiceInstances {
+    const { clock, metrics } = this.#context;
+    const balancer = new Balancer<InstanceLink>({
+      clock,
+      random: this.#random,
+      zones: metrics.zones,
+      observer: {
+        onEjected: (member) => this.#noteEjected(service, member),
+        onReturned: (member) => this.#noteReturned(service, member),
       },
-    };
-    const upstream: Upstream = {
-      begin: (request) => new Http2Exchange(request, choice),
-    };
-    return { instances, route: { service, upstream } };
+    });
+    const upstream: Upstream = { begin: (request) => new Http2Exchange(request, balancer) };
+    const opened: ServiceInstances = { balancer, route: { service, upstream }, policy: undefined };
+    this.#byService.set(service, opened);
+    this.#takePolicy(service, opened);
+    return opened;
+  }
+
+  #takePolicy(service: string, known: ServiceInstances): void {
+    const policy = this.#context.view.follower.state.traffic.get(service);
+    if (policy === known.policy) return;
+    known.policy = policy;
+    known.balancer.setPolicy({ inFlightMax: policy?.inFlightMax, outliers: policy?.outliers });
+  }
+
+  #noteEjected(service: string, { link, standing }: Member<InstanceLink>): void {
+    const { log, metrics, clock } = this.#context;
+    const reason = standing.reason ?? "";
+    const seconds = Math.round((standing.untilMillis - clock.monotonicMillis()) / 1000);
+    metrics.ejections.add(reason);
+    log.warn("instance ejected", { service, instance: this.#instanceOf(link), reason, seconds });
+  }
+
+  #noteReturned(service: string, { link }: Member<InstanceLink>): void {
+    this.#context.log.info("instance is back", { service, instance: this.#instanceOf(link) });
+  }
+
+  #instanceOf(link: InstanceLink): string {
+    for (const instance of this.#instances.values())
+      if (instance.link === link) return instance.endpoint.instance;
+    return "";
+  }
+
+  /** The zone of the node that the log has an instance on. */
+  #zoneOf(instance: string): string {
+    const { instances, zones } = this.#context.view.follower.state;
+    const node = instances.get(instance)?.node;
+    return node === undefined ? "" : (zones.get(node)?.zone ?? "");
   }
 
   #drains({ instance }: Endpoint): boolean {
     return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
   }
+}
 
-  /**
-   * The less loaded of two drawn at random (power of two choices), leaving out what was tried and what just failed; of
-   * nothing but what just failed, the one for which that is longest ago.
-   */
-  #pick(service: string, tried: readonly InstanceLink[]): Instance | undefined {
-    const instances = this.#byService.get(service)?.instances ?? [];
-    if (instances.length === 1 && tried.length === 0) return instances[0];
-    const now = this.#context.clock.monotonicMillis();
-    const all = instances.filter(({ link }) => !tried.includes(link));
-    const healthy = all.filter(({ avoidUntilMillis }) => avoidUntilMillis <= now);
-    if (healthy.length === 0)
-      return all.toSorted((left, right) => left.avoidUntilMillis - right.avoidUntilMillis)[0];
-    const one = healthy[Math.floor(this.#random() * healthy.length)];
-    const other = healthy[Math.floor(this.#random() * healthy.length)];
-    if (one === undefined || other === undefined) return one;
-    return one.link.load <= other.link.load ? one : other;
-  }
-
-  #avoid({ instance, address }: Endpoint): void {
-    const found = this.#instances.get(`${instance} ${address}`);
-    if (found !== undefined) found.avoidUntilMillis = this.#context.clock.monotonicMillis() + avoidMillis;
-  }
+function standingOf(
+  { standing }: Member<InstanceLink>,
+  now: number,
+): Pick<KnownEndpoint, "standing" | "ejectedFor" | "ejectedSeconds" | "ejections"> {
+  const { state, reason, untilMillis, ejections } = standing;
+  const left = state === "out" ? Math.max(0, Math.ceil((untilMillis - now) / 1000)) : 0;
+  return { standing: state, ejectedFor: reason ?? "", ejectedSeconds: left, ejections };
 }
