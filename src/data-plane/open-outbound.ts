@@ -14,7 +14,7 @@ import { noEdits } from "./http1/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
-import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
+import type { RouteRefusal, ServiceRouter } from "./routing/index.ts";
 
 const connectionsMax = 10_000;
 

@@ -13,6 +13,7 @@ test("counts every violation, and writes one line a connection, 32 of them betwe
     treeSize: zero,
     certificateNotAfterSeconds: zero,
     openPeers: zero,
+    ejectedInstances: zero,
     spans: () => ({ exported: 0, dropped: 0 }),
   };
   const metrics = proxyMetrics(gauges, clock);

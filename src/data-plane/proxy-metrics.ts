@@ -10,6 +10,10 @@ export interface ProxyMetrics {
   /** What peers did against the rules of HTTP/2, by its name. */
   readonly http2Violations: TwoWays;
   readonly deniedRequests: Tally;
+  /** Outliers put out, by what they were put out for. */
+  readonly ejections: Tally;
+  /** Requests of a proxy in a zone that stayed there, and others. */
+  readonly zones: { same: number; other: number };
   readonly inboundDurations: HttpDurations;
   readonly outboundDurations: HttpDurations;
   /** The sums that a proxy reports of itself. */
@@ -24,6 +28,8 @@ export interface ProxyGauges {
   readonly treeSize: () => number;
   readonly certificateNotAfterSeconds: () => number;
   readonly openPeers: () => number;
+  /** Instances that are out as outliers, or on probation after that. */
+  readonly ejectedInstances: () => number;
   /** Spans handed to a collector, and spans lost. */
   readonly spans: () => { readonly exported: number; readonly dropped: number };
 }
@@ -51,6 +57,8 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     refusedConnections: { inbound: new Tally(), outbound: new Tally() },
     http2Violations: { inbound: new Tally(), outbound: new Tally() },
     deniedRequests: new Tally(),
+    ejections: new Tally(),
+    zones: { same: 0, other: 0 },
   };
   const inboundDurations = new HttpDurations("server", clock);
   const outboundDurations = new HttpDurations("client", clock);

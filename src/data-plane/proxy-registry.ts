@@ -4,7 +4,10 @@ import type { ProxyGauges, ProxyMetrics, Tally } from "./proxy-metrics.ts";
 
 /** A registry over what a proxy has counted by itself; reading it is what collects. */
 export function openProxyRegistry(
-  counted: Pick<ProxyMetrics, "requests" | "refusedConnections" | "http2Violations" | "deniedRequests">,
+  counted: Pick<
+    ProxyMetrics,
+    "requests" | "refusedConnections" | "http2Violations" | "deniedRequests" | "ejections" | "zones"
+  >,
   gauges: ProxyGauges,
 ): prometheus.Registry {
   const registry = new prometheus.Registry();
@@ -40,6 +43,18 @@ export function openProxyRegistry(
       ...rowsOf(http2Violations.inbound, "inbound"),
       ...rowsOf(http2Violations.outbound, "outbound"),
     ],
+  });
+  addCounter(registry, {
+    name: "troth_proxy_ejections_total",
+    help: "Instances put out as outliers, by what they were put out for.",
+    labels: ["reason"],
+    rows: () => rowsOf(counted.ejections),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_routed_requests_total",
+    help: "Requests sent to an instance in this proxy's own zone or in another; none while its node is in no zone.",
+    labels: ["zone"],
+    rows: () => Object.entries(counted.zones).map(([zone, count]) => ({ values: [zone], count })),
   });
   addCounter(registry, {
     name: "troth_proxy_spans_total",
@@ -97,6 +112,11 @@ function addProxyGauges(registry: prometheus.Registry, gauges: ProxyGauges): voi
     name: "troth_proxy_certificate_expiration_timestamp_seconds",
     help: "When the SVID in use ends.",
     read: gauges.certificateNotAfterSeconds,
+  });
+  addGauge(prometheus, registry, {
+    name: "troth_proxy_ejected_instances",
+    help: "Instances that are out as outliers, or on probation after that.",
+    read: gauges.ejectedInstances,
   });
   addGauge(prometheus, registry, {
     name: "troth_proxy_peer_connections",

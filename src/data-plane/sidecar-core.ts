@@ -21,7 +21,7 @@ import { PeerViolations } from "./peer-violations.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
 import { RefusedConnections } from "./refused-connections.ts";
-import { ServiceRouter } from "./service-router.ts";
+import { ServiceRouter } from "./routing/index.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
 
@@ -132,6 +132,7 @@ export class SidecarCore implements AsyncDisposable {
       treeSize,
       certificateNotAfterSeconds: () => parts.core?.certificateNotAfterSeconds ?? 0,
       openPeers: () => parts.core?.context.livePeers.size ?? 0,
+      ejectedInstances: () => parts.core?.router.ejectedCount ?? 0,
       spans: () => tracer?.counts ?? { exported: 0, dropped: 0 },
     };
     const metrics = proxyMetrics(gauges, clock);

@@ -15,6 +15,7 @@ import {
   type LinkLimits,
   type OpenConnection,
   type OpenedLink,
+  type OutcomeObserver,
   openTcp,
   type PoolLimits,
   type RequestHead,
@@ -63,6 +64,8 @@ export interface LinkHop extends AsyncDisposable {
 
 /** What a test changes about the two proxies. */
 export interface LinkHopOptions {
+  /** Who hears how requests go at the instances. */
+  readonly outcomes?: OutcomeObserver;
   readonly decide?: (request: RequestHead, forward: Verdict) => Verdict | Promise<Verdict>;
   readonly open?: (port: number) => Promise<Result<OpenedLink, string>>;
   /** Serves a connection between the proxies in place of the inner one. */
@@ -153,6 +156,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     },
     hasOther: (than) => links.some((one) => one !== than),
     avoid: (one) => avoided.push(one),
+    outcomes: options.outcomes,
   };
   const upstream: Upstream = { begin: (request) => new Http2Exchange(request, choice) };
   const clientSockets: Socket[] = [];

@@ -58,6 +58,11 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
     return this.connections.size + this.openings.size;
   }
 
+  /** Connections that carry a request. */
+  get busyCount(): number {
+    return this.connections.size - this.idle.length;
+  }
+
   /** Requests waiting for a connection. */
   get waitingCount(): number {
     return this.waiting.length;

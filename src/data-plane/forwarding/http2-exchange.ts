@@ -20,6 +20,7 @@ import {
 } from "./forwarding.ts";
 import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
+import { type OutcomeObserver, SentRequest } from "./sent-request.ts";
 import { opensTunnel } from "./tunnel.ts";
 import { undeliveredName, undeliveredValue } from "./undelivered.ts";
 
@@ -30,12 +31,14 @@ const resendsMax = 3;
 
 /** The instances that a request can go to. */
 export interface LinkChoice {
-  /** One to try, other than those already tried; undefined where there is none. */
-  pick(tried: readonly InstanceLink[]): InstanceLink | undefined;
+  /** One to try, other than those already tried; undefined where there is none, `overloaded` where none has room. */
+  pick(tried: readonly InstanceLink[]): InstanceLink | "overloaded" | undefined;
   /** Whether there is another one. */
   hasOther(than: InstanceLink): boolean;
   /** Has an instance left alone for a moment where others can be asked. */
   avoid(link: InstanceLink): void;
+  /** Who wants to know how requests go; nothing is measured for nobody. */
+  readonly outcomes?: OutcomeObserver | undefined;
 }
 
 /** A request on its way as a stream of HTTP/2, or over HTTP/1.1 where that is all a peer speaks, and its response. */
@@ -52,6 +55,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private asked: InstanceLink | undefined;
   private link: InstanceLink | undefined;
   private lane: LinkSession | undefined;
+  private sent: SentRequest | undefined;
   private stream: Http2Stream | undefined;
   /** What carries it on where the peer speaks HTTP/1.1. */
   private http1: Http1Exchange | undefined;
@@ -132,6 +136,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   fail(failure: ForwardingFailure, detail: string): void {
     if (this.http1 !== undefined) return this.http1.fail(failure, detail);
     if (this.isOver) return;
+    this.sent?.onFailed(failure);
     this.abort();
     const sent = this.hasSent ? "sent" : "unsent";
     this.client.onFailed(failure, detail, this.hasBegun ? "answering" : sent);
@@ -139,6 +144,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   abort(): void {
     this.isOver = true;
+    this.sent?.onAbandoned();
     this.asked?.cancel(this);
     this.asked = undefined;
     this.http1?.abort();
@@ -170,6 +176,9 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.lane = lane;
     this.stream = stream;
     this.hasSent = true;
+    const { outcomes } = this.choice;
+    if (outcomes !== undefined && this.link !== undefined)
+      this.sent = new SentRequest(outcomes, this.link, this.request);
     if (!isEnd) this.sendBody(stream, firstBody);
     this.waitForProgress();
     if (requestEnd !== undefined || request.tunnel !== undefined) return;
@@ -227,6 +236,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onResponse(head: Http2ResponseHead): void {
     this.hasHeard = true;
+    this.sent?.onHead(head);
     if (this.mayAskElsewhere(head)) return this.askElsewhere();
     this.hasHead = true;
     this.ownStatus = head.status;
@@ -260,6 +270,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   onEnd(trailers: readonly HeaderField[] | undefined): void {
     const refusal = trailers === undefined ? undefined : checkTrailers(trailers);
     if (refusal !== undefined) return this.fail("upstream-malformed-response", refusal);
+    this.sent?.onEnd(trailers);
     this.send(trailers === undefined || trailers.length === 0 ? plainEnd : { trailers });
     this.hasResponseEnded = true;
     if (this.isTunnelOpen) return this.endTunnel();
@@ -281,6 +292,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   onReset(code: number, violation: Http2Violation | undefined): void {
     this.leaveStream();
     const isUntouched = code === errorCode.refusedStream && violation === undefined;
+    if (!isUntouched) this.sent?.onFailed("upstream-reset");
+    this.sent = undefined;
     const mayResend = this.isReplayable && isUntouched && this.resends < resendsMax;
     const isLost = code === errorCode.connectError && violation === undefined;
     const mayRepeat = isLost && isRepeatable(this.request) && !this.hasHeard && this.resends === 0;
@@ -342,6 +355,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private seek(reason: AcquireRefusal, detail: string): void {
     const link = this.tried.length < attemptsMax ? this.choice.pick(this.tried) : undefined;
     if (link === undefined) return this.fail(reason, detail);
+    if (link === "overloaded")
+      return this.fail("overloaded", "every instance has as many requests of this caller as it may have");
     const lane = link.ready();
     this.link = link;
     if (lane !== undefined) return this.onSession(lane);

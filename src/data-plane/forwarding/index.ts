@@ -25,6 +25,7 @@ export {
   problemAnswer,
 } from "./problem-answer.ts";
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
+export type { OutcomeFailure, OutcomeObserver } from "./sent-request.ts";
 export { type Http1Connection, type Http1ServeOptions, serveHttp1 } from "./serve-http1.ts";
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
 export type { TunnelOptions } from "./serve-options.ts";

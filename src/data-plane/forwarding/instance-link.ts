@@ -178,7 +178,7 @@ export class InstanceLink implements SessionHome, Deadline {
   get load(): number {
     const { pool } = this;
     let load = this.waiting.length;
-    if (pool !== undefined) load += pool.waitingCount + pool.openCount - pool.idleCount;
+    if (pool !== undefined) load += pool.waitingCount + pool.busyCount;
     for (const lane of this.lanes) load += lane.streams;
     return load;
   }

@@ -45,12 +45,17 @@ export function problemAnswer(problem: Problem, audience: ProblemAudience = "mem
   return {
     kind: "answer",
     status: problem.status,
-    headers: problem.isUndelivered === true ? undeliveredHeaders : problemHeaders,
+    headers: headersOf(problem),
     body: bytesOf(`${JSON.stringify(document)}\n`),
     summary: audience === "member" ? wholeSummary(problem) : bareSummary(problem),
     isUndelivered: problem.isUndelivered ?? false,
     close: problem.close ?? false,
   };
+}
+
+function headersOf({ reason, isUndelivered }: Problem): Uint8Array {
+  const headers = passingReasons.has(reason) ? passingHeaders : problemHeaders;
+  return isUndelivered === true ? Buffer.concat([headers, undeliveredLine]) : headers;
 }
 
 function wholeProblem({ status, reason, detail = "", decisionId, rule, missing }: Problem): object {
@@ -84,7 +89,9 @@ const problemHeaders = headerLines([
   ["Cache-Control", "no-store"],
 ]);
 
-const undeliveredHeaders = Buffer.concat([problemHeaders, undeliveredLine]);
+/** What is too much at once will not be for long. */
+const passingReasons: ReadonlySet<string> = new Set(["overloaded"]);
+const passingHeaders = Buffer.concat([problemHeaders, headerLines([["Retry-After", "1"]])]);
 
 const phrases: Readonly<Record<number, string>> = {
   200: "OK",

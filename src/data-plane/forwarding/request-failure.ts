@@ -14,6 +14,7 @@ export type RequestFailure =
   | "decision-timeout"
   | "upstream-reset"
   | "upstream-timeout"
+  | "overloaded"
   | "upstream-malformed-response"
   | "head-too-large-for-upstream"
   | "head-too-large-for-client"
@@ -39,6 +40,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "tunnel-unsupported":
       return 502;
     case "decision-timeout":
+    case "overloaded":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":
       return 503;

@@ -1,0 +1,1 @@
+export { type KnownEndpoint, type Route, type RouteRefusal, ServiceRouter } from "./service-router.ts";

@@ -1,0 +1,299 @@
+import { fail, ok, type Result } from "../../base/result.ts";
+import { serviceNameOfAuthority } from "../../identity/index.ts";
+import type { Endpoint } from "../../protocol/index.ts";
+import type { TrafficRow } from "../../trust-log/index.ts";
+import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
+import type { ProxyContext } from "../proxy-context.ts";
+import type { SvidInUse } from "../svid-keeper.ts";
+import { Balancer, Member } from "./balancer.ts";
+import { openInstanceLink } from "./open-instance-link.ts";
+
+/** Spellings of service names that are remembered. */
+const namesMax = 1_000;
+/** How many endpoints are believed to exist; the list is hearsay. */
+const endpointsMax = 10_000;
+
+/** Why a request of the application goes nowhere. */
+export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances" | "view-stale";
+
+/** Where a request goes. */
+export interface Route {
+  readonly service: string;
+  readonly upstream: Upstream;
+}
+
+/** An endpoint with what is going on there. */
+export interface KnownEndpoint {
+  readonly service: string;
+  readonly instance: string;
+  readonly address: string;
+  /** Where its node is; empty where nobody has said. */
+  readonly zone: string;
+  /** Whether it could not be reached a moment ago, so that others are preferred. */
+  readonly isAvoided: boolean;
+  /** `in`, `out` (ejected as an outlier), or on `probation` after that. */
+  readonly standing: "in" | "out" | "probation";
+  /** Why it was ejected last; empty where it never was. */
+  readonly ejectedFor: string;
+  /** For how long it is still out. */
+  readonly ejectedSeconds: number;
+  /** How often it was ejected lately; each time doubles the next. */
+  readonly ejections: number;
+  /** Requests of this proxy that are there or wait for a connection. */
+  readonly inFlight: number;
+  readonly openConnections: number;
+  readonly idleConnections: number;
+  readonly waitingRequests: number;
+}
+
+interface Instance {
+  readonly endpoint: Endpoint;
+  readonly link: InstanceLink;
+  readonly member: Member<InstanceLink>;
+  zone: string;
+  /** Whether an operator has said that nothing new shall go there. */
+  isDraining: boolean;
+}
+
+interface ServiceInstances {
+  readonly balancer: Balancer<InstanceLink>;
+  readonly route: Route;
+  policy: TrafficRow | undefined;
+}
+
+/** Knows who serves what and keeps verified connections to them. */
+export class ServiceRouter {
+  readonly #context: ProxyContext;
+  readonly #svid: () => SvidInUse;
+  readonly #random: () => number;
+  /** Service names by the `Host` that was understood as them. */
+  readonly #names = new Map<string, string>();
+  readonly #instances = new Map<string, Instance>();
+  readonly #byService = new Map<string, ServiceInstances>();
+  /** Links to instances that have gone, while requests on them end. */
+  readonly #leaving = new Set<InstanceLink>();
+  /** Where this proxy's own node is. */
+  #zone = "";
+
+  constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
+    this.#context = context;
+    this.#svid = svid;
+    this.#random = random;
+  }
+
+  /** Takes the present list of endpoints. */
+  setEndpoints(endpoints: readonly Endpoint[]): void {
+    const present = new Set<string>();
+    for (const endpoint of endpoints.slice(0, endpointsMax)) {
+      const key = `${endpoint.instance} ${endpoint.address}`;
+      present.add(key);
+      if (this.#instances.has(key)) continue;
+      const onUnreachable = (): void => this.#byService.get(endpoint.service)?.balancer.unreachable(link);
+      const link = openInstanceLink({ context: this.#context, svid: this.#svid, endpoint, onUnreachable });
+      const member = new Member(link);
+      const isDraining = this.#drains(endpoint);
+      this.#instances.set(key, { endpoint, link, member, isDraining, zone: this.#zoneOf(endpoint.instance) });
+    }
+    for (const [key, { link }] of this.#instances) {
+      if (present.has(key)) continue;
+      // An instance that drains wants no more requests, but those it has may end.
+      link.drain();
+      this.#leaving.add(link);
+      this.#instances.delete(key);
+    }
+    this.sweep();
+    this.#arrange();
+  }
+
+  /** Takes note of who drains, who is where, and what callers are held to, after a step of the trust log. */
+  stepped(): void {
+    const zone = this.#zoneOf(this.#context.instance);
+    let hasChanged = zone !== this.#zone;
+    this.#zone = zone;
+    for (const instance of this.#instances.values()) {
+      if (this.#steppedInstance(instance)) hasChanged = true;
+    }
+    if (hasChanged) this.#arrange();
+    for (const [service, known] of this.#byService) this.#takePolicy(service, known);
+  }
+
+  /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
+  route(host: string): Result<Route, RouteRefusal> {
+    const name = this.#nameOf(host);
+    if (name === undefined)
+      return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
+    const { checker, view } = this.#context;
+    if (checker.freshness("openConnection") === "stale")
+      return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
+    const route = this.#byService.get(name)?.route;
+    if (route !== undefined) return ok(route);
+    const isRegistered = view.follower.state.services.has(name);
+    return isRegistered
+      ? fail("no-instances", `${name} is registered but nothing serves it now`)
+      : fail("unknown-service", name);
+  }
+
+  /** All endpoints that it has been told of. */
+  endpoints(): KnownEndpoint[] {
+    const now = this.#context.clock.monotonicMillis();
+    return [...this.#instances.values()].map(({ endpoint, link, member, zone }) => ({
+      service: endpoint.service,
+      instance: endpoint.instance,
+      address: endpoint.address,
+      zone,
+      isAvoided: member.avoidUntilMillis > now,
+      ...standingOf(member, now),
+      inFlight: link.load,
+      openConnections: link.openCount,
+      idleConnections: link.idleCount,
+      waitingRequests: link.waitingCount,
+    }));
+  }
+
+  /** Instances that are out as outliers, or on probation after that. */
+  get ejectedCount(): number {
+    let count = 0;
+    for (const { member } of this.#instances.values()) if (member.standing.state !== "in") count += 1;
+    return count;
+  }
+
+  /** Where this proxy's own node is; empty where nobody has said. */
+  get zone(): string {
+    return this.#zone;
+  }
+
+  /** Replaces connections, within `overMillis`, by new ones under the SVID in use from now on. */
+  drain(overMillis: number): void {
+    let place = 0;
+    for (const { link } of this.#instances.values()) {
+      // Handshakes with all at once would hold up every request.
+      link.renew((overMillis * place) / this.#instances.size);
+      place += 1;
+    }
+  }
+
+  /** Lets go of links whose last request has ended. */
+  sweep(): void {
+    for (const link of this.#leaving) {
+      if (link.openCount > 0 || link.waitingCount > 0) continue;
+      link.close();
+      this.#leaving.delete(link);
+    }
+  }
+
+  /** Breaks everything. */
+  close(): void {
+    for (const { link } of this.#instances.values()) link.close();
+    for (const link of this.#leaving) link.close();
+    this.#instances.clear();
+    this.#leaving.clear();
+    this.#byService.clear();
+  }
+
+  #nameOf(host: string): string | undefined {
+    const known = this.#names.get(host);
+    if (known !== undefined) return known;
+    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    if (this.#names.size >= namesMax) this.#names.clear();
+    if (name !== undefined) this.#names.set(host, name);
+    return name;
+  }
+
+  /** Whether anything about an instance is other than it was. */
+  #steppedInstance(instance: Instance): boolean {
+    const isDraining = this.#drains(instance.endpoint);
+    const zone = this.#zoneOf(instance.endpoint.instance);
+    const hasMoved = zone !== instance.zone;
+    instance.zone = zone;
+    if (isDraining === instance.isDraining) return hasMoved;
+    instance.isDraining = isDraining;
+    // What it has may end there; nothing new is begun.
+    if (isDraining) instance.link.drain();
+    else instance.link.resume();
+    return true;
+  }
+
+  /** Tells every service who is there to choose from. */
+  #arrange(): void {
+    const members = new Map<string, Member<InstanceLink>[]>();
+    for (const { endpoint, member, isDraining, zone } of this.#instances.values()) {
+      if (isDraining) continue;
+      member.isNear = this.#zone === "" || zone === this.#zone;
+      const others = members.get(endpoint.service);
+      if (others === undefined) members.set(endpoint.service, [member]);
+      else others.push(member);
+    }
+    for (const [service, { balancer }] of this.#byService) {
+      if (members.has(service)) continue;
+      balancer.setMembers([], false);
+      this.#byService.delete(service);
+    }
+    for (const [service, present] of members) {
+      const known = this.#byService.get(service) ?? this.#openService(service);
+      known.balancer.setMembers(present, this.#zone !== "");
+    }
+  }
+
+  #openService(service: string): ServiceInstances {
+    const { clock, metrics } = this.#context;
+    const balancer = new Balancer<InstanceLink>({
+      clock,
+      random: this.#random,
+      zones: metrics.zones,
+      observer: {
+        onEjected: (member) => this.#noteEjected(service, member),
+        onReturned: (member) => this.#noteReturned(service, member),
+      },
+    });
+    const upstream: Upstream = { begin: (request) => new Http2Exchange(request, balancer) };
+    const opened: ServiceInstances = { balancer, route: { service, upstream }, policy: undefined };
+    this.#byService.set(service, opened);
+    this.#takePolicy(service, opened);
+    return opened;
+  }
+
+  #takePolicy(service: string, known: ServiceInstances): void {
+    const policy = this.#context.view.follower.state.traffic.get(service);
+    if (policy === known.policy) return;
+    known.policy = policy;
+    known.balancer.setPolicy({ inFlightMax: policy?.inFlightMax, outliers: policy?.outliers });
+  }
+
+  #noteEjected(service: string, { link, standing }: Member<InstanceLink>): void {
+    const { log, metrics, clock } = this.#context;
+    const reason = standing.reason ?? "";
+    const seconds = Math.round((standing.untilMillis - clock.monotonicMillis()) / 1000);
+    metrics.ejections.add(reason);
+    log.warn("instance ejected", { service, instance: this.#instanceOf(link), reason, seconds });
+  }
+
+  #noteReturned(service: string, { link }: Member<InstanceLink>): void {
+    this.#context.log.info("instance is back", { service, instance: this.#instanceOf(link) });
+  }
+
+  #instanceOf(link: InstanceLink): string {
+    for (const instance of this.#instances.values())
+      if (instance.link === link) return instance.endpoint.instance;
+    return "";
+  }
+
+  /** The zone of the node that the log has an instance on. */
+  #zoneOf(instance: string): string {
+    const { instances, zones } = this.#context.view.follower.state;
+    const node = instances.get(instance)?.node;
+    return node === undefined ? "" : (zones.get(node)?.zone ?? "");
+  }
+
+  #drains({ instance }: Endpoint): boolean {
+    return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
+  }
+}
+
+function standingOf(
+  { standing }: Member<InstanceLink>,
+  now: number,
+): Pick<KnownEndpoint, "standing" | "ejectedFor" | "ejectedSeconds" | "ejections"> {
+  const { state, reason, untilMillis, ejections } = standing;
+  const left = state === "out" ? Math.max(0, Math.ceil((untilMillis - now) / 1000)) : 0;
+  return { standing: state, ejectedFor: reason ?? "", ejectedSeconds: left, ejections };
+}
