@@ -216,10 +216,16 @@ function applyRule(
 function applyTraffic(state: TrustState, { service, ...row }: EntryBody<"traffic.put">): Applied {
   if (!state.services.has(service)) return fail("conflict", `no service ${service}`);
   const isHttp = row.protocol === "http";
+  const { timeoutMillis, retries, retryBudgetPercent, routes } = row;
   const speaksOfRequests =
-    row.timeoutMillis !== undefined || row.retries !== undefined || row.routes.length > 0;
+    (timeoutMillis ?? retries ?? retryBudgetPercent) !== undefined || routes.length > 0;
   if (!isHttp && speaksOfRequests)
     return fail("malformed-body", `${service} is called over TCP, which has no requests`);
+  for (const { mirror } of routes) {
+    if (mirror?.to === service) return fail("malformed-body", `${service} would be its own mirror`);
+    if (mirror !== undefined && !state.services.has(mirror.to))
+      return fail("conflict", `no service ${mirror.to} to mirror to`);
+  }
   state.traffic.set(service, row);
   return ok(true);
 }
