@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { HttpDurations } from "../telemetry/index.ts";
+import type { TrafficCounts } from "./traffic/index.ts";
 
 /** What a proxy counts. Labels come from closed sets, and names of services from the trust log only. */
 export interface ProxyMetrics {
@@ -10,6 +11,8 @@ export interface ProxyMetrics {
   /** What peers did against the rules of HTTP/2, by its name. */
   readonly http2Violations: TwoWays;
   readonly deniedRequests: Tally;
+  /** What traffic policies did to requests of the application. */
+  readonly traffic: TrafficTallies;
   readonly inboundDurations: HttpDurations;
   readonly outboundDurations: HttpDurations;
   /** The sums that a proxy reports of itself. */
@@ -38,6 +41,9 @@ export class Tally {
   }
 }
 
+/** What traffic policies did, by outcome. */
+export type TrafficTallies = { readonly [Name in keyof TrafficCounts]: Tally };
+
 /** The same count for what comes in and what goes out. */
 export interface TwoWays {
   readonly inbound: Tally;
@@ -51,6 +57,7 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     refusedConnections: { inbound: new Tally(), outbound: new Tally() },
     http2Violations: { inbound: new Tally(), outbound: new Tally() },
     deniedRequests: new Tally(),
+    traffic: { retries: new Tally(), timeouts: new Tally(), mirrored: new Tally(), faults: new Tally() },
   };
   const inboundDurations = new HttpDurations("server", clock);
   const outboundDurations = new HttpDurations("client", clock);

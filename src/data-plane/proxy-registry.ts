@@ -4,7 +4,10 @@ import type { ProxyGauges, ProxyMetrics, Tally } from "./proxy-metrics.ts";
 
 /** A registry over what a proxy has counted by itself; reading it is what collects. */
 export function openProxyRegistry(
-  counted: Pick<ProxyMetrics, "requests" | "refusedConnections" | "http2Violations" | "deniedRequests">,
+  counted: Pick<
+    ProxyMetrics,
+    "requests" | "refusedConnections" | "http2Violations" | "deniedRequests" | "traffic"
+  >,
   gauges: ProxyGauges,
 ): prometheus.Registry {
   const registry = new prometheus.Registry();
@@ -41,6 +44,7 @@ export function openProxyRegistry(
       ...rowsOf(http2Violations.outbound, "outbound"),
     ],
   });
+  addTrafficCounters(registry, counted.traffic);
   addCounter(registry, {
     name: "troth_proxy_spans_total",
     help: "Spans by what became of them: exported to the collector, or dropped.",
@@ -48,6 +52,34 @@ export function openProxyRegistry(
     rows: () => Object.entries(gauges.spans()).map(([outcome, count]) => ({ values: [outcome], count })),
   });
   return registry;
+}
+
+function addTrafficCounters(registry: prometheus.Registry, counted: ProxyMetrics["traffic"]): void {
+  const { retries, timeouts, mirrored, faults } = counted;
+  addCounter(registry, {
+    name: "troth_proxy_retries_total",
+    help: "Attempts after the first by outcome, and requests that were not repeated, by why.",
+    labels: ["outcome"],
+    rows: () => rowsOf(retries),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_request_timeouts_total",
+    help: "Requests and attempts that a traffic policy ended because their time was over.",
+    labels: ["of"],
+    rows: () => rowsOf(timeouts),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_mirrored_requests_total",
+    help: "Copies of requests by outcome.",
+    labels: ["outcome"],
+    rows: () => rowsOf(mirrored),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_injected_faults_total",
+    help: "Faults that traffic policies injected.",
+    labels: ["fault"],
+    rows: () => rowsOf(faults),
+  });
 }
 
 /** A count with the values of its labels, in their order. */

@@ -6,4 +6,5 @@ export {
   covers,
   decideAccess,
   evaluatorVersion,
+  isBelow,
 } from "./decide-access.ts";

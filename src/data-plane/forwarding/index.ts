@@ -1,19 +1,25 @@
 export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
 export type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+export { saysExhausted, unavailableStatus } from "./exhausted-mark.ts";
 export type {
+  Attempts,
+  ExhaustedRetries,
   ForwardedRequest,
   Forwarding,
   ForwardingClient,
   ForwardingFailure,
+  ForwardingProgress,
   MessageEnd,
   RequestHead,
   ResponseHead,
   Upstream,
 } from "./forwarding.ts";
+export { plainEnd } from "./forwarding.ts";
 export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
 export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
+export { isMirrored, mirroredLine } from "./mirrored-mark.ts";
 export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
 export {
@@ -26,4 +32,5 @@ export {
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 export { type Http1Connection, type Http1ServeOptions, serveHttp1 } from "./serve-http1.ts";
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
+export { saysUndelivered } from "./undelivered.ts";
 export type { CompletedRequest, RequestObserver, Verdict } from "./verdict.ts";

@@ -10,6 +10,7 @@ import {
   refusedRequest,
 } from "../http1/index.ts";
 import { fieldKind, type HeaderField, type Http2RequestHead } from "../http2/index.ts";
+import { mirroredName, mirroredValue } from "./mirrored-mark.ts";
 
 /** A request head that came as fields of HTTP/2, in which everything was in order; only {@link judgeFields} makes one. */
 export class FieldRequestHead {
@@ -26,6 +27,8 @@ export class FieldRequestHead {
   readonly expectsContinue: boolean;
   readonly wantsUpgrade = false;
   readonly wantsTrailers: boolean;
+  /** Whether the proxy that sends it says that it is a copy. */
+  readonly isMirrored: boolean;
   /** What goes on to the next server besides the pseudo-header fields, and the length unless chunks take its place. */
   readonly fields: readonly HeaderField[];
   private readonly all: readonly HeaderField[];
@@ -41,6 +44,7 @@ export class FieldRequestHead {
     this.framing = section.framing;
     this.expectsContinue = section.expectsContinue;
     this.wantsTrailers = section.wantsTrailers;
+    this.isMirrored = section.isMirrored;
     this.fields = section.fields;
     this.all = all;
   }
@@ -88,6 +92,7 @@ class FieldSection {
   framing: BodyFraming = noBody;
   expectsContinue = false;
   wantsTrailers = false;
+  isMirrored = false;
   private announcesTrailers = false;
   private length: HeaderField | undefined;
   /** Of the head of HTTP/1.1 with the same lines, the first of which is `Host`. */
@@ -148,7 +153,10 @@ class FieldSection {
     if (name === "trailer") {
       if (announcesForbiddenTrailer(field.value)) return "trailer-announcement-forbidden";
       this.announcesTrailers = true;
-    } else if (isForNeighbour(field)) return undefined;
+    } else if (isForNeighbour(field)) {
+      this.isMirrored ||= name === mirroredName && field.value === mirroredValue;
+      return undefined;
+    }
     if (name === "expect") {
       if (field.value.toLowerCase() !== "100-continue") return "expectation-unsupported";
       this.expectsContinue = true;
