@@ -4,6 +4,7 @@ import { defaultHttp2Limits } from "./http2/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
+import { trafficLimits } from "./traffic/index.ts";
 
 /** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules and limits. No key is in it. */
 export function describeSidecar(
@@ -47,6 +48,7 @@ export function describeSidecar(
       pool: defaultPoolLimits,
       http2: defaultHttp2Limits,
       link: defaultLinkLimits,
+      traffic: trafficLimits,
     },
   };
 }

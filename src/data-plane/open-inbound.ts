@@ -5,13 +5,14 @@ import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type CompletedRequest,
+  isMirrored,
+  mirroredLine,
   type RequestHead,
   type RequestObserver,
   serveHttp1,
   serveHttp2,
   type Verdict,
 } from "./forwarding/index.ts";
-import { headerLines } from "./http1/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {
@@ -21,6 +22,7 @@ import {
   decisionsPerConnectionMax,
   PeerDecider,
 } from "./peer-decider.ts";
+import { PeerLines } from "./peer-lines.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
 import { RequestTrace } from "./request-trace.ts";
@@ -204,8 +206,9 @@ function servePeer(
   const isMember = svid.trustDomain === context.view.follower.state.genesis?.trustDomain;
   const audience = isMember ? "member" : "stranger";
   const decider = new PeerDecider(context, peer, audience);
-  const fixed = headerLines([["X-Forwarded-Client-Cert", `Hash=${svid.sha256};URI=${svid.spiffeId}`]]);
+  const lines = new PeerLines(peer);
   const version = socket.alpnProtocol === "h2" ? "2" : "1";
+  const fixed = (host: string): Uint8Array => lines.for(host);
   const untraced = new RequestTrace(undefined, fixed, version);
   const observe = (): InboundRequest => {
     const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
@@ -220,6 +223,7 @@ function servePeer(
       headLimits,
       audience,
       isClientProxy: isMember,
+      exhausted: context.exhausted,
       onFault,
       onViolation,
     });
@@ -253,7 +257,9 @@ class InboundRequest implements RequestObserver, DecidedRequest {
   }
 
   decide(request: RequestHead): Verdict | Promise<Verdict> {
-    const edits = this.#trace.begin(request);
+    const begun = this.#trace.begin(request);
+    // The application may want to leave out what is to happen once only.
+    const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
     const upstream = this.#toApp.for(request);
     return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }

@@ -84,7 +84,7 @@ class OutboundRequest implements RequestObserver {
   constructor(context: ProxyContext, router: ServiceRouter, version: HttpVersion) {
     this.#context = context;
     this.#router = router;
-    this.#trace = new RequestTrace(context.tracer, noEdits.add, version);
+    this.#trace = new RequestTrace(context.tracer, () => noEdits.add, version);
   }
 
   decide(request: RequestHead): Verdict {

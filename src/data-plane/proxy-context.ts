@@ -9,6 +9,7 @@ import type { LivePeers } from "./live-peers.ts";
 import type { PeerViolations } from "./peer-violations.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";
+import type { ExhaustedTraces } from "./traffic/index.ts";
 
 /** What both sides of a proxy share. */
 export interface ProxyContext {
@@ -23,6 +24,8 @@ export interface ProxyContext {
   readonly metrics: ProxyMetrics;
   /** Absent where no collector is configured. */
   readonly tracer: Tracer | undefined;
+  /** What callers are told not to ask for again. */
+  readonly exhausted: ExhaustedTraces;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

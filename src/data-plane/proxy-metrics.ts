@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { HttpDurations } from "../telemetry/index.ts";
+import type { TrafficCounts } from "./traffic/index.ts";
 
 /** What a proxy counts. Labels come from closed sets, and names of services from the trust log only. */
 export interface ProxyMetrics {
@@ -14,6 +15,8 @@ export interface ProxyMetrics {
   readonly ejections: Tally;
   /** Requests of a proxy in a zone that stayed there, and others. */
   readonly zones: { same: number; other: number };
+  /** What traffic policies did to requests of the application. */
+  readonly traffic: TrafficTallies;
   readonly inboundDurations: HttpDurations;
   readonly outboundDurations: HttpDurations;
   /** The sums that a proxy reports of itself. */
@@ -44,6 +47,9 @@ export class Tally {
   }
 }
 
+/** What traffic policies did, by outcome. */
+export type TrafficTallies = { readonly [Name in keyof TrafficCounts]: Tally };
+
 /** The same count for what comes in and what goes out. */
 export interface TwoWays {
   readonly inbound: Tally;
@@ -59,6 +65,7 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     deniedRequests: new Tally(),
     ejections: new Tally(),
     zones: { same: 0, other: 0 },
+    traffic: { retries: new Tally(), timeouts: new Tally(), mirrored: new Tally(), faults: new Tally() },
   };
   const inboundDurations = new HttpDurations("server", clock);
   const outboundDurations = new HttpDurations("client", clock);

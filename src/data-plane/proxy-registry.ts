@@ -6,7 +6,13 @@ import type { ProxyGauges, ProxyMetrics, Tally } from "./proxy-metrics.ts";
 export function openProxyRegistry(
   counted: Pick<
     ProxyMetrics,
-    "requests" | "refusedConnections" | "http2Violations" | "deniedRequests" | "ejections" | "zones"
+    | "requests"
+    | "refusedConnections"
+    | "http2Violations"
+    | "deniedRequests"
+    | "ejections"
+    | "zones"
+    | "traffic"
   >,
   gauges: ProxyGauges,
 ): prometheus.Registry {
@@ -44,6 +50,7 @@ export function openProxyRegistry(
       ...rowsOf(http2Violations.outbound, "outbound"),
     ],
   });
+  addTrafficCounters(registry, counted.traffic);
   addCounter(registry, {
     name: "troth_proxy_ejections_total",
     help: "Instances put out as outliers, by what they were put out for.",
@@ -63,6 +70,34 @@ export function openProxyRegistry(
     rows: () => Object.entries(gauges.spans()).map(([outcome, count]) => ({ values: [outcome], count })),
   });
   return registry;
+}
+
+function addTrafficCounters(registry: prometheus.Registry, counted: ProxyMetrics["traffic"]): void {
+  const { retries, timeouts, mirrored, faults } = counted;
+  addCounter(registry, {
+    name: "troth_proxy_retries_total",
+    help: "Attempts after the first by outcome, and requests that were not repeated, by why.",
+    labels: ["outcome"],
+    rows: () => rowsOf(retries),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_request_timeouts_total",
+    help: "Requests and attempts that a traffic policy ended because their time was over.",
+    labels: ["of"],
+    rows: () => rowsOf(timeouts),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_mirrored_requests_total",
+    help: "Copies of requests by outcome.",
+    labels: ["outcome"],
+    rows: () => rowsOf(mirrored),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_injected_faults_total",
+    help: "Faults that traffic policies injected.",
+    labels: ["fault"],
+    rows: () => rowsOf(faults),
+  });
 }
 
 /** A count with the values of its labels, in their order. */

@@ -6,7 +6,7 @@ import {
   type TraceStep,
 } from "../telemetry/index.ts";
 import type { RequestHead } from "./forwarding/index.ts";
-import { type HeadEdits, headerLines } from "./http1/index.ts";
+import { type HeadEdits, headerLines, noEdits } from "./http1/index.ts";
 
 /** A finished request, as far as its span tells. */
 export interface TracedRequest {
@@ -32,26 +32,35 @@ export type HttpVersion = "1" | "2";
 export class RequestTrace {
   readonly #tracer: Tracer | undefined;
   readonly #version: HttpVersion;
-  readonly #untraced: HeadEdits;
+  readonly #fixed: (host: string) => Uint8Array;
+  #untraced: HeadEdits = noEdits;
   /** The added lines with a place for the ids: written again for each request, and copied into its head at once. */
-  readonly #lines: Buffer;
+  #lines: Buffer | undefined;
   #step: TraceStep | undefined;
 
-  /** `fixed` are header lines that every request on the connection gets; `version` is what they come over. */
-  constructor(tracer: Tracer | undefined, fixed: Uint8Array, version: HttpVersion) {
+  /**
+   * `fixed` are header lines that every request with a host gets, best the same bytes each time; `version` is what the
+   * requests come over.
+   */
+  constructor(tracer: Tracer | undefined, fixed: (host: string) => Uint8Array, version: HttpVersion) {
     this.#tracer = tracer;
+    this.#fixed = fixed;
     this.#version = version;
-    this.#untraced = { remove: [], add: fixed };
-    this.#lines = Buffer.concat(tracer === undefined ? [] : [fixed, blankTraceparent]);
   }
 
   /** Gives a request its place in a trace; answers with the edits that tell the next one. */
   begin(request: RequestHead): HeadEdits {
+    const fixed = this.#fixed(request.host);
+    if (fixed !== this.#untraced.add) {
+      this.#untraced = { remove: [], add: fixed };
+      this.#lines = undefined;
+    }
     if (this.#tracer === undefined) return this.#untraced;
     const { parent, remove, tracestate } = readTrace(request);
     const step = this.#tracer.begin(parent);
     this.#step = step;
     const { traceId, spanId, isSampled } = step;
+    this.#lines ??= Buffer.concat([fixed, blankTraceparent]);
     const lines = this.#lines;
     lines.write(traceId, lines.length - fromEndToTraceId, "latin1");
     lines.write(spanId, lines.length - fromEndToSpanId, "latin1");

@@ -24,6 +24,7 @@ import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./routing/index.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
+import { ExhaustedTraces } from "./traffic/index.ts";
 
 /** After a rotation, connections are replaced over this part of the new SVID's life, and over this long at most. */
 const rotationShare = 0.1;
@@ -80,6 +81,7 @@ export class SidecarCore implements AsyncDisposable {
       randomBytes,
       log,
       timer: this.#timer,
+      exhausted: new ExhaustedTraces(clock),
       checker: new PeerChecker({ view, clock, ownService: service }),
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
       violations: new PeerViolations({ metrics, log }),

@@ -108,7 +108,7 @@ export function covers(pattern: string, name: string): boolean {
 }
 
 /** `/cards` covers `/cards` and `/cards/1`, not `/cardsharp`; `/` covers everything. */
-function isBelow(prefix: string, path: string): boolean {
+export function isBelow(prefix: string, path: string): boolean {
   if (!path.startsWith(prefix)) return false;
   return path.length === prefix.length || prefix.endsWith("/") || path[prefix.length] === "/";
 }

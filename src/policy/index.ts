@@ -7,5 +7,6 @@ export {
   decideAccess,
   decideTcpAccess,
   evaluatorVersion,
+  isBelow,
   type TcpAccess,
 } from "./decide-access.ts";

@@ -9,7 +9,7 @@ import { isKeyOfGeneration } from "./generation.ts";
 import { leafHash } from "./merkle-tree.ts";
 import { keyNameProblem } from "./person.ts";
 import { isTcpService, requestRuleFor, speaksOfRequests } from "./tcp-service.ts";
-import type { TrustState } from "./trust-state.ts";
+import type { TrafficRow, TrustState } from "./trust-state.ts";
 
 /** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
 const certificateSecondsMax = 86_400 + 60;
@@ -218,14 +218,30 @@ function applyRule(
 
 function applyTraffic(state: TrustState, { service, ...row }: EntryBody<"traffic.put">): Applied {
   if (!state.services.has(service)) return fail("conflict", `no service ${service}`);
-  const hasRequests = row.timeoutMillis !== undefined || row.retries !== undefined || row.routes.length > 0;
-  if (row.protocol === "tcp" && hasRequests)
-    return fail("malformed-body", `${service} is called over TCP, which has no requests`);
-  const rule = row.protocol === "tcp" ? requestRuleFor(state, service) : undefined;
-  if (rule !== undefined)
-    return fail("conflict", `the rule "${rule}" has methods or paths, which TCP has not; replace it first`);
+  const problem =
+    row.protocol === "tcp" ? tcpProblem(state, service, row) : mirrorProblem(state, service, row);
+  if (problem !== undefined) return problem;
   state.traffic.set(service, row);
   return ok(true);
+}
+
+function tcpProblem(state: TrustState, service: string, row: TrafficRow): Applied | undefined {
+  const { timeoutMillis, retries, retryBudgetPercent, routes } = row;
+  if ((timeoutMillis ?? retries ?? retryBudgetPercent) !== undefined || routes.length > 0)
+    return fail("malformed-body", `${service} is called over TCP, which has no requests`);
+  const rule = requestRuleFor(state, service);
+  return rule === undefined
+    ? undefined
+    : fail("conflict", `the rule "${rule}" has methods or paths, which TCP has not; replace it first`);
+}
+
+function mirrorProblem(state: TrustState, service: string, { routes }: TrafficRow): Applied | undefined {
+  for (const { mirror } of routes) {
+    if (mirror?.to === service) return fail("malformed-body", `${service} would be its own mirror`);
+    if (mirror !== undefined && !state.services.has(mirror.to))
+      return fail("conflict", `no service ${mirror.to} to mirror to`);
+  }
+  return undefined;
 }
 
 function applyInvitation(state: TrustState, body: EntryBody<"node.invite">): Applied {

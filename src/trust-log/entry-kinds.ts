@@ -74,22 +74,20 @@ const requestPath = z
   .refine(isNormalPath, "expected a path as requests are decided on: no //, /./, /../, ? or needless %");
 const methodName = z.string().regex(/^[A-Z]{1,32}$/);
 const timeoutMillis = z.int().min(1).max(timeoutMillisMax);
+const timeoutOrNoneMillis = z.int().min(0).max(timeoutMillisMax).describe("0 for none");
+const retryCondition = z.enum(["connect-failed", "reset", "timeout", "502", "503", "504"]);
 const percent = z.int().min(1).max(100);
-/** What is tried again, how often, and as what share of the requests that were asked for. */
+/** What is tried again, and how often. */
 const retries = z.strictObject({
-  attemptsMax: z.int().min(1).max(5).describe("attempts after the first"),
-  budgetPercent: percent.describe("retries per hundred requests"),
-  attemptMillis: timeoutMillis.exactOptional().describe("how long one attempt may take"),
-  on: z
-    .array(z.enum(["connect-failed", "reset", "timeout", "502", "503", "504"]))
-    .min(1)
-    .max(6),
+  retriesMax: z.int().min(0).max(5).describe("attempts after the first; 0 for none"),
+  attemptMillis: timeoutMillis.exactOptional().describe("how long one attempt may be without a response"),
+  on: z.array(retryCondition).min(1).max(6),
   methods: z.array(methodName).max(16).describe("the idempotent ones where empty"),
 });
 const trafficRoute = z.strictObject({
   methods: z.array(methodName).max(16),
   paths: z.array(requestPath).max(16),
-  timeoutMillis: timeoutMillis.exactOptional(),
+  timeoutMillis: timeoutOrNoneMillis.exactOptional(),
   retries: retries.exactOptional(),
   mirror: z.strictObject({ to: servicePrefix, percent }).exactOptional(),
   fault: z
@@ -185,12 +183,17 @@ export const entryBodies = {
     paths: z.array(requestPath).max(64),
   }),
   "rule.remove": z.strictObject({ from: servicePattern, to: servicePattern }),
-  /** How calls of a service are carried, in force in every caller's proxy. The first route that fits counts. */
+  /**
+   * How calls of a service are carried, in force in every caller's proxy. The first route that fits counts; what it says
+   * takes the place of what is said for the whole service.
+   */
   "traffic.put": z.strictObject({
     service: servicePrefix,
     protocol: z.enum(["http", "tcp"]),
-    timeoutMillis: timeoutMillis.exactOptional(),
+    timeoutMillis: timeoutOrNoneMillis.exactOptional(),
     retries: retries.exactOptional(),
+    /** Retries per hundred requests of one caller's proxy, on all routes together. */
+    retryBudgetPercent: percent.exactOptional(),
     /** Requests that one caller's proxy has at one instance at a time. */
     inFlightMax: z.int().min(1).max(100_000).exactOptional(),
     /** When one caller's proxy leaves an instance alone, for how long, and how many of a service at most. */

@@ -58,10 +58,11 @@ function rule(changes: JsonObject = {}): JsonObject {
 }
 
 function traffic(changes: JsonObject = {}): JsonObject {
-  const retries = { attemptsMax: 2, budgetPercent: 20, on: ["reset", "503"], methods: [] };
+  const retries = { retriesMax: 2, on: ["reset", "503"], methods: [] };
   const mirror = { to: "/pay", percent: 10 };
   const route = { methods: ["GET"], paths: ["/reports"], timeoutMillis: 60_000, mirror };
-  return { service: "/shop", protocol: "http", timeoutMillis: 15_000, retries, routes: [route], ...changes };
+  const common = { service: "/shop", protocol: "http", timeoutMillis: 15_000, retries };
+  return { ...common, retryBudgetPercent: 20, routes: [route], ...changes };
 }
 
 function recovery(log: SmallTrustLog): JsonObject {
@@ -972,7 +973,20 @@ describe("what goes with what is removed", () => {
     const log = busyLog();
 
     expect(refusal(log, "traffic.put", traffic({ protocol: "tcp" }))).toBe("malformed-body");
-    log.put("traffic.put", { service: "/shop", protocol: "tcp", routes: [] });
+    const plain = { service: "/shop", protocol: "tcp", routes: [] };
+    expect(refusal(log, "traffic.put", { ...plain, timeoutMillis: 0 })).toBe("malformed-body");
+    expect(refusal(log, "traffic.put", { ...plain, retryBudgetPercent: 20 })).toBe("malformed-body");
+    log.put("traffic.put", plain);
+  });
+
+  test("a service is not its own mirror: malformed-body", () => {
+    const log = busyLog();
+    const mirrorTo = (to: string): JsonObject =>
+      traffic({ routes: [{ methods: [], paths: [], mirror: { to, percent: 1 } }] });
+
+    expect(refusal(log, "traffic.put", mirrorTo("/shop"))).toBe("malformed-body");
+    expect(refusal(log, "traffic.put", mirrorTo("/nothing"))).toBe("conflict");
+    log.put("traffic.put", mirrorTo("/pay"));
   });
 
   test.each([

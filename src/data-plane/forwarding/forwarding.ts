@@ -8,6 +8,7 @@ import type {
   Trailer,
 } from "../http1/index.ts";
 import type { Http2ResponseHead } from "../http2/index.ts";
+import type { InstanceLink } from "./instance-link.ts";
 import type { FieldRequestHead } from "./judge-fields.ts";
 import type { RequestFailure } from "./request-failure.ts";
 
@@ -66,8 +67,22 @@ export interface ForwardingClient {
   write(body: Buffer, end: MessageEnd | undefined): boolean;
   /** The whole response has been written. */
   onResponded(): void;
-  /** The request has failed. */
-  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress): void;
+  /** The request has failed; it is answered with the status that goes with the failure unless another is given. */
+  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress, status?: number): void;
+}
+
+/** What the attempts at one request have in common where a policy repeats it. */
+export interface Attempts {
+  /** Where it has been sent so far: others are asked first. */
+  readonly tried: InstanceLink[];
+  /** Whether the policy repeats what was lost with its connection, so that nobody else does. */
+  readonly coverResets: boolean;
+}
+
+/** Tells which requests failed because the application's own calls failed, repeated as often as they may be. */
+export interface ExhaustedRetries {
+  readonly isEmpty: boolean;
+  covers(request: RequestHead): boolean;
 }
 
 /** A request that has been allowed, and how it is to be sent. */
@@ -80,6 +95,8 @@ export interface ForwardedRequest {
   readonly firstBody: Buffer;
   /** Where that is all; never of a tunnel. */
   readonly end: MessageEnd | undefined;
+  /** Where a policy repeats it. */
+  readonly attempts?: Attempts;
 }
 
 /** A request on its way and its response on the way back, as the client's connection drives them. */

@@ -15,14 +15,15 @@ export function isGrpcRequest(request: RequestHead): boolean {
 }
 
 /** The status of a call that gets an answer of the proxy's own, as fields: a response of trailers only. */
-export function grpcAnswer({ status, summary, isUndelivered }: Answer): HeaderField[] {
-  const fields = [okStatus, contentType, ...grpcTrailers(status, summary)];
-  return isUndelivered === true ? [...fields, undelivered] : fields;
+export function grpcAnswer(answer: Answer): HeaderField[] {
+  const fields = [okStatus, contentType, ...grpcTrailers(answer)];
+  return answer.isUndelivered === true ? [...fields, undelivered] : fields;
 }
 
 /** The trailers of a call that ends with a problem (gRPC over HTTP/2, "Responses"). */
-export function grpcTrailers(status: number, summary: string): HeaderField[] {
-  const fields = [headerField("grpc-status", String(grpcStatusOf(status)))];
+export function grpcTrailers({ status, summary, isOverdue }: Answer): HeaderField[] {
+  const code = isOverdue === true ? grpcStatus.deadlineExceeded : grpcStatusOf(status);
+  const fields = [headerField("grpc-status", String(code))];
   const message = percentEncoded(summary.slice(0, messageCharactersMax));
   return message === "" ? fields : [...fields, headerField("grpc-message", message)];
 }
@@ -53,6 +54,7 @@ function grpcStatusOf(status: number): number {
 
 const grpcStatus = {
   unknown: 2,
+  deadlineExceeded: 4,
   permissionDenied: 7,
   resourceExhausted: 8,
   unimplemented: 12,

@@ -10,6 +10,7 @@ import {
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
 import {
+  type Attempts,
   type ForwardedRequest,
   type Forwarding,
   type ForwardingClient,
@@ -22,7 +23,7 @@ import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
 import { type OutcomeObserver, SentRequest } from "./sent-request.ts";
 import { opensTunnel } from "./tunnel.ts";
-import { undeliveredName, undeliveredValue } from "./undelivered.ts";
+import { saysUndelivered } from "./undelivered.ts";
 
 /** How many instances are tried before a request is given up for want of a connection. */
 const attemptsMax = 3;
@@ -50,6 +51,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private readonly edits: HeadEdits;
   private readonly limits: Http1Limits;
   private readonly choice: LinkChoice;
+  private readonly attempts: Attempts | undefined;
   private tried: readonly InstanceLink[] = untried;
   /** The link that has been asked for a connection, while it is awaited. */
   private asked: InstanceLink | undefined;
@@ -95,6 +97,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.firstBody = parts.firstBody;
     this.requestEnd = parts.end;
     this.hasBody = parts.firstBody.length > 0;
+    this.attempts = parts.attempts;
     this.choice = choice;
   }
 
@@ -296,7 +299,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.sent = undefined;
     const mayResend = this.isReplayable && isUntouched && this.resends < resendsMax;
     const isLost = code === errorCode.connectError && violation === undefined;
-    const mayRepeat = isLost && isRepeatable(this.request) && !this.hasHeard && this.resends === 0;
+    const isOurs = this.attempts?.coverResets !== true;
+    const mayRepeat = isOurs && isLost && isRepeatable(this.request) && !this.hasHeard && this.resends === 0;
     if (this.hasHead || !(mayResend || mayRepeat))
       return this.fail("upstream-reset", violation ?? `stream reset with code ${code}`);
     this.resends += 1;
@@ -335,13 +339,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
    * Whether the answer says that no application has seen the request, and another may be asked: then even one that is
    * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
    */
-  private mayAskElsewhere({ fields }: Http2ResponseHead): boolean {
+  private mayAskElsewhere(head: Http2ResponseHead): boolean {
     const { link, isReplayable, hasAskedElsewhere } = this;
     const isWhole = this.requestEnd !== undefined || this.request.tunnel !== undefined;
     if (!isReplayable || !isWhole || hasAskedElsewhere || link === undefined) return false;
-    if (!fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue))
-      return false;
-    return this.choice.hasOther(link);
+    return saysUndelivered(head) && this.choice.hasOther(link);
   }
 
   private askElsewhere(): void {
@@ -353,16 +355,25 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   }
 
   private seek(reason: AcquireRefusal, detail: string): void {
-    const link = this.tried.length < attemptsMax ? this.choice.pick(this.tried) : undefined;
+    const link = this.tried.length < attemptsMax ? this.pick() : undefined;
     if (link === undefined) return this.fail(reason, detail);
     if (link === "overloaded")
       return this.fail("overloaded", "every instance has as many requests of this caller as it may have");
+    this.attempts?.tried.push(link);
     const lane = link.ready();
     this.link = link;
     if (lane !== undefined) return this.onSession(lane);
     this.tried = [...this.tried, link];
     this.asked = link;
     link.await(this);
+  }
+
+  /** One that no earlier attempt was sent to, if there is one. */
+  private pick(): InstanceLink | "overloaded" | undefined {
+    const { attempts, tried, choice } = this;
+    const isFirst = attempts === undefined || attempts.tried.length === 0;
+    const fresh = isFirst ? undefined : choice.pick([...attempts.tried, ...tried]);
+    return fresh === undefined || fresh === "overloaded" ? choice.pick(tried) : fresh;
   }
 
   private sendBody(stream: Http2Stream, piece: Buffer): void {

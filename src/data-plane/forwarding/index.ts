@@ -1,20 +1,26 @@
 export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
 export type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+export { saysExhausted, unavailableStatus } from "./exhausted-mark.ts";
 export type {
+  Attempts,
+  ExhaustedRetries,
   ForwardedRequest,
   Forwarding,
   ForwardingClient,
   ForwardingFailure,
+  ForwardingProgress,
   MessageEnd,
   RequestHead,
   ResponseHead,
   Upstream,
 } from "./forwarding.ts";
+export { plainEnd } from "./forwarding.ts";
 export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
 export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
 export { connectRequest } from "./judge-fields.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
+export { isMirrored, mirroredLine } from "./mirrored-mark.ts";
 export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
 export {
@@ -30,4 +36,5 @@ export { type Http1Connection, type Http1ServeOptions, serveHttp1 } from "./serv
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
 export type { TunnelOptions } from "./serve-options.ts";
 export { opensTunnel, tunnelOpened } from "./tunnel.ts";
+export { saysUndelivered } from "./undelivered.ts";
 export type { CompletedRequest, RequestObserver, Verdict } from "./verdict.ts";

@@ -13,6 +13,7 @@ import {
   type Tunnel,
 } from "../http1/index.ts";
 import { fieldKind, type HeaderField, type Http2RequestHead, headerField } from "../http2/index.ts";
+import { mirroredName, mirroredValue } from "./mirrored-mark.ts";
 
 /** A request head that came as fields of HTTP/2, in which everything was in order; only {@link judgeFields} makes one. */
 export class FieldRequestHead {
@@ -33,6 +34,8 @@ export class FieldRequestHead {
   readonly tunnel: Tunnel | undefined;
   /** What a server of HTTP/1.1 is asked to answer a WebSocket with (RFC 6455, 4.1); empty in every other request. */
   readonly webSocketKey: string;
+  /** Whether the proxy that sends it says that it is a copy. */
+  readonly isMirrored: boolean;
   /** What goes on to the next server besides the pseudo-header fields, and the length unless chunks take its place. */
   readonly fields: readonly HeaderField[];
   private readonly all: readonly HeaderField[];
@@ -55,6 +58,7 @@ export class FieldRequestHead {
     this.wantsTrailers = section.wantsTrailers;
     this.tunnel = section.tunnel;
     this.webSocketKey = parts.webSocketKey ?? "";
+    this.isMirrored = section.isMirrored;
     this.fields = section.fields;
     this.all = all;
   }
@@ -137,6 +141,7 @@ class FieldSection {
   framing: BodyFraming = noBody;
   expectsContinue = false;
   wantsTrailers = false;
+  isMirrored = false;
   private announcesTrailers = false;
   private length: HeaderField | undefined;
   /** Of the head of HTTP/1.1 with the same lines, the first of which is `Host`. */
@@ -213,7 +218,10 @@ class FieldSection {
     if (name === "trailer") {
       if (announcesForbiddenTrailer(field.value)) return "trailer-announcement-forbidden";
       this.announcesTrailers = true;
-    } else if (isForNeighbour(field)) return undefined;
+    } else if (isForNeighbour(field)) {
+      this.isMirrored ||= name === mirroredName && field.value === mirroredValue;
+      return undefined;
+    }
     // Theirs is the handshake of HTTP/1.1 (RFC 8441, 5.1), which is ours to have with the next server.
     if (this.tunnel === "websocket" && (name === "sec-websocket-key" || name === "sec-websocket-accept"))
       return undefined;

@@ -13,6 +13,8 @@ export interface Answer {
   readonly summary: string;
   /** Whether it says that no application has been given the request (undelivered.ts). */
   readonly isUndelivered?: boolean;
+  /** Whether it says that the time that the request had is over. */
+  readonly isOverdue?: boolean;
   /** Whether the connection ends with it. */
   readonly close?: boolean;
 }
@@ -49,6 +51,7 @@ export function problemAnswer(problem: Problem, audience: ProblemAudience = "mem
     body: bytesOf(`${JSON.stringify(document)}\n`),
     summary: audience === "member" ? wholeSummary(problem) : bareSummary(problem),
     isUndelivered: problem.isUndelivered ?? false,
+    isOverdue: problem.reason === "request-timeout",
     close: problem.close ?? false,
   };
 }

@@ -18,6 +18,8 @@ export type RequestFailure =
   | "upstream-malformed-response"
   | "head-too-large-for-upstream"
   | "head-too-large-for-client"
+  | "request-timeout"
+  | "fault-injected"
   | "client-gone";
 
 /** The status that goes with a failure beyond the head; 400 for the bytes of a body (RFC 9110, 15.5 and 15.6). */
@@ -41,12 +43,14 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 502;
     case "decision-timeout":
     case "overloaded":
+    case "fault-injected":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":
       return 503;
     case "upstream-connect-timeout":
     case "upstream-timeout":
     case "tunnel-idle":
+    case "request-timeout":
       return 504;
     case "chunk-size-invalid":
     case "chunk-size-too-long":

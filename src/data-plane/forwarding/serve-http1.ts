@@ -181,8 +181,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.next(this.mayContinue && !this.isClosing);
   }
 
-  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress): void {
-    if (progress !== "answering") return this.fail(failure, detail);
+  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress, status?: number): void {
+    if (progress !== "answering") return this.fail(failure, detail, status);
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.truncate();
   }
@@ -357,8 +357,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     exchange.start();
   }
 
-  private fail(failure: ForwardingFailure, detail: string): void {
-    const problem = { status: statusOfFailure(failure), reason: failure, detail };
+  private fail(failure: ForwardingFailure, detail: string, status = statusOfFailure(failure)): void {
+    const problem = { status, reason: failure, detail };
     this.respond(problemAnswer(problem, this.options.audience), failure);
   }
 

@@ -7,6 +7,7 @@ import {
   type ServerOwner,
   ServerSession,
 } from "../http2/index.ts";
+import type { ExhaustedRetries } from "./forwarding.ts";
 import { LineFields } from "./line-fields.ts";
 import type { ServeOptions } from "./serve-options.ts";
 import { ServedStream } from "./served-stream.ts";
@@ -18,6 +19,8 @@ export interface Http2ServeOptions extends ServeOptions {
   readonly observe: () => RequestObserver;
   /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
   readonly isClientProxy?: boolean;
+  /** Which requests such a client is told not to repeat. */
+  readonly exhausted?: ExhaustedRetries;
   readonly http2Limits?: Http2Limits;
   /** What a request's head may be, where that is more than elsewhere. */
   readonly headLimits?: Pick<Http1Limits, "headBytesMax" | "headersMax">;
@@ -57,19 +60,11 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   const isClientProxy = options.isClientProxy ?? false;
   const { callIdleMillis } = limits;
   const callLimits = { ...limits, responseHeadMillis: callIdleMillis, bodyIdleMillis: callIdleMillis };
+  const exhausted = isClientProxy ? options.exhausted : undefined;
+  const held = { limits, headLimits, callLimits };
   const { tunnels } = options;
-  const service = {
-    timer,
-    limits,
-    headLimits,
-    callLimits,
-    lines,
-    audience,
-    isClientProxy,
-    randomBytes: tunnels?.randomBytes,
-    onFault,
-    guard,
-  };
+  const randomBytes = tunnels?.randomBytes;
+  const service = { ...held, timer, lines, audience, isClientProxy, randomBytes, exhausted, onFault, guard };
   const owner: ServerOwner = {
     onRequest: (stream, head, isEnd) => {
       const served = new ServedStream(stream, service, observe());

@@ -9,7 +9,9 @@ import {
   type StreamHandler,
 } from "../http2/index.ts";
 import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
+import { exhaustedField, isUnavailable } from "./exhausted-mark.ts";
 import {
+  type ExhaustedRetries,
   type Forwarding,
   type ForwardingClient,
   type ForwardingFailure,
@@ -48,8 +50,16 @@ export interface StreamService {
   /** Given where tunnels may be opened. */
   readonly randomBytes: RandomBytes | undefined;
   readonly onFault: ((fault: unknown) => void) | undefined;
+  /** Where the client is a proxy: what is not worth asking for again. */
+  readonly exhausted: ExhaustedRetries | undefined;
   /** Runs what no session is the caller of; what it throws ends the connection. */
   readonly guard: (run: () => void) => void;
+}
+
+/** What an answer to a failure says beyond it. */
+interface FailedHow {
+  readonly isUndelivered?: boolean;
+  readonly status?: number | undefined;
 }
 
 type Forward = Extract<Verdict, { kind: "forward" }>;
@@ -178,6 +188,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
     const fields = this.fieldsOf(head);
+    if (this.isExhausted(head)) fields.push(exhaustedField);
     if (!this.stream.takes(fields)) {
       this.exchange?.abort();
       this.fail("head-too-large-for-client", "the head is larger than the client takes");
@@ -234,21 +245,27 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.stopPeer();
   }
 
-  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress): void {
+  onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress, status?: number): void {
     // Only where nobody is there: one that has too much to do would be helped by nobody's asking the next.
     const isUndelivered =
       this.service.isClientProxy && progress === "unsent" && failure === "upstream-connect-failed";
-    if (progress !== "answering") return this.fail(failure, detail, isUndelivered);
+    if (progress !== "answering") return this.fail(failure, detail, { isUndelivered, status });
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.leave();
     if (this.isGrpc) {
-      const { summary } = this.problem(failure, detail);
-      this.write(nothing, { trailers: grpcTrailers(statusOfFailure(failure), summary) });
+      this.write(nothing, { trailers: grpcTrailers(this.problem(failure, detail)) });
       return this.stopPeer();
     }
     this.pending = undefined;
     // So that the client cannot take the part it got for the whole.
     this.stream.reset(this.isTunnelOpen ? errorCode.connectError : errorCode.internalError);
+  }
+
+  /** Whether the proxy that asks is told not to repeat it: whose calls failed here, each as often as it may be tried. */
+  private isExhausted(head: ResponseHead): boolean {
+    const { exhausted } = this.service;
+    if (exhausted === undefined || exhausted.isEmpty || this.request === undefined) return false;
+    return isUnavailable(head) && exhausted.covers(this.request);
   }
 
   private passBody(): void {
@@ -321,13 +338,13 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.respond(problemAnswer({ status, reason }, this.service.audience), reason);
   }
 
-  private fail(failure: ForwardingFailure, detail: string, isUndelivered = false): void {
-    this.respond(this.problem(failure, detail, isUndelivered), failure);
+  private fail(failure: ForwardingFailure, detail: string, how: FailedHow = {}): void {
+    this.respond(this.problem(failure, detail, how), failure);
   }
 
-  private problem(failure: ForwardingFailure, detail: string, isUndelivered = false): Answer {
-    const problem = { status: statusOfFailure(failure), reason: failure, detail, isUndelivered };
-    return problemAnswer(problem, this.service.audience);
+  private problem(failure: ForwardingFailure, detail: string, how: FailedHow = {}): Answer {
+    const { isUndelivered = false, status = statusOfFailure(failure) } = how;
+    return problemAnswer({ status, reason: failure, detail, isUndelivered }, this.service.audience);
   }
 
   /** Fails over what came after the head, whatever the exchange has done by then. */

@@ -1,4 +1,5 @@
 import { headerLines } from "../http1/index.ts";
+import type { ResponseHead } from "./forwarding.ts";
 
 /**
  * The header by which the proxy in front of an application tells the proxy that asked it that the application has not
@@ -8,6 +9,12 @@ export const undeliveredName = "troth-delivery";
 
 /** Its only value. */
 export const undeliveredValue = "none";
+
+/** Whether a response says so. */
+export function saysUndelivered(head: ResponseHead): boolean {
+  if ("section" in head) return head.section.valuesOf(undeliveredName).includes(undeliveredValue);
+  return head.fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue);
+}
 
 /** Its line. */
 export const undeliveredLine: Uint8Array = headerLines([["Troth-Delivery", undeliveredValue]]);

@@ -5,6 +5,7 @@ import type { TrafficRow } from "../../trust-log/index.ts";
 import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
+import { TrafficPolicies } from "../traffic/index.ts";
 import { Balancer, Member } from "./balancer.ts";
 import { openInstanceLink } from "./open-instance-link.ts";
 
@@ -66,6 +67,7 @@ export class ServiceRouter {
   readonly #context: ProxyContext;
   readonly #svid: () => SvidInUse;
   readonly #random: () => number;
+  readonly #traffic: TrafficPolicies;
   /** Service names by the `Host` that was understood as them. */
   readonly #names = new Map<string, string>();
   readonly #instances = new Map<string, Instance>();
@@ -79,6 +81,9 @@ export class ServiceRouter {
     this.#context = context;
     this.#svid = svid;
     this.#random = random;
+    const upstreamOf = (service: string): Upstream | undefined =>
+      this.#byService.get(service)?.route.upstream;
+    this.#traffic = new TrafficPolicies({ context, upstreamOf, random });
   }
 
   /** Takes the present list of endpoints. */
@@ -126,7 +131,7 @@ export class ServiceRouter {
     if (checker.freshness("openConnection") === "stale")
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
     const route = this.#byService.get(name)?.route;
-    if (route !== undefined) return ok(route);
+    if (route !== undefined) return ok(this.#policed(route));
     const isRegistered = view.follower.state.services.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
@@ -183,11 +188,18 @@ export class ServiceRouter {
 
   /** Breaks everything. */
   close(): void {
+    this.#traffic.close();
     for (const { link } of this.#instances.values()) link.close();
     for (const link of this.#leaving) link.close();
     this.#instances.clear();
     this.#leaving.clear();
     this.#byService.clear();
+  }
+
+  /** A route as the traffic policy of its service wants it. */
+  #policed(route: Route): Route {
+    const upstream = this.#traffic.over(route.service, route.upstream);
+    return upstream === route.upstream ? route : { ...route, upstream };
   }
 
   #nameOf(host: string): string | undefined {

@@ -1,0 +1,4 @@
+export { ExhaustedTraces } from "./exhausted-traces.ts";
+export type { MirrorOutcome, RetryOutcome, TrafficCounts } from "./traffic-counts.ts";
+export { trafficLimits } from "./traffic-limits.ts";
+export { TrafficPolicies } from "./traffic-policies.ts";

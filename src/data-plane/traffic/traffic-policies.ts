@@ -1,0 +1,143 @@
+import { messageOf } from "../../base/mesh-error.ts";
+import type { TrafficRow } from "../../trust-log/index.ts";
+import type { ForwardedRequest, Forwarding, Upstream } from "../forwarding/index.ts";
+import type { ProxyContext } from "../proxy-context.ts";
+import { pathOf } from "../request-trace.ts";
+import { Mirrors } from "./mirrors.ts";
+import { PolicyExchange, type PolicyService, type RequestPolicy } from "./policy-exchange.ts";
+import { RetryBudget, retryBudgetPercentDefault } from "./retry-budget.ts";
+import { RouteTable } from "./route-policy.ts";
+import { Waits } from "./waits.ts";
+
+/** What traffic policies need of the proxy in which they are in force. */
+export interface TrafficParts {
+  readonly context: Pick<ProxyContext, "view" | "clock" | "log" | "metrics" | "exhausted">;
+  /** The way to a service without a policy; undefined where nothing serves it. */
+  readonly upstreamOf: (service: string) => Upstream | undefined;
+  /** Draws from 0 to below 1. */
+  readonly random: () => number;
+}
+
+/** The traffic policies of the trust log, in force for what one proxy calls. */
+export class TrafficPolicies {
+  readonly #parts: TrafficParts;
+  readonly #waits: Waits;
+  readonly #mirrors: Mirrors;
+  readonly #services = new Map<string, PolicedService>();
+
+  constructor(parts: TrafficParts) {
+    const { context, upstreamOf } = parts;
+    this.#parts = parts;
+    this.#waits = new Waits(context.clock);
+    const { traffic: counts } = context.metrics;
+    const onFault = (fault: unknown): void => this.#onFault(fault);
+    this.#mirrors = new Mirrors({ upstreamOf, waits: this.#waits, counts, onFault });
+  }
+
+  /** The way to a service as its policy wants it; the same way where there is none. */
+  over(service: string, upstream: Upstream): Upstream {
+    const { traffic } = this.#parts.context.view.follower.state;
+    if (traffic.size === 0) return upstream;
+    const row = traffic.get(service);
+    if (row === undefined) return upstream;
+    let policed = this.#services.get(service);
+    if (policed?.row !== row || policed.upstream !== upstream) {
+      policed = this.#compile(service, { row, upstream, budget: policed?.budget ?? new RetryBudget() });
+      this.#forget();
+      this.#services.set(service, policed);
+    }
+    return policed;
+  }
+
+  /** Ends what has been begun besides requests. */
+  close(): void {
+    this.#mirrors.close();
+    this.#waits[Symbol.dispose]();
+  }
+
+  #compile(service: string, parts: PolicedParts): PolicedService {
+    const { context, random } = this.#parts;
+    return new PolicedService(parts, {
+      waits: this.#waits,
+      counts: context.metrics.traffic,
+      random,
+      mirrors: this.#mirrors,
+      exhausted: context.exhausted,
+      onFault: (fault) => this.#onFault(fault, service),
+    });
+  }
+
+  /** Lets go of services whose policy has been removed. */
+  #forget(): void {
+    const { traffic } = this.#parts.context.view.follower.state;
+    for (const service of this.#services.keys()) if (!traffic.has(service)) this.#services.delete(service);
+  }
+
+  #onFault(fault: unknown, service = ""): void {
+    this.#parts.context.log.error("fault in a traffic policy", { service, error: messageOf(fault) });
+  }
+}
+
+interface PolicedParts {
+  readonly row: TrafficRow;
+  readonly upstream: Upstream;
+  readonly budget: RetryBudget;
+}
+
+interface SharedParts extends Pick<PolicyService, "waits" | "counts" | "random" | "onFault"> {
+  readonly mirrors: Mirrors;
+  readonly exhausted: ProxyContext["exhausted"];
+}
+
+/** The way to one service under one policy. */
+class PolicedService implements Upstream {
+  readonly row: TrafficRow;
+  readonly upstream: Upstream;
+  readonly budget: RetryBudget;
+  readonly #shared: SharedParts;
+  readonly #routes: RouteTable;
+  readonly #budgetPercent: number;
+
+  constructor({ row, upstream, budget }: PolicedParts, shared: SharedParts) {
+    this.row = row;
+    this.upstream = upstream;
+    this.budget = budget;
+    this.#shared = shared;
+    this.#routes = new RouteTable(row);
+    this.#budgetPercent = row.retryBudgetPercent ?? retryBudgetPercentDefault;
+  }
+
+  /** A request that its policy has nothing to do with goes its way as if there was none. */
+  begin(parts: ForwardedRequest): Forwarding {
+    const { request } = parts;
+    const { waits } = this.#shared;
+    const route = this.#routes.for(request.method, pathOf(request.target));
+    this.budget.countRequest(waits.nowMillis);
+    // What becomes a tunnel has no end that a policy could wait for.
+    if (request.wantsUpgrade || request.method === "CONNECT") return this.upstream.begin(parts);
+    const policy: RequestPolicy = {
+      timeoutMillis: route.timeoutMillis,
+      retries: route.retries?.methods.has(request.method) === true ? route.retries : undefined,
+      fault: this.#draws(route.fault) ? route.fault : undefined,
+      mirror: this.#mirror(route.mirror),
+    };
+    const { timeoutMillis, retries, fault, mirror } = policy;
+    const isPlain = timeoutMillis === Number.POSITIVE_INFINITY && (retries ?? fault ?? mirror) === undefined;
+    if (isPlain) return this.upstream.begin(parts);
+    return new PolicyExchange(parts, policy, {
+      ...this.#shared,
+      upstream: this.upstream,
+      takeRetry: () => this.budget.take(this.#budgetPercent, waits.nowMillis),
+      onExhausted: () => this.#shared.exhausted.add(request),
+    });
+  }
+
+  #mirror(mirror: { readonly to: string; readonly percent: number } | undefined): RequestPolicy["mirror"] {
+    if (mirror === undefined || !this.#draws(mirror)) return undefined;
+    return (copy) => this.#shared.mirrors.send(mirror.to, copy);
+  }
+
+  #draws(of: { readonly percent: number } | undefined): boolean {
+    return of !== undefined && this.#shared.random() * 100 < of.percent;
+  }
+}
