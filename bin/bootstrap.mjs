@@ -146,7 +146,7 @@ function runChild(command, args, options = {}) {
     // The IPC channel lets the child see that this process is gone, however it went.
     const child = spawn(command, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], ...options });
     const forward = (signal) => child.kill(signal);
-    const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
+    const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2"];
     for (const signal of signals) process.on(signal, forward);
     const orphanage =
       process.env.npm_lifecycle_event === undefined ? undefined : watchParent(() => forward("SIGTERM"));

@@ -5,7 +5,7 @@ import { durationOf } from "./output.ts";
 const staleSecondsMin = 30;
 
 /** How a proxy stands towards the trust log. */
-export type ProxyState = "synced" | "behind" | "stale" | "silent" | "draining";
+export type ProxyState = "synced" | "behind" | "stale" | "silent" | "draining" | "stopped";
 
 /** Judges what a proxy last reported; one that never did is silent. */
 export function proxyStateOf(
@@ -14,7 +14,8 @@ export function proxyStateOf(
   isDraining: boolean,
 ): ProxyState {
   if (follower === undefined) return "silent";
-  if (isDraining) return "draining";
+  if (follower.stoppedReason !== "") return "stopped";
+  if (isDraining || follower.isRetiring) return "draining";
   if (follower.stalenessSeconds >= staleSecondsMin) return "stale";
   return Number(follower.size) < size ? "behind" : "synced";
 }
@@ -27,6 +28,7 @@ export function proxyStateText(
 ): string {
   const word = state.toUpperCase();
   if (state === "behind") return `${word} ${size - Number(follower?.size ?? 0)}`;
+  if (state === "stopped") return `${word} ${follower?.stoppedReason ?? ""}`;
   return state === "stale" ? `${word} ${durationOf(follower?.stalenessSeconds ?? 0)}` : word;
 }
 
@@ -40,6 +42,8 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
   readonly address: string;
   readonly adminAddress: string;
   readonly outboundAddress: string;
+  /** Empty where the proxy is older than that it would tell. */
+  readonly softwareVersion: string;
 } {
   return {
     treeSize: Number(follower?.size ?? 0),
@@ -50,5 +54,6 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
     address: follower?.address ?? "",
     adminAddress: follower?.adminAddress ?? "",
     outboundAddress: follower?.outboundAddress ?? "",
+    softwareVersion: follower?.softwareVersion ?? "",
   };
 }

@@ -1,18 +1,23 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, renameSync, statSync } from "node:fs";
-import { ownEnvironment } from "./compile-cache.ts";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { resolvesWithin } from "../transport/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import type { HeldPort } from "./held-port.ts";
+import { spawnChild } from "./spawn-child.ts";
+import type { ParentMessage } from "./until-stopped.ts";
 import { parseChildMessage } from "./until-stopped.ts";
 
 const restartMillisMin = 200;
 const restartMillisMax = 5_000;
 const stopMillisMax = 8_000;
-const logBytesMax = 16 * 1024 * 1024;
+/** How long a child that takes another's place may take to be ready. */
+const replacementMillisMax = 90_000;
+/** Children that have been replaced and end what they have, at once; each is a whole process. */
+const retiringMax = 12;
 /** How long connections to a held port wait for a child that does not become ready; then they are reset. */
 const heldMillisMax = 30_000;
-/** The descriptor under which a child finds its held port: after input, output, errors and the channel. */
-const heldDescriptor = 4;
+/** How long an application is called on while its callers leave, before it is stopped. */
+const withdrawMillisMax = 7_000;
 
 /** What is supervised. */
 export interface Supervised {
@@ -36,6 +41,15 @@ export interface Supervisor extends AsyncDisposable {
   /** The present process, for tests that kill it. */
   readonly pid: number | undefined;
   readonly restarts: number;
+  /** How many have been replaced and still end what they had. */
+  readonly retiring: number;
+  /**
+   * Starts another child, of the program as it is on disk now, and once it is ready has the present one end what it has,
+   * for so long at most. Throws why there is no other, and the present one serves on.
+   */
+  readonly replace: (drainSeconds: number) => Promise<void>;
+  /** Has the child be called no more and waits, for a while, for the requests under way. */
+  readonly withdraw: () => Promise<void>;
 }
 
 /** Starts a child of this program and resolves when it is ready; throws what it failed with. */
@@ -55,7 +69,11 @@ export async function superviseIn(stack: AsyncDisposableStack, what: Supervised)
 class ChildSupervisor implements Supervisor {
   readonly #what: Supervised;
   readonly #onRestart: (() => void) | undefined;
+  /** The one that is ready, or, at a start, is to be. */
   #child: ChildProcess | undefined;
+  /** The one that is to take its place. */
+  #successor: ChildProcess | undefined;
+  readonly #retiring = new Set<ChildProcess>();
   #addresses: Readonly<Record<string, string>> = {};
   #delay = restartMillisMin;
   #isStopping = false;
@@ -76,58 +94,99 @@ class ChildSupervisor implements Supervisor {
     return this.#child?.pid;
   }
 
+  get retiring(): number {
+    return this.#retiring.size;
+  }
+
   async start(): Promise<void> {
-    const { name, logFile } = this.#what;
-    const child = this.#spawn();
-    this.#child = child;
-    let failure = "";
-    await new Promise<void>((resolve, reject) => {
-      child.once("error", reject);
+    const child = spawnChild(this.#what);
+    this.#child = child.process;
+    this.#adopt(child.process, await child.ready);
+  }
+
+  async replace(drainSeconds: number): Promise<void> {
+    const { name, heldPort } = this.#what;
+    const refuse = (why: string): CliError => new CliError(exitCode.no, `${name}: ${why}`);
+    const before = this.#child;
+    if (heldPort === undefined)
+      throw refuse(
+        "replacing it takes a newer Node.js, which can hand a port on; end troth run and start it again",
+      );
+    if (this.#successor !== undefined) throw refuse("it is being replaced already");
+    if (this.#isStopping || before === undefined || hasEnded(before))
+      throw refuse("it is being stopped or started again");
+    if (this.#retiring.size >= retiringMax)
+      throw refuse(
+        `${retiringMax} that were replaced still end what they have; try again once one has, or give them less time (--drain-seconds)`,
+      );
+    const child = spawnChild(this.#what, ["--replaces"]);
+    this.#successor = child.process;
+    try {
+      if (!(await resolvesWithin(child.ready, replacementMillisMax)))
+        throw refuse(
+          `the new one is not ready after ${replacementMillisMax / 1000} s; see ${this.#what.logFile}`,
+        );
+      const addresses = await child.ready;
+      if (this.#isStopping || hasEnded(child.process)) throw refuse("the new one has ended again");
+      this.#successor = undefined;
+      this.#child = child.process;
+      this.#adopt(child.process, addresses);
+      this.#retire(before, drainSeconds);
+    } catch (error) {
+      void end(child.process);
+      // Nobody started it again while its successor might have come.
+      if (hasEnded(before)) this.#restart();
+      throw error;
+    } finally {
+      this.#successor = undefined;
+    }
+  }
+
+  async withdraw(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || hasEnded(child)) return;
+    const hasWithdrawn = new Promise<void>((resolve) => {
+      child.once("exit", () => resolve());
       child.on("message", (raw) => {
-        const message = parseChildMessage(raw);
-        if (message?.kind === "failed") failure = message.message;
-        if (message?.kind !== "ready") return;
-        this.#addresses = message.addresses;
-        this.#delay = restartMillisMin;
-        clearTimeout(this.#releaseTimer);
-        this.#releaseTimer = undefined;
-        resolve();
-      });
-      child.once("exit", (code, signal) => {
-        const why = failure === "" ? `it ended with ${signal ?? code}; see ${logFile}` : failure;
-        reject(new CliError(exitCode.failed, `${name}: ${why}`));
+        if (parseChildMessage(raw)?.kind === "withdrawn") resolve();
       });
     });
-    child.once("exit", () => this.#restart());
+    tell(child, { kind: "withdraw" });
+    await resolvesWithin(hasWithdrawn, withdrawMillisMax);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#restartTimer);
     clearTimeout(this.#releaseTimer);
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    child.kill("SIGTERM");
-    const killer = setTimeout(() => child.kill("SIGKILL"), stopMillisMax);
-    await gone;
-    clearTimeout(killer);
+    const children = [this.#child, this.#successor, ...this.#retiring].filter((child) => child !== undefined);
+    await Promise.all(children.map((child) => end(child)));
   }
 
-  #spawn(): ChildProcess {
-    const { args, flags = [], logFile, heldPort } = this.#what;
-    const descriptor = heldPort?.descriptor;
-    const held = descriptor === undefined ? [] : [descriptor];
-    const heldArgs = descriptor === undefined ? [] : ["--outbound-descriptor", String(heldDescriptor)];
-    const log = openLogFile(logFile);
-    try {
-      return spawn(process.execPath, [...flags, mainScript(), ...args, ...heldArgs], {
-        stdio: ["ignore", log, log, "ipc", ...held],
-        env: { ...ownEnvironment(), ...this.#what.environment },
-      });
-    } finally {
-      closeSync(log);
-    }
+  /** Takes a child that is ready for the one that serves. */
+  #adopt(child: ChildProcess, addresses: Readonly<Record<string, string>>): void {
+    this.#addresses = addresses;
+    this.#delay = restartMillisMin;
+    clearTimeout(this.#restartTimer);
+    clearTimeout(this.#releaseTimer);
+    this.#releaseTimer = undefined;
+    const ended = (): void => {
+      // Another may have its place, or be about to take it.
+      if (this.#child === child && this.#successor === undefined) this.#restart();
+    };
+    if (hasEnded(child)) ended();
+    else child.once("exit", ended);
+  }
+
+  #retire(child: ChildProcess, drainSeconds: number): void {
+    if (hasEnded(child)) return;
+    this.#retiring.add(child);
+    const timer = setTimeout(() => void end(child), drainSeconds * 1000 + stopMillisMax);
+    child.once("exit", () => {
+      clearTimeout(timer);
+      this.#retiring.delete(child);
+    });
+    tell(child, { kind: "retire", drainSeconds });
   }
 
   #restart(): void {
@@ -145,13 +204,21 @@ class ChildSupervisor implements Supervisor {
   }
 }
 
-/** The program itself, as it was started. */
-export function mainScript(): string {
-  return process.argv[1] ?? "";
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
-function openLogFile(path: string): number {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size > logBytesMax) renameSync(path, `${path}.1`);
-  return openSync(path, "a", 0o600);
+/** What a child that ends just then does not hear needs no answer. */
+function tell(child: ChildProcess, message: ParentMessage): void {
+  if (child.connected) child.send(message, () => {});
+}
+
+/** Asks a child to end, and sees to it. */
+async function end(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return;
+  const gone = once(child, "exit");
+  child.kill("SIGTERM");
+  const killer = setTimeout(() => child.kill("SIGKILL"), stopMillisMax);
+  await gone;
+  clearTimeout(killer);
 }

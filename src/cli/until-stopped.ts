@@ -14,10 +14,38 @@ export function untilStopped(also?: AbortSignal): Promise<void> {
   });
 }
 
+/** What a supervisor asks of a sidecar. */
+export type ParentMessage =
+  /** To end what it has, for so long at most, because another has its place. */
+  | { readonly kind: "retire"; readonly drainSeconds: number }
+  /** To be called no more, because its application ends; answered with `withdrawn`. */
+  | { readonly kind: "withdraw" };
+
+/** Calls back with what the supervisor, if there is one, asks. */
+export function onParentMessage(callback: (message: ParentMessage) => void): void {
+  process.on("message", (raw) => {
+    const message = parseParentMessage(raw);
+    if (message !== undefined) callback(message);
+  });
+  // To listen keeps a process alive; that is for what it does to decide.
+  process.channel?.unref();
+}
+
+/** Reads a message of a supervisor. */
+export function parseParentMessage(message: unknown): ParentMessage | undefined {
+  if (typeof message !== "object" || message === null || !("kind" in message)) return undefined;
+  if (message.kind === "withdraw") return { kind: "withdraw" };
+  const isRetire = message.kind === "retire" && "drainSeconds" in message;
+  return isRetire && typeof message.drainSeconds === "number"
+    ? { kind: "retire", drainSeconds: message.drainSeconds }
+    : undefined;
+}
+
 /** What a child tells its supervisor. */
 export type ChildMessage =
   | { readonly kind: "ready"; readonly addresses: Readonly<Record<string, string>> }
-  | { readonly kind: "failed"; readonly message: string };
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "withdrawn" };
 
 /** Tells the supervisor, if there is one. */
 export function tellParent(message: ChildMessage): void {
@@ -29,6 +57,7 @@ export function parseChildMessage(message: unknown): ChildMessage | undefined {
   if (typeof message !== "object" || message === null || !("kind" in message)) return undefined;
   if (message.kind === "failed" && "message" in message && typeof message.message === "string")
     return { kind: "failed", message: message.message };
+  if (message.kind === "withdrawn") return { kind: "withdrawn" };
   if (message.kind !== "ready" || !("addresses" in message) || typeof message.addresses !== "object")
     return undefined;
   const addresses = Object.entries(message.addresses ?? {}).filter(

@@ -40,7 +40,7 @@ const connectionsPerInstanceMax = 768;
 const drainNoticeMillisMax = 1_000;
 /** Connections of HTTP/2 from one instance, each of which may make us hold up to 16 MiB; two are what it needs. */
 const linksPerInstanceMax = 16;
-/** How long draining waits for requests in flight. */
+/** How long draining waits for requests in flight, unless it is told otherwise. */
 const drainMillisMax = 5_000;
 
 /** Room for what a proxy adds to a head that was as large as an application may send. */
@@ -65,9 +65,9 @@ export interface Inbound extends AsyncDisposable {
   readonly useSvid: (svid: SvidInUse) => void;
   /**
    * For when callers are being told to go elsewhere: gives them a moment to leave, then takes no new connections and
-   * ends those that are idle; the others end with their request, which it waits for.
+   * ends those that are idle; the others end with their request, which it waits for as long as it is told.
    */
-  readonly drain: () => Promise<void>;
+  readonly drain: (waitMillisMax?: number) => Promise<void>;
   /** Ends the connections there are with the request that each carries; new ones are taken. */
   readonly endConnections: () => void;
 }
@@ -126,7 +126,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     endConnections: () => {
       for (const connection of served.values()) connection?.close();
     },
-    drain: async () => {
+    drain: async (waitMillisMax = drainMillisMax) => {
       await new Promise<void>((resolve) => {
         if (served.size === 0) return resolve();
         const timer = setTimeout(resolve, drainNoticeMillisMax);
@@ -137,7 +137,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
       });
       isDraining = true;
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, drainMillisMax);
+        const timer = setTimeout(resolve, waitMillisMax);
         server.close(() => {
           clearTimeout(timer);
           resolve();

@@ -19,6 +19,8 @@ import type { RouteRefusal, ServiceRouter } from "./routing/index.ts";
 const connectionsMax = 10_000;
 
 interface AppConnection {
+  /** Lets it end with what it carries, so that no request is lost. */
+  retire(): void;
   destroy(): void;
 }
 
@@ -26,6 +28,11 @@ interface AppConnection {
 export interface Outbound extends AsyncDisposable {
   /** host:port, on loopback. */
   readonly address: string;
+  /**
+   * Takes no new connections, without resetting any that wait on a socket which another process listens on too, and has
+   * the application leave the others. Resolves once it has.
+   */
+  readonly retire: () => Promise<void>;
 }
 
 /** Opens the listener for the application's own requests, in plain HTTP: `Host` or `:authority` names the service. */
@@ -45,6 +52,11 @@ export async function openOutbound(options: {
   const address = await listen(server, listenOn, context.log);
   return {
     address,
+    retire: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const connection of connections.values()) connection.retire();
+      }),
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const connection of connections.values()) connection.destroy();
@@ -59,6 +71,7 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const one = new OutboundRequest(context, router, "1");
   let http2: Http2Connection | undefined;
+  let isRetiring = false;
   const http1 = serveHttp1(socket, {
     decide: (request) => one.decide(request),
     onComplete: (event) => one.onComplete(event),
@@ -68,9 +81,17 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
       const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
       const onViolation = context.violations.of("outbound", "application");
       http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
+      if (isRetiring) http2.close();
     },
   });
-  return { destroy: () => (http2 ?? http1).destroy() };
+  return {
+    retire: () => {
+      isRetiring = true;
+      http1.retire();
+      http2?.close();
+    },
+    destroy: () => (http2 ?? http1).destroy(),
+  };
 }
 
 /** Requests of the application, one after the other: each is given its way, and its outcome counted and traced. */

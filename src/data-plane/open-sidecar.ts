@@ -1,12 +1,19 @@
+import { MeshError } from "../base/mesh-error.ts";
 import { generateEd25519 } from "../crypto/index.ts";
 import { openAdminListener } from "../telemetry/index.ts";
+import { resolvesWithin } from "../transport/index.ts";
 import { verifierKeyOf } from "../trust-log/index.ts";
 import { describeSidecar } from "./describe-sidecar.ts";
-import { openInbound } from "./open-inbound.ts";
+import { type Inbound, openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
 import { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { watchApp } from "./watch-app.ts";
+
+/** How long a sidecar that takes another's place waits for its application's first answer; it was there for the other. */
+const appMillisMax = 2_000;
+/** How long it waits to be listed among those that serve. */
+const listedMillisMax = 10_000;
 
 /** A running sidecar. */
 export interface Sidecar extends AsyncDisposable {
@@ -16,6 +23,11 @@ export interface Sidecar extends AsyncDisposable {
   /** Stops taking work: out of the routes, and every connection ends with the request it carries. Resolves when all
    * have ended, or after a few seconds. */
   readonly drain: () => Promise<void>;
+  /**
+   * Leaves its place to another sidecar on the same outbound port: takes no new connection of the application, has it
+   * leave those that there are, is withdrawn, and serves what is open. Resolves when all has ended, or the time is up.
+   */
+  readonly retire: (waitMillisMax: number) => Promise<void>;
 }
 
 /** Opens a sidecar: follows the log, obtains an SVID, and only then listens. */
@@ -43,26 +55,16 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const inbound = opened.use(
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
+  listeners.inbound = inbound.address;
   core.onRotation((svid) => inbound.useSvid(svid));
   await core.haveRoutes();
+  const service = opened.use(announce(core, options, inbound));
+  if (options.replaces === true) await service.isKnown();
   const outbound = opened.use(
     await openOutbound({ context, router: core.router, listenOn: options.outbound }),
   );
-  listeners.inbound = inbound.address;
   listeners.outbound = outbound.address;
   core.outboundAddress = outbound.address;
-  let isAppUp = false;
-  const advertise = (): void => void core.advertise(isAppUp && !core.isDraining ? inbound.address : "");
-  const app = opened.use(
-    watchApp(options.app, options.log, (isUp) => {
-      isAppUp = isUp;
-      advertise();
-    }),
-  );
-  core.onDraining(() => {
-    advertise();
-    if (core.isDraining) inbound.endConnections();
-  });
   await core.report();
 
   const running = opened.move();
@@ -71,11 +73,60 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     outboundAddress: outbound.address,
     adminAddress: admin.address,
     drain: async () => {
-      app[Symbol.dispose]();
-      isAppUp = false;
-      await core.advertise("");
+      await service.withdraw();
       await inbound.drain();
     },
+    retire: async (waitMillisMax) => {
+      core.retire();
+      const left = outbound.retire();
+      const ended = service.withdraw().then(async () => {
+        // Whoever has not heard of it yet still comes, and must be served.
+        await core.untilListed(false, waitMillisMax);
+        await inbound.drain(waitMillisMax);
+      });
+      await resolvesWithin(Promise.all([left, ended]), waitMillisMax);
+    },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** What the mesh is told of this instance: where it serves, while its application answers and nobody has said that it drains. */
+interface Announcement extends Disposable {
+  /** Waits until callers know of it, where its application is there; throws where they are not told in time. */
+  isKnown(): Promise<void>;
+  /** Tells them that it serves no longer, for good. */
+  withdraw(): Promise<void>;
+}
+
+function announce(core: SidecarCore, options: SidecarOptions, inbound: Inbound): Announcement {
+  let isAppUp = false;
+  let isWithdrawn = false;
+  const answered = Promise.withResolvers<void>();
+  const advertise = (): Promise<void> =>
+    core.advertise(isAppUp && !isWithdrawn && !core.isDraining ? inbound.address : "");
+  const app = watchApp(options.app, options.log, (isUp) => {
+    isAppUp = isUp;
+    if (isUp) answered.resolve();
+    void advertise();
+  });
+  core.onDraining(() => {
+    void advertise();
+    if (core.isDraining) inbound.endConnections();
+  });
+  return {
+    isKnown: async () => {
+      const isThere = await resolvesWithin(answered.promise, appMillisMax);
+      if (!isThere || (await core.untilListed(true, listedMillisMax))) return;
+      throw new MeshError(
+        "ERR_DATA_PLANE_UNLISTED",
+        `the mesh does not list this instance after ${listedMillisMax / 1000} s; does the control plane answer?`,
+      );
+    },
+    withdraw: async () => {
+      isWithdrawn = true;
+      app[Symbol.dispose]();
+      await advertise();
+    },
+    [Symbol.dispose]: () => app[Symbol.dispose](),
   };
 }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
 import { MeshError } from "../base/mesh-error.ts";
@@ -8,10 +7,11 @@ import {
   type FollowerStatus,
   FollowerStatusSchema,
   mergeEndpoints,
+  softwareVersion,
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
-import { LogView } from "../transport/index.ts";
-import type { NoteSigner } from "../trust-log/index.ts";
+import { LogView, resolvesWithin } from "../transport/index.ts";
+import { entryRevision, type NoteSigner } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
@@ -51,10 +51,13 @@ export class SidecarCore implements AsyncDisposable {
   #endpoints: EndpointList | undefined;
   /** Resolves with the first list of endpoints. */
   readonly #routed = Promise.withResolvers<void>();
+  /** Whoever waits for endpoints that are other than these. */
+  readonly #waiting = new Set<() => void>();
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #drainingChanged: (() => void) | undefined;
   #isDraining = false;
+  #isRetiring = false;
   #advertised = "";
   #isClockWrong = false;
 
@@ -158,14 +161,31 @@ export class SidecarCore implements AsyncDisposable {
     this.#endpoints = mergeEndpoints(this.#endpoints, come);
     this.router.setEndpoints(this.#endpoints.endpoints);
     this.#routed.resolve();
+    for (const look of this.#waiting) look();
+  }
+
+  /**
+   * Waits, for so long at most, until the mesh lists this instance among those that serve, or does so no longer; says
+   * whether that is so. It has heard when others have: all are told the same.
+   */
+  async untilListed(isListed: boolean, waitMillisMax: number): Promise<boolean> {
+    const isSo = (): boolean =>
+      isListed ===
+      (this.#endpoints?.endpoints.some((one) => one.instance === this.context.instance) ?? false);
+    if (isSo()) return true;
+    const changed = Promise.withResolvers<void>();
+    const look = (): void => {
+      if (isSo()) changed.resolve();
+    };
+    this.#waiting.add(look);
+    await resolvesWithin(changed.promise, waitMillisMax);
+    this.#waiting.delete(look);
+    return isSo();
   }
 
   /** Waits, for a while, until it is known who serves where: after a start of the control plane that takes a moment. */
   async haveRoutes(): Promise<void> {
-    const waiting = new AbortController();
-    const { signal } = waiting;
-    await Promise.race([this.#routed.promise, sleep(routesMillisMax, undefined, { signal }).catch(() => {})]);
-    waiting.abort();
+    await resolvesWithin(this.#routed.promise, routesMillisMax);
   }
 
   /** Obtains the first SVID and keeps it renewed. */
@@ -206,6 +226,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#drainingChanged = callback;
   }
 
+  /** From now on it only ends what it has; another process has taken its place, or its application ends. */
+  retire(): void {
+    this.#isRetiring = true;
+  }
+
   /** Lets others call this instance at `address`, or, when empty, no longer. */
   async advertise(address: string): Promise<void> {
     this.#advertised = address;
@@ -237,7 +262,9 @@ export class SidecarCore implements AsyncDisposable {
       },
       {
         name: "draining",
-        missing: () => unless(!this.#isDraining, "draining, until an operator resumes it"),
+        missing: () =>
+          unless(!this.#isRetiring, "ends what it has; another has its place") ??
+          unless(!this.#isDraining, "draining, until an operator resumes it"),
       },
       { name: "audit-log", missing: () => unless(!this.#audit.isFailing, "no room to write to") },
       {
@@ -325,6 +352,10 @@ export class SidecarCore implements AsyncDisposable {
       certificateNotAfterSeconds: BigInt(this.certificateNotAfterSeconds),
       adminAddress: this.adminAddress,
       outboundAddress: this.outboundAddress,
+      softwareVersion,
+      entryRevision,
+      isRetiring: this.#isRetiring,
+      stoppedReason: view.follower.stoppedReason ?? "",
     });
   }
 }

@@ -18,6 +18,11 @@ export interface SidecarOptions {
   readonly app: AppAddress;
   readonly inbound: { readonly host: string; readonly port: number };
   readonly outbound: ListenAddress;
+  /**
+   * Whether it takes the place of a running sidecar: it then takes the application's requests only once the mesh has
+   * been told of it, so that what it replaces can go.
+   */
+  readonly replaces?: boolean;
   /** Where the admin listener is; any port of 127.0.0.1 unless given. */
   readonly admin?: { readonly host: string; readonly port: number };
   /** Where spans go; nowhere unless given, and then trace headers pass as they came. */

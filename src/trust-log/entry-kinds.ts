@@ -243,6 +243,24 @@ export const entryBodies = {
 /** The version in which every kind above is written and understood. */
 export const entryVersion = 1;
 
+/**
+ * Which of all kinds a software folds: it has those that came with this number or an earlier one. Goes up by one where
+ * a version adds a kind, or lets the body of one hold more; what has it is named in {@link revisionOf}.
+ */
+export const entryRevision = 2;
+
+/** What came later than the first revision. */
+const laterKinds: Readonly<Record<string, number>> = {
+  "traffic.put": 2,
+  "traffic.remove": 2,
+  "node.zone": 2,
+};
+
+/** The revision that a follower must have in order to fold an entry of a kind; without it, it stops before the entry. */
+export function revisionOf(kind: string): number {
+  return laterKinds[kind] ?? 1;
+}
+
 /** A kind of entry that this software folds. */
 export type EntryKind = keyof typeof entryBodies;
 

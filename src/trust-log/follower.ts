@@ -135,6 +135,11 @@ export class LogFollower {
     return this.#frontier;
   }
 
+  /** Why the follower cannot go on after {@link size}; undefined while it can. */
+  get stoppedReason(): StepRefusal | undefined {
+    return this.#stopped;
+  }
+
   /** Whether the follower has caught up with the largest tree that it knew in an earlier life. */
   get hasCaughtUp(): boolean {
     return this.#checkpoint !== undefined && this.size >= (this.#remembered?.size ?? 0);

@@ -14,8 +14,10 @@ export {
   type EntryBody,
   type EntryKind,
   entryBodies,
+  entryRevision,
   entryVersion,
   isEntryKind,
+  revisionOf,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryPlace, type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";

@@ -29,7 +29,7 @@ export async function proxyStatus(options: ProxyOptions): Promise<void> {
     if (items.length === 0)
       return "No proxy runs. troth run --service NAME -- COMMAND starts one beside the application.\n";
     const isWide = options.output === "wide";
-    const wide = ["STALENESS", "ADMIN", "MESH", "OUTBOUND ADDRESS"];
+    const wide = ["VERSION", "STALENESS", "ADMIN", "MESH", "OUTBOUND ADDRESS"];
     return tableOf(
       [
         "NAME",
@@ -54,7 +54,13 @@ export async function proxyStatus(options: ProxyOptions): Promise<void> {
         String(one.requestsRefused),
         String(one.outboundRequests),
         ...(isWide
-          ? [durationOf(one.stalenessSeconds), one.adminAddress, one.address, one.outboundAddress]
+          ? [
+              versionText(one.softwareVersion),
+              durationOf(one.stalenessSeconds),
+              one.adminAddress,
+              one.address,
+              one.outboundAddress,
+            ]
           : []),
       ]),
     );
@@ -168,6 +174,11 @@ async function requireHere(directory: MeshDirectory, node: string, name: string)
     exitCode.notFound,
     `${name} runs on ${node}, and a proxy tells its configuration on its own machine only; there, run: troth proxy config ${name}`,
   );
+}
+
+/** A version that was told; the first ones tell none. */
+export function versionText(version: string): string {
+  return version === "" ? "older" : version;
 }
 
 function certificateText(secondsLeft: number): string {

@@ -22,7 +22,7 @@ export async function runControlPlane(options: {
   const logKey = parseVerifierKey(domain.logKey);
   if (!logKey.ok)
     throw new CliError(exitCode.unreadable, `the log key in ${directory.path}/domain.json is damaged`);
-  await runProcess(async (stack, broken) => {
+  await runProcess(async (stack, { broken }) => {
     const storage = stack.use(await openLogFiles(directory.controlPlaneLog));
     const controlPlane = stack.use(
       await openControlPlane({

@@ -3,25 +3,30 @@ import { messageOf } from "../../base/mesh-error.ts";
 import { exitCode } from "../exit-codes.ts";
 import { tellParent, untilStopped } from "../until-stopped.ts";
 
-/** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
+/** How what a process runs ends it. */
+export interface ProcessEnd {
+  /** Because it cannot go on: with an error, so that a supervisor starts it again. */
+  readonly broken: (error: unknown) => void;
+  /** Because it has nothing left to do. */
+  readonly finished: () => void;
+}
+
+/** Runs what `open` opens until this process is asked to stop, or ends itself; a supervisor hears how it went. */
 export async function runProcess(
-  open: (
-    stack: AsyncDisposableStack,
-    broken: (error: unknown) => void,
-  ) => Promise<Readonly<Record<string, string>>>,
+  open: (stack: AsyncDisposableStack, end: ProcessEnd) => Promise<Readonly<Record<string, string>>>,
   beforeStop?: () => Promise<void>,
 ): Promise<void> {
-  const breaking = new AbortController();
-  const stopped = untilStopped(breaking.signal);
-  // Ends with an error, so that a supervisor starts it again.
+  const ending = new AbortController();
+  const stopped = untilStopped(ending.signal);
+  const finished = (): void => ending.abort();
   const broken = (error: unknown): void => {
     process.stderr.write(`troth: ${messageOf(error)}\n`);
     process.exitCode = exitCode.failed;
-    breaking.abort();
+    finished();
   };
   await using stack = new AsyncDisposableStack();
   try {
-    tellParent({ kind: "ready", addresses: await open(stack, broken) });
+    tellParent({ kind: "ready", addresses: await open(stack, { broken, finished }) });
   } catch (error) {
     tellParent({ kind: "failed", message: messageOf(error) });
     throw error;

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
+import { messageOf } from "../../base/mesh-error.ts";
 import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { DataClass } from "../../trust-log/index.ts";
@@ -11,6 +12,7 @@ import { HeldPort } from "../held-port.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { explainListening } from "../port-in-use.ts";
+import { drainSecondsMax, openRunSocket } from "../run-socket.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
 import { untilStopped } from "../until-stopped.ts";
@@ -42,8 +44,25 @@ export async function runService(command: readonly string[], options: RunOptions
   await registerIfNew(directory, name);
   const stopped = untilStopped();
   await using running = await openService(directory, { ...options, name, command, stdio: "inherit" });
-  void stopped.then(() => running.app.stop());
+  using _asking = onReplaceSignal(running);
+  // What its callers have asked is answered before the application is told to end.
+  void stopped.then(() => running.sidecar.withdraw()).then(() => running.app.stop());
   return await running.app.exited;
+}
+
+/**
+ * Has the sidecar replaced at SIGUSR2, for supervisors such as systemd that send a signal when they reload. Not at
+ * SIGHUP: that is also what a terminal sends that is closed.
+ */
+function onReplaceSignal({ name, sidecar }: RunningService): Disposable {
+  const replace = (): void => {
+    sidecar.replace(drainSecondsMax).then(
+      () => process.stderr.write(`troth: the sidecar of ${name} was replaced\n`),
+      (error: unknown) => process.stderr.write(`troth: not replaced: ${messageOf(error)}\n`),
+    );
+  };
+  process.on("SIGUSR2", replace);
+  return { [Symbol.dispose]: () => process.off("SIGUSR2", replace) };
 }
 
 /** Reads a service name; a missing leading slash is forgiven. */
@@ -128,6 +147,7 @@ export async function openService(
     });
   // What `troth run` runs ends it; the demo's applications have nobody else to start them again.
   const app = stack.use(await openApp(start, { file, restarts: options.isOwn === true }));
+  stack.use(await openRunSocket(directory, { service: options.name, supervisor: sidecar }));
   const running = stack.move();
   return { name: options.name, app, sidecar, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

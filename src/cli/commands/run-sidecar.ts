@@ -10,6 +10,7 @@ import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { tracingFromEnvironment } from "../tracing-settings.ts";
+import { onParentMessage, tellParent } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
 
 /** The sidecar of one workload instance. */
@@ -22,6 +23,8 @@ export async function runSidecar(options: {
   adminListen?: string;
   /** The socket bound to the outbound port, where the supervisor holds it. */
   outboundDescriptor?: number;
+  /** Whether another sidecar on that socket is to go once this one is known. */
+  replaces: boolean;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -32,7 +35,7 @@ export async function runSidecar(options: {
   const instance = randomUUID();
   let drain = (): Promise<void> => Promise.resolve();
   await runProcess(
-    async (stack) => {
+    async (stack, { finished }) => {
       const folder = join(directory.proxies, service.value.slice(1).replaceAll("/", "."), instance);
       await makeFolder(folder);
       const lock = stack.use(await openWriterLock(folder));
@@ -52,6 +55,7 @@ export async function runSidecar(options: {
             port: options.outboundPort,
             ...(options.outboundDescriptor === undefined ? {} : { descriptor: options.outboundDescriptor }),
           },
+          replaces: options.replaces,
           audit: {
             journal,
             saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),
@@ -65,6 +69,15 @@ export async function runSidecar(options: {
         }),
       );
       drain = () => sidecar.drain();
+      onParentMessage((message) => {
+        if (message.kind === "withdraw")
+          return void sidecar.drain().finally(() => tellParent({ kind: "withdrawn" }));
+        log.info("retiring: another sidecar has this one's place", { drainSeconds: message.drainSeconds });
+        void sidecar.retire(message.drainSeconds * 1000).finally(() => {
+          drain = () => Promise.resolve();
+          finished();
+        });
+      });
       const address = sidecar.adminAddress;
       const target = { process: "sidecar", address, service: service.value, instance } as const;
       stack.use(await announceTarget(directory, target));

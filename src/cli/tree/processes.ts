@@ -40,6 +40,7 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--outbound-port <port>", "", port)
     .addOption(adminListen())
     .option("--outbound-descriptor <number>", "", wholeNumber)
+    .option("--replaces", "", false)
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-sidecar.ts")).runSidecar({ ...options, dir: directoryOf(program) }),

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { directoryOf, help, output, waitTimeout } from "./options.ts";
+import { directoryOf, help, output, waitTimeout, wholeNumber } from "./options.ts";
 
 /** The proxies: `proxy …`. */
 export function addProxyCommands(program: Command): void {
@@ -12,7 +12,8 @@ export function addProxyCommands(program: Command): void {
       "after",
       `${help([["troth proxy status -o wide", "with addresses"]])}
 STATUS is SYNCED; BEHIND by so many entries; STALE, without a new epoch for so long; SILENT, never
-heard of by the control plane; or DRAINING, taken out of service.
+heard of by the control plane; DRAINING, taken out of service or replaced by another; or STOPPED
+before an entry that it cannot follow, as one that is older than the entry's kind.
 `,
     )
     .action(async (options) =>
@@ -60,5 +61,44 @@ heard of by the control plane; or DRAINING, taken out of service.
     )
     .action(async (name: string, options) =>
       (await import("../commands/proxies.ts")).drainProxy(name, { ...options, dir: directoryOf(program) }),
+    );
+  addReplaceCommand(program, proxy);
+}
+
+function addReplaceCommand(program: Command, proxy: Command): void {
+  proxy
+    .command("replace")
+    .description("start sidecars of this machine anew, as the program is on disk now; no request is lost")
+    .argument("[proxy]", "instance, the beginning of one, or a service")
+    .option(
+      "--all",
+      "all instances of the service, or, without one, of this machine; one after the other",
+      false,
+    )
+    .option(
+      "--drain-seconds <seconds>",
+      "how long the old one ends what it has: open streams and WebSockets (at most 600)",
+      wholeNumber,
+      600,
+    )
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [
+          ["troth proxy replace /shop/web", "after an upgrade of Troth"],
+          ["troth proxy replace --all", ""],
+        ],
+        [
+          [1, "the new one did not come up, and why; the old one serves on"],
+          [4, "no such sidecar on this machine"],
+        ],
+      ),
+    )
+    .action(async (name: string | undefined, options) =>
+      (await import("../commands/replace-proxy.ts")).replaceProxies(name, {
+        ...options,
+        dir: directoryOf(program),
+      }),
     );
 }

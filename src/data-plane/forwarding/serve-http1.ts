@@ -43,6 +43,11 @@ export interface Http1Connection {
   readonly isIdle: boolean;
   /** Finishes the request in progress, then closes. */
   close(): void;
+  /**
+   * Closes with the next answer whose head says so (RFC 9112, 9.6), whenever that is: an idle client may send just now,
+   * and what it sends on a connection that is being closed is lost.
+   */
+  retire(): void;
   /** Breaks the connection at once, and what was going on upstream for it. */
   destroy(): void;
 }
@@ -57,6 +62,7 @@ type Phase = "idle" | "head" | "deciding" | "exchanging" | "lingering" | "closed
 class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   deadlineMillis: number;
   private isClosing = false;
+  private isRetiring = false;
   private readonly socket: Socket;
   private readonly options: Http1ServeOptions;
   private readonly limits: Http1Limits;
@@ -107,6 +113,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (this.phase === "idle" || this.phase === "head") this.endLingering();
   }
 
+  retire(): void {
+    this.isRetiring = true;
+  }
+
   destroy(): void {
     this.socket.destroy();
     this.onClose();
@@ -138,7 +148,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (request === undefined) return true;
     response.frame(head, request, body.length === 0 && end?.trailers.length === 0);
     this.mayContinue =
-      request.keepAlive && requestBody?.isComplete === true && !response.endsByClosing && !this.isClosing;
+      request.keepAlive && requestBody?.isComplete === true && !response.endsByClosing && !this.isLast;
     return this.send(response.head(head, !this.mayContinue, body, end));
   }
 
@@ -367,12 +377,16 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (request === undefined || requestBody === undefined) return this.destroy();
     if (window !== undefined && requestBody.refusal === undefined)
       this.consume(requestBody.advance(window, this.at, window.length));
-    const mayContinue =
-      request.keepAlive && requestBody.isComplete && answer.close !== true && !this.isClosing;
+    const mayContinue = request.keepAlive && requestBody.isComplete && answer.close !== true && !this.isLast;
     const isHead = request.method === "HEAD";
     this.send(serialiseAnswer(answer, isHead, !mayContinue));
     this.report(answer.status, isHead ? 0 : answer.body.length, failure);
     this.next(mayContinue);
+  }
+
+  /** Whether no answer follows the one at hand; what the client has sent already is still answered. */
+  private get isLast(): boolean {
+    return this.isClosing || (this.isRetiring && this.window === undefined);
   }
 
   private report(status: number, responseBytes: number, error?: RequestFailure): void {
@@ -385,11 +399,11 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   private next(mayContinue: boolean): void {
-    const isLast = this.request?.keepAlive === false && this.requestBody?.isComplete === true;
+    const wantsNoMore = this.request?.keepAlive === false && this.requestBody?.isComplete === true;
     this.exchange = undefined;
     this.request = undefined;
     this.requestBody = undefined;
-    if (!mayContinue) return isLast ? this.endAtOnce() : this.endLingering();
+    if (!mayContinue) return wantsNoMore ? this.endAtOnce() : this.endLingering();
     this.phase = "idle";
     this.waitAtMost(this.limits.keepAliveIdleMillis);
     this.pump();

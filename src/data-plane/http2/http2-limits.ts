@@ -113,6 +113,6 @@ export const defaultHttp2Limits: Http2Limits = {
   pingMillis: 10_000,
   sendStallMillis: 30_000,
   ageMillisMax: 3_600_000,
-  drainMillis: 30_000,
+  drainMillis: 600_000,
   lingerMillis: 2_000,
 };

@@ -342,6 +342,19 @@ export declare type ReportRequest = Message<"troth.v1.ReportRequest"> & {
    * @generated from field: double clock_seconds = 5;
    */
   clockSeconds: number;
+
+  /**
+   * The reporting agent's software, and which kinds of entries it folds (docs/specs/trust-log.md); noughts of one that
+   * is older than these fields.
+   *
+   * @generated from field: string software_version = 6;
+   */
+  softwareVersion: string;
+
+  /**
+   * @generated from field: uint32 entry_revision = 7;
+   */
+  entryRevision: number;
 };
 
 /**
@@ -432,6 +445,32 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: string outbound_address = 11;
    */
   outboundAddress: string;
+
+  /**
+   * As in ReportRequest, of the follower.
+   *
+   * @generated from field: string software_version = 12;
+   */
+  softwareVersion: string;
+
+  /**
+   * @generated from field: uint32 entry_revision = 13;
+   */
+  entryRevision: number;
+
+  /**
+   * Whether another process has taken its place, so that it only ends what it has.
+   *
+   * @generated from field: bool is_retiring = 14;
+   */
+  isRetiring: boolean;
+
+  /**
+   * Why the follower cannot go on after `size`; empty while it can.
+   *
+   * @generated from field: string stopped_reason = 15;
+   */
+  stoppedReason: string;
 };
 
 /**
@@ -501,6 +540,13 @@ export declare type AppendRequest = Message<"troth.v1.AppendRequest"> & {
    * @generated from field: repeated bytes entries = 1;
    */
   entries: Uint8Array[];
+
+  /**
+   * Orders them although connected followers do not know their kinds, and will stop before them.
+   *
+   * @generated from field: bool may_stop_followers = 2;
+   */
+  mayStopFollowers: boolean;
 };
 
 /**
@@ -695,6 +741,13 @@ export declare type ApproveRequest = Message<"troth.v1.ApproveRequest"> & {
    * @generated from field: bytes entry = 1;
    */
   entry: Uint8Array;
+
+  /**
+   * As in AppendRequest.
+   *
+   * @generated from field: bool may_stop_followers = 2;
+   */
+  mayStopFollowers: boolean;
 };
 
 /**
@@ -910,6 +963,18 @@ export declare type GetStatusResponse = Message<"troth.v1.GetStatusResponse"> & 
    * @generated from field: double uptime_seconds = 5;
    */
   uptimeSeconds: number;
+
+  /**
+   * The control plane's own.
+   *
+   * @generated from field: string software_version = 6;
+   */
+  softwareVersion: string;
+
+  /**
+   * @generated from field: uint32 entry_revision = 7;
+   */
+  entryRevision: number;
 };
 
 /**
@@ -948,6 +1013,16 @@ export declare type NodeStatus = Message<"troth.v1.NodeStatus"> & {
    * @generated from field: double clock_ahead_seconds = 5;
    */
   clockAheadSeconds: number;
+
+  /**
+   * @generated from field: string software_version = 6;
+   */
+  softwareVersion: string;
+
+  /**
+   * @generated from field: uint32 entry_revision = 7;
+   */
+  entryRevision: number;
 };
 
 /**
