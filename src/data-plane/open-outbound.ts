@@ -11,6 +11,7 @@ import {
   type Verdict,
 } from "./forwarding/index.ts";
 import { noEdits } from "./http1/index.ts";
+import { appClientHttp2Limits } from "./http2/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
@@ -67,7 +68,8 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
     onHttp2: (first) => {
       const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
       const onViolation = context.violations.of("outbound", "application");
-      http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
+      const http2Limits = appClientHttp2Limits;
+      http2 = serveHttp2(socket, { observe, timer, http2Limits, onFault, onViolation }, first);
     },
   });
   return { destroy: () => (http2 ?? http1).destroy() };
