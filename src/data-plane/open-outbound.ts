@@ -3,6 +3,7 @@ import { messageOf } from "../base/mesh-error.ts";
 import {
   type CompletedRequest,
   type Http2Connection,
+  keptAlive,
   problemAnswer,
   type RequestHead,
   type RequestObserver,
@@ -37,7 +38,7 @@ export async function openOutbound(options: {
 }): Promise<Outbound> {
   const { context, router, listenOn } = options;
   const connections = new Map<net.Socket, AppConnection>();
-  const server = net.createServer({ noDelay: true }, (socket) => {
+  const server = net.createServer({ noDelay: true, ...keptAlive }, (socket) => {
     const connection = serveApp(context, router, socket);
     connections.set(socket, connection);
     socket.once("close", () => connections.delete(socket));

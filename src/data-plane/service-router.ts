@@ -11,6 +11,7 @@ import {
   defaultPoolLimits,
   Http2Exchange,
   InstanceLink,
+  keptAlive,
   type LinkChoice,
   type Upstream,
 } from "./forwarding/index.ts";
@@ -325,6 +326,7 @@ function handshake(
     };
     const socket = tls.connect(options);
     socket.setNoDelay(true);
+    socket.setKeepAlive(keptAlive.keepAlive, keptAlive.keepAliveInitialDelay);
     const onAbort = (): void => {
       socket.destroy(new Error("given up"));
     };

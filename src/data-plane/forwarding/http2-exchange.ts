@@ -181,7 +181,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       },
     };
     const connections: ConnectionSource = {
-      acquire: (_, isFresh) => pool.acquire(waiter, isFresh),
+      acquire: (_, wanted) => pool.acquire(waiter, wanted),
       cancel: () => pool.cancel(waiter),
     };
     const { client, request, edits, limits, firstBody, requestEnd: end } = this;

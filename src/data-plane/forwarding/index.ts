@@ -1,5 +1,5 @@
 export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
-export type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+export type { AcquireRefusal, ConnectionSource, Waiter, WantedConnection } from "./connection-source.ts";
 export type {
   ForwardedRequest,
   Forwarding,
@@ -14,7 +14,7 @@ export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
 export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
-export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
+export { connectTcp, keptAlive, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
 export {
   type Answer,

@@ -2,7 +2,7 @@ import { headerLines } from "../http1/index.ts";
 
 /**
  * The header by which the proxy in front of an application tells the proxy that asked it that the application has not
- * been given the request. No application can say it: every proxy drops such lines from what it passes on.
+ * been given the request, or one that may be given to two (isRepeatable) and got no answer. No application can say it: every proxy drops such lines from what it passes on.
  */
 export const undeliveredName = "troth-delivery";
 
