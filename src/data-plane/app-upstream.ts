@@ -12,6 +12,7 @@ import {
   type RequestHead,
   type Upstream,
 } from "./forwarding/index.ts";
+import { appHttp2Limits } from "./http2/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 
 /** What an application speaks; with `auto` HTTP/2 for calls of gRPC, which know nothing else, and HTTP/1.1 otherwise. */
@@ -45,7 +46,7 @@ export class AppUpstream {
         return connected.ok ? ok({ socket: connected.value, isHttp2: true }) : connected;
       },
       timer,
-      limits: defaultLinkLimits,
+      limits: { ...defaultLinkLimits, http2: appHttp2Limits },
       observer: {
         onOpened: () => violations.of("inbound", "application"),
         onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),

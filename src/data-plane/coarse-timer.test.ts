@@ -37,6 +37,26 @@ describe("a coarse timer", () => {
     expect(fired).toEqual(["moved"]);
   });
 
+  test("counts nothing of a pause of the process against anybody", async () => {
+    let millis = 0;
+    const clock = { nowSeconds: () => 0, monotonicMillis: () => millis };
+    using timer = new CoarseTimer(clock);
+    const fired: number[] = [];
+    timer.add({ deadlineMillis: timer.in(2_000), onDeadline: () => fired.push(timer.nowMillis) });
+    timer.start();
+    const ticked = async (): Promise<void> => {
+      const before = timer.nowMillis;
+      while (timer.nowMillis === before) await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    millis = 60_000;
+    await ticked();
+    expect([timer.nowMillis, fired]).toEqual([500, []]);
+    millis = 62_000;
+    await ticked();
+
+    expect([timer.nowMillis, fired]).toEqual([2_500, [2_500]]);
+  });
+
   test("ticks by itself once started", async () => {
     let millis = 0;
     const fired = await new Promise((resolve) => {

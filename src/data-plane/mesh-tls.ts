@@ -1,5 +1,6 @@
 import { constants } from "node:crypto";
 import tls from "node:tls";
+import { keptAlive } from "./forwarding/index.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 /** How long a handshake may take, in milliseconds. */
@@ -17,6 +18,7 @@ const protocols: MeshProtocol[] = ["h2", "http/1.1"];
 export function meshTlsServer(svid: SvidInUse): tls.Server {
   return tls.createServer({
     ...credentialsOf(svid),
+    ...keptAlive,
     requestCert: true,
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",

@@ -3,6 +3,7 @@ import { messageOf } from "../base/mesh-error.ts";
 import {
   type CompletedRequest,
   type Http2Connection,
+  keptAlive,
   problemAnswer,
   type RequestHead,
   type RequestObserver,
@@ -11,6 +12,7 @@ import {
   type Verdict,
 } from "./forwarding/index.ts";
 import { noEdits } from "./http1/index.ts";
+import { appClientHttp2Limits } from "./http2/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
@@ -43,7 +45,7 @@ export async function openOutbound(options: {
 }): Promise<Outbound> {
   const { context, router, listenOn } = options;
   const connections = new Map<net.Socket, AppConnection>();
-  const server = net.createServer({ noDelay: true }, (socket) => {
+  const server = net.createServer({ noDelay: true, ...keptAlive }, (socket) => {
     const connection = serveApp(context, router, socket);
     connections.set(socket, connection);
     socket.once("close", () => connections.delete(socket));
@@ -80,7 +82,8 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
     onHttp2: (first) => {
       const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
       const onViolation = context.violations.of("outbound", "application");
-      http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
+      const http2Limits = appClientHttp2Limits;
+      http2 = serveHttp2(socket, { observe, timer, http2Limits, onFault, onViolation }, first);
       if (isRetiring) http2.close();
     },
   });

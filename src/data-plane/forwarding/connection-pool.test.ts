@@ -196,7 +196,7 @@ describe("a pool", () => {
     const waiter = { onConnection: () => {}, onNoConnection: () => {} };
 
     hop.upstreamSockets[0]?.destroy();
-    const lent = hop.pool.acquire(waiter, false);
+    const lent = hop.pool.acquire(waiter, "any");
 
     expect(lent).toBeUndefined();
     expect(hop.pool.waitingCount).toBe(1);

@@ -2,7 +2,7 @@ import type { OnReadOpts, Socket } from "node:net";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Result } from "../../base/result.ts";
 import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
-import type { ConnectionSource, Waiter } from "./connection-source.ts";
+import type { ConnectionSource, Waiter, WantedConnection } from "./connection-source.ts";
 import type { ForwardedRequest, Forwarding, Upstream } from "./forwarding.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import type { PoolLimits } from "./pool-limits.ts";
@@ -72,19 +72,20 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
     return new Http1Exchange(request, this);
   }
 
-  acquire(waiter: Waiter, fresh: boolean): UpstreamConnection | undefined {
+  acquire(waiter: Waiter, wanted: WantedConnection): UpstreamConnection | undefined {
     if (this.isClosed) {
       waiter.onNoConnection("upstream-connect-failed", "the pool is closed");
       return undefined;
     }
-    const connection = fresh ? undefined : this.takeIdle();
+    const connection = this.takeIdle(wanted);
     if (connection !== undefined) return connection;
     if (this.waiting.length >= this.limits.waitingMax) {
       waiter.onNoConnection("upstream-pool-exhausted", `${this.limits.waitingMax} requests are waiting`);
       return undefined;
     }
-    this.waiting.push({ waiter, isFresh: fresh, untilMillis: this.timer.in(this.limits.waitMillis) });
-    if (fresh && this.openCount >= this.limits.openMax) this.idle[0]?.destroy();
+    const isFresh = wanted === "fresh";
+    this.waiting.push({ waiter, isFresh, untilMillis: this.timer.in(this.limits.waitMillis) });
+    if (this.openCount >= this.limits.openMax) this.idle[0]?.destroy();
     this.openForWaiting();
     return undefined;
   }
@@ -158,10 +159,16 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
     for (const opening of this.openings) if (opening.untilMillis <= now) this.giveUp(opening);
   }
 
-  /** A socket may be destroyed before its close event tells us. */
-  private takeIdle(): UpstreamConnection | undefined {
-    for (let connection = this.idle.pop(); connection !== undefined; connection = this.idle.pop())
-      if (!connection.socket.destroyed) return connection;
+  /** The one used last. A socket may be destroyed before its close event tells us. */
+  private takeIdle(wanted: WantedConnection): UpstreamConnection | undefined {
+    if (wanted === "fresh") return undefined;
+    const restMillisMax = wanted === "any" ? Number.POSITIVE_INFINITY : this.limits.restMillisMax;
+    const sinceMillis = this.timer.nowMillis - restMillisMax;
+    for (let last = this.idle.at(-1); last !== undefined; last = this.idle.at(-1)) {
+      if (last.idleSinceMillis < sinceMillis) return undefined;
+      this.idle.pop();
+      if (!last.socket.destroyed) return last;
+    }
     return undefined;
   }
 

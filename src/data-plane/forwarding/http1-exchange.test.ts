@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { aWhile, openHop, openUpstream, RawClient, until } from "../../../test/fuzz/http1-hop.ts";
-import { BodyCursor } from "../http1/index.ts";
+import { BodyCursor, defaultHttp1Limits, scanRequestHead } from "../http1/index.ts";
 import type { ConnectionSource } from "./connection-source.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 
@@ -123,6 +123,59 @@ describe("a request", () => {
     expect(upstream.sockets).toHaveLength(1);
   });
 
+  test("that cannot be repeated goes on a connection that has been in use a moment ago, or on a new one", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port);
+    const ask = async (request: string, seconds: number): Promise<number> => {
+      hop.passSeconds(seconds);
+      const { length } = client.text;
+      client.send(request);
+      await until(() => client.text.length === length + okay.length);
+      return upstream.sockets.length;
+    };
+
+    expect(await ask(get, 0)).toBe(1);
+    expect(await ask(post, 1)).toBe(1);
+    expect(await ask(get, 2)).toBe(1);
+    expect(await ask(post, 2)).toBe(2);
+  });
+
+  test("is sent again, whatever its method, when the kernel takes nothing of it because the upstream has reset", async () => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text === okay);
+    const text = Buffer.from(post, "latin1");
+    const request = scanRequestHead(text, 0, text.length, defaultHttp1Limits);
+    if (request.kind !== "head") throw new Error("no head");
+    const statuses: number[] = [];
+    const failures: string[] = [];
+    const exchange = hop.pool.begin({
+      client: {
+        onBodyWanted: () => {},
+        pauseBody: () => {},
+        waitAtMost: () => {},
+        writeInterim: () => {},
+        writeHead: () => true,
+        write: () => true,
+        onResponded: () => void statuses.push(exchange.status),
+        onFailed: (failure) => void failures.push(failure),
+      },
+      request,
+      edits: { remove: [], add: new Uint8Array(0) },
+      limits: defaultHttp1Limits,
+      firstBody: Buffer.from("abc"),
+      end: { trailers: [] },
+    });
+    // Both in one turn: the proxy has had no chance to read of the reset.
+    upstream.sockets[0]?.resetAndDestroy();
+    exchange.start();
+    await until(() => statuses.length + failures.length > 0);
+
+    expect([statuses, failures, upstream.sockets.length]).toEqual([[200], [], 2]);
+  });
+
   test.each([
     ["a part of a head", "HTTP/1.1 20"],
     ["a hint", "HTTP/1.1 103 Early Hints\r\n\r\n"],
@@ -174,7 +227,7 @@ describe("a request", () => {
         if (forward.kind === "answer") return forward;
         const { pool } = hop;
         const source: ConnectionSource = {
-          acquire: (waiter) => pool.acquire(waiter, false),
+          acquire: (waiter) => pool.acquire(waiter, "any"),
           cancel: (waiter) => pool.cancel(waiter),
         };
         return { ...forward, upstream: { begin: (request) => new Http1Exchange(request, source) } };

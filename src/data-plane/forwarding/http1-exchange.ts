@@ -6,7 +6,7 @@ import {
   scanResponseHead,
   serialiseRequest,
 } from "../http1/index.ts";
-import type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+import type { AcquireRefusal, ConnectionSource, Waiter, WantedConnection } from "./connection-source.ts";
 import {
   endOf,
   type ForwardedRequest,
@@ -67,7 +67,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   start(): void {
     if (this.request.tunnel !== undefined)
       return this.fail("tunnel-unsupported", "the upstream speaks HTTP/1.1");
-    this.acquire(false);
+    this.acquire(isRepeatable(this.request) ? "any" : "in-use");
   }
 
   onBody(body: Buffer, end: MessageEnd | undefined): void {
@@ -108,6 +108,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     this.hasSent = true;
     connection.lend(this);
     const isFlowing = connection.write(this.head);
+    if (connection.hasRefusedBytes && !this.hasRetried) return this.retry();
     this.waitForProgress();
     if (this.isRequestComplete) return;
     if (isFlowing) this.client.onBodyWanted();
@@ -146,13 +147,20 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     const mayRetry =
       isRepeatable(this.request) && connection?.isReused === true && !this.hasHeard && !this.hasRetried;
     if (!mayRetry) return this.fail("upstream-reset", detail);
-    this.acquire(true);
+    this.retry();
   }
 
-  private acquire(fresh: boolean): void {
-    this.hasRetried = fresh;
+  /** As if nothing had been sent: nothing was, or it makes no difference. */
+  private retry(): void {
+    this.leaveConnection()?.destroy();
+    this.hasSent = false;
+    this.hasRetried = true;
+    this.acquire("fresh");
+  }
+
+  private acquire(wanted: WantedConnection): void {
     this.client.waitAtMost(Number.POSITIVE_INFINITY);
-    const connection = this.connections.acquire(this, fresh);
+    const connection = this.connections.acquire(this, wanted);
     if (connection !== undefined) this.onConnection(connection);
   }
 

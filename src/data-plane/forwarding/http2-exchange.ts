@@ -209,7 +209,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       },
     };
     const connections: ConnectionSource = {
-      acquire: (_, isFresh) => pool.acquire(waiter, isFresh),
+      acquire: (_, wanted) => pool.acquire(waiter, wanted),
       cancel: () => pool.cancel(waiter),
     };
     const { client, request, edits, limits, firstBody, requestEnd: end } = this;
@@ -298,14 +298,18 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (!isUntouched) this.sent?.onFailed("upstream-reset");
     this.sent = undefined;
     const mayResend = this.isReplayable && isUntouched && this.resends < resendsMax;
-    const isLost = code === errorCode.connectError && violation === undefined;
+    const isSilent = violation !== undefined && silences.has(violation);
+    const isLost = isSilent || (code === errorCode.connectError && violation === undefined);
     const isOurs = this.attempts?.coverResets !== true;
     const mayRepeat = isOurs && isLost && isRepeatable(this.request) && !this.hasHeard && this.resends === 0;
-    if (this.hasHead || !(mayResend || mayRepeat))
-      return this.fail("upstream-reset", violation ?? `stream reset with code ${code}`);
-    this.resends += 1;
+    const isOver = this.hasHead || !(mayResend || mayRepeat);
     // Only a connection may have died, and not what was at its other end; it comes last now, but it comes.
-    if (isLost && this.link !== undefined) this.choice.avoid(this.link);
+    if (isSilent || (isLost && !isOver)) this.leaveAlone();
+    if (isOver) {
+      const failure = isSilent ? "upstream-timeout" : "upstream-reset";
+      return this.fail(failure, violation ?? `stream reset with code ${code}`);
+    }
+    this.resends += 1;
     this.tried = untried;
     // Until there is another stream, nobody takes what follows.
     if (this.requestEnd === undefined) this.client.pauseBody();
@@ -346,8 +350,12 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     return saysUndelivered(head) && this.choice.hasOther(link);
   }
 
-  private askElsewhere(): void {
+  private leaveAlone(): void {
     if (this.link !== undefined) this.choice.avoid(this.link);
+  }
+
+  private askElsewhere(): void {
+    this.leaveAlone();
     this.hasAskedElsewhere = true;
     this.leaveStream()?.reset(errorCode.cancel);
     this.tried = untried;
@@ -428,4 +436,10 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 }
 
 const nothing = Buffer.alloc(0);
+/** What says of a connection that nobody is at its other end any more. */
+const silences: ReadonlySet<Http2Violation> = new Set([
+  "ping-timeout",
+  "settings-timeout",
+  "transport-stalled",
+]);
 const untried: readonly InstanceLink[] = [];

@@ -1,5 +1,5 @@
 export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
-export type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
+export type { AcquireRefusal, ConnectionSource, Waiter, WantedConnection } from "./connection-source.ts";
 export { saysExhausted, unavailableStatus } from "./exhausted-mark.ts";
 export type {
   Attempts,
@@ -21,7 +21,7 @@ export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from 
 export { connectRequest } from "./judge-fields.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
 export { isMirrored, mirroredLine } from "./mirrored-mark.ts";
-export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
+export { connectTcp, keptAlive, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
 export {
   type Answer,

@@ -2,7 +2,13 @@ import type { Socket } from "node:net";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Result } from "../../base/result.ts";
 import type { CoarseTimer, Deadline } from "../coarse-timer.ts";
-import { attachSocket, ClientSession, type Http2Violation, type SessionOwner } from "../http2/index.ts";
+import {
+  attachSocket,
+  ClientSession,
+  defaultHttp2Limits,
+  type Http2Violation,
+  type SessionOwner,
+} from "../http2/index.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { AcquireRefusal } from "./connection-source.ts";
 import { LineFields } from "./line-fields.ts";
@@ -40,6 +46,7 @@ export class LinkSession implements SessionOwner {
   isReady = false;
   /** Whether another one is to take its place, which may show a newer certificate. */
   isRetiring = false;
+  private readonly socket: Socket;
   private readonly link: SessionHome;
   private readonly report: Report | undefined;
   private flushing: Flushable[] = [];
@@ -47,14 +54,17 @@ export class LinkSession implements SessionOwner {
   constructor(
     socket: Socket,
     timer: CoarseTimer,
-    parts: { readonly link: SessionHome; readonly report: Report | undefined },
+    parts: { readonly link: SessionHome; readonly limits: LinkLimits; readonly report: Report | undefined },
   ) {
     const { link, report } = parts;
+    const { http2: limits = defaultHttp2Limits } = parts.limits;
     this.link = link;
     this.report = report;
+    this.socket = socket;
     socket.setNoDelay(true);
     const onFault = (fault: unknown): void => link.onFault(fault);
-    this.session = new ClientSession(this, { transport: socket, schedule: setImmediate, timer, onFault });
+    const transport = { transport: socket, schedule: setImmediate };
+    this.session = new ClientSession(this, { ...transport, timer, limits, onFault });
     attachSocket(socket, this.session);
   }
 
@@ -63,9 +73,10 @@ export class LinkSession implements SessionOwner {
     return this.session.streams.size;
   }
 
-  /** Whether a request can be sent on it now. */
+  /** Whether a request can be sent on it now; a socket may have ended before its close event tells the session. */
   get isOpen(): boolean {
-    return this.isReady && this.session.canOpen;
+    const { socket } = this;
+    return this.isReady && this.session.canOpen && !socket.destroyed && !socket.readableEnded;
   }
 
   /** Has something flushed once all that has come in this turn has been read. */
@@ -338,7 +349,8 @@ export class InstanceLink implements SessionHome, Deadline {
     const { socket, isHttp2 } = result.value;
     if (!isHttp2) return this.useHttp1(socket);
     this.speaksHttp1 = false;
-    opening.lane = new LinkSession(socket, this.timer, { link: this, report: this.observer?.onOpened() });
+    const { timer, limits } = this;
+    opening.lane = new LinkSession(socket, timer, { link: this, limits, report: this.observer?.onOpened() });
     opening.lane.isRetiring = opening.isOutdated;
     this.lanes.add(opening.lane);
     // Its close event may have passed before anybody listened.

@@ -1,3 +1,5 @@
+import type { Http2Limits } from "../http2/index.ts";
+
 /** What the connections to one instance may cost. */
 export interface LinkLimits {
   /** Connections of HTTP/2 in use; those that only finish their requests are not counted. */
@@ -10,6 +12,8 @@ export interface LinkLimits {
   readonly connectMillis: number;
   /** After how long a peer that chose HTTP/1.1 is asked again; it may have been replaced by one that knows more. */
   readonly askAgainMillis: number;
+  /** Of each connection of HTTP/2; those of one between proxies unless given. */
+  readonly http2?: Http2Limits;
 }
 
 /** The limits that hold unless configured otherwise. */

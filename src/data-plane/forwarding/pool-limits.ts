@@ -17,6 +17,11 @@ export interface PoolLimits {
   readonly connectMillis: number;
   /** How long a connection is kept without a request; less than a server's `keepAliveIdleMillis`. */
   readonly idleMillis: number;
+  /**
+   * How long a connection may have been without a request when it is given one that cannot be repeated. Servers close
+   * those that rest, mostly after 2 s or more, and a request that meets the end of its connection is lost.
+   */
+  readonly restMillisMax: number;
   /** The one buffer that a connection reads into, in bytes. */
   readonly readBufferBytes: number;
 }
@@ -30,5 +35,6 @@ export const defaultPoolLimits: PoolLimits = {
   waitMillis: 5_000,
   connectMillis: 5_000,
   idleMillis: 50_000,
+  restMillisMax: 1_000,
   readBufferBytes: 32 * 1024,
 };

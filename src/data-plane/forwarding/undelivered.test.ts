@@ -42,7 +42,10 @@ describe("a request that reached no application", () => {
     },
   );
 
-  test("is not said to have where it may have been sent", async () => {
+  test.each([
+    ["not said to have where it may have been sent", "POST", "upstream-reset", undefined],
+    ["said to have where it may be sent twice", "GET", "upstream-connect-failed", "none"],
+  ])("is %s: %s", async (_, method, reason, said) => {
     await using upstream = await openUpstream((socket, text) => {
       if (text.indexOf("\r\n\r\n") + 4 === text.length) socket.write(okay);
       else socket.destroy();
@@ -55,11 +58,11 @@ describe("a request that reached no application", () => {
     using client = await openClient(hop.linkPort);
     const first = await client.ask(fieldsOf([":method", "GET"], ...pairsOf(call.slice(1, 4))));
     isThere = false;
-    const second = await client.ask(fieldsOf([":method", "GET"], ...pairsOf(call.slice(1, 4))));
+    const second = await client.ask(fieldsOf([":method", method], ...pairsOf(call.slice(1, 4))));
 
     expect([first.status, second.status]).toEqual([200, 502]);
-    expect(second.body).toContain("upstream-connect-failed");
-    expect(valueOf(second.fields, "troth-delivery")).toBeUndefined();
+    expect(second.body).toContain(reason);
+    expect(valueOf(second.fields, "troth-delivery")).toBe(said);
   });
 
   test("is not said to have where the application has too much to do", async () => {

@@ -3,7 +3,7 @@ import type { ResponseHead } from "./forwarding.ts";
 
 /**
  * The header by which the proxy in front of an application tells the proxy that asked it that the application has not
- * been given the request. No application can say it: every proxy drops such lines from what it passes on.
+ * been given the request, or one that may be given to two (isRepeatable) and got no answer. No application can say it: every proxy drops such lines from what it passes on.
  */
 export const undeliveredName = "troth-delivery";
 

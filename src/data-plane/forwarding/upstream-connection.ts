@@ -55,6 +55,11 @@ export class UpstreamConnection {
     return this.uses > 1;
   }
 
+  /** Whether the kernel took nothing of what was written last: the peer had reset it before. */
+  get hasRefusedBytes(): boolean {
+    return this.socket.errored !== null;
+  }
+
   /** Gives it to a user. */
   lend(user: ConnectionUser): void {
     this.uses += 1;

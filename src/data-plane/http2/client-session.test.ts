@@ -11,6 +11,7 @@ import {
   settings,
   word,
 } from "../../../test/fuzz/http2-wire.ts";
+import { appHttp2Limits } from "./http2-limits.ts";
 import type { Http2Stream, ResponseHandler } from "./http2-stream.ts";
 
 const whole = end | endHeaders;
@@ -308,4 +309,42 @@ test("the answer to a PING keeps a silent connection", () => {
   }
 
   expect(client.session.isClosed).toBe(false);
+});
+
+test("an application is asked by PINGs no more often than servers of gRPC put up with", () => {
+  const client = openBareClient(appHttp2Limits);
+  ask(client);
+  client.far.take();
+  const askedAt: number[] = [];
+
+  for (let second = 0; second < 1_200; second += 1) {
+    client.clock.advanceSeconds(1);
+    client.timer.tick();
+    for (const { type, flags, payload } of client.far.take())
+      if (type === "PING" && flags === 0) {
+        askedAt.push(second);
+        client.send(frame("PING", ack, 0, payload));
+      }
+  }
+
+  const [first = 0, ...others] = askedAt;
+  expect(first).toBeLessThan(30);
+  expect(others.map((second, place) => second - (askedAt[place] ?? 0) >= 300)).toEqual([true, true, true]);
+});
+
+test("a peer that sends is there for a while, although the answer to a PING is late", () => {
+  const client = openBareClient({ pingAfterMillis: 2_000, pingMillis: 2_000, sendStallMillis: 20_000 });
+  ask(client);
+  client.far.take();
+  let askedAt = Number.POSITIVE_INFINITY;
+  let second = 0;
+
+  for (; !client.session.isClosed; second += 1) {
+    client.clock.advanceSeconds(1);
+    client.timer.tick();
+    if (client.far.take().some(({ type }) => type === "PING")) askedAt = Math.min(askedAt, second);
+    if (second >= askedAt) client.send(frame("WINDOW_UPDATE", 0, 0, word(1)));
+  }
+
+  expect([client.ends, second - askedAt]).toEqual([["ping-timeout"], 22]);
 });

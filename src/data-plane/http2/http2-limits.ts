@@ -56,7 +56,9 @@ export interface Http2Limits {
   readonly idleMillis: number;
   /** Silence after which a PING asks whether the peer is there, while streams are open. */
   readonly pingAfterMillis: number;
-  /** How long the answer to a PING may take. */
+  /** From one such PING to the next at the earliest. */
+  readonly pingAgainMillis: number;
+  /** How long a peer that was asked by a PING may be silent. */
   readonly pingMillis: number;
   /** How long a stream may wait for the peer's windows, or the connection for its transport. */
   readonly sendStallMillis: number;
@@ -109,10 +111,26 @@ export const defaultHttp2Limits: Http2Limits = {
   settingsAckMillis: 10_000,
   headerBlockMillis: 5_000,
   idleMillis: 60_000,
-  pingAfterMillis: 20_000,
-  pingMillis: 10_000,
+  pingAfterMillis: 2_000,
+  pingAgainMillis: 2_000,
+  pingMillis: 5_000,
   sendStallMillis: 30_000,
   ageMillisMax: 3_600_000,
-  drainMillis: 600_000,
+  // A certificate is replaced while a download goes on for an hour; the connection ends with the old one anyway.
+  drainMillis: 3_600_000,
   lingerMillis: 2_000,
 };
+
+/**
+ * Towards an application, whose kernel tells of its end: a program that computes answers no PING meanwhile, and servers
+ * of gRPC break a connection on which they are asked more often than every five minutes (gRPC A8, "keepalive").
+ */
+export const appHttp2Limits: Http2Limits = {
+  ...defaultHttp2Limits,
+  pingAfterMillis: 20_000,
+  pingAgainMillis: 330_000,
+  pingMillis: 10_000,
+};
+
+/** From an application: a client that reads only when it wants to answers a PING then, and not before. */
+export const appClientHttp2Limits: Http2Limits = { ...appHttp2Limits, pingMillis: 60_000 };

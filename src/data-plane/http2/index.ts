@@ -1,7 +1,12 @@
 export { attachSocket } from "./attach-socket.ts";
 export { ClientSession } from "./client-session.ts";
 export { fieldKind, type HeaderField, headerField } from "./hpack/header-field.ts";
-export { defaultHttp2Limits, type Http2Limits } from "./http2-limits.ts";
+export {
+  appClientHttp2Limits,
+  appHttp2Limits,
+  defaultHttp2Limits,
+  type Http2Limits,
+} from "./http2-limits.ts";
 export { Http2Session } from "./http2-session.ts";
 export type { Http2Stream, ResponseHandler, StreamHandler } from "./http2-stream.ts";
 export { errorCode, errorCodeOf, type Http2Violation } from "./http2-violation.ts";

@@ -14,6 +14,7 @@ export class SessionLife {
   private drainingMillis = Number.POSITIVE_INFINITY;
   private lingeringMillis = Number.POSITIVE_INFINITY;
   private askedMillis = Number.POSITIVE_INFINITY;
+  private mayAskMillis = 0;
   private questions = 0;
 
   constructor(limits: Http2Limits, nowMillis: number) {
@@ -58,13 +59,20 @@ export class SessionLife {
 
   /** What has taken too long, if anything. */
   judge(nowMillis: number, streams: number): Http2Violation | undefined {
-    const { handshakeMillis, settingsAckMillis, pingMillis, drainMillis } = this.limits;
+    const { handshakeMillis, settingsAckMillis, drainMillis } = this.limits;
     if (!this.hasPeerSettings && nowMillis - this.openedMillis > handshakeMillis) return "settings-timeout";
     if (nowMillis - this.settingsSentMillis > settingsAckMillis) return "settings-timeout";
     if (nowMillis > this.blockDeadlineMillis) return "header-block-timeout";
-    if (nowMillis - this.askedMillis > pingMillis) return "ping-timeout";
+    if (this.isUnanswered(nowMillis)) return "ping-timeout";
     if (streams > 0 && nowMillis - this.drainingMillis > drainMillis) return "drain-timeout";
     return undefined;
+  }
+
+  /** What is on its way before the answer may take long, and is a sign of life itself; but not for ever. */
+  private isUnanswered(nowMillis: number): boolean {
+    const { pingMillis, sendStallMillis } = this.limits;
+    if (nowMillis - this.askedMillis > Math.max(pingMillis, sendStallMillis)) return true;
+    return this.isAsking && nowMillis - Math.max(this.askedMillis, this.heardMillis) > pingMillis;
   }
 
   /** Whether the connection is to be drained: too old, or idle for too long. */
@@ -78,8 +86,10 @@ export class SessionLife {
 
   /** Eight bytes for a PING, when it is time to ask whether the peer is still there. */
   questionDue(nowMillis: number, streams: number): Buffer | undefined {
-    const isSilent = nowMillis - this.heardMillis > this.limits.pingAfterMillis;
-    return isSilent && streams > 0 && !this.isAsking ? this.question(nowMillis) : undefined;
+    if (streams === 0 || this.isAsking || nowMillis < this.mayAskMillis) return undefined;
+    if (nowMillis - this.heardMillis <= this.limits.pingAfterMillis) return undefined;
+    this.mayAskMillis = nowMillis + this.limits.pingAgainMillis;
+    return this.question(nowMillis);
   }
 
   /** Whether the answer to a PING of ours is outstanding. */

@@ -1,6 +1,7 @@
 import type { OnReadOpts } from "node:net";
 import tls from "node:tls";
 import { fail, ok, type Result } from "../../base/result.ts";
+import { keptAlive } from "../forwarding/index.ts";
 import { type MeshProtocol, meshTlsClient } from "../mesh-tls.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
 
@@ -31,6 +32,7 @@ export function dialPeer(
     };
     const socket = tls.connect(options);
     socket.setNoDelay(true);
+    socket.setKeepAlive(keptAlive.keepAlive, keptAlive.keepAliveInitialDelay);
     const onAbort = (): void => {
       socket.destroy(new Error("given up"));
     };
