@@ -32,6 +32,8 @@ export function proxyStateText(
 
 /** What a proxy last said of itself, as programs read it: noughts and empty texts where it has said nothing. */
 export function proxyFigures(follower: FollowerStatus | undefined): {
+  /** `sidecar`, `gateway` or `export`. */
+  readonly role: string;
   readonly treeSize: number;
   readonly certificateNotAfterSeconds: number;
   readonly requestsForwarded: number;
@@ -42,6 +44,7 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
   readonly outboundAddress: string;
 } {
   return {
+    role: roleOf(follower),
     treeSize: Number(follower?.size ?? 0),
     certificateNotAfterSeconds: Number(follower?.certificateNotAfterSeconds ?? 0),
     requestsForwarded: Number(follower?.requestsForwarded ?? 0),
@@ -51,4 +54,10 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
     adminAddress: follower?.adminAddress ?? "",
     outboundAddress: follower?.outboundAddress ?? "",
   };
+}
+
+/** A proxy that is older than roles is a sidecar. */
+function roleOf(follower: FollowerStatus | undefined): string {
+  if (follower === undefined) return "";
+  return follower.role === "" ? "sidecar" : follower.role;
 }

@@ -432,6 +432,13 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: string outbound_address = 11;
    */
   outboundAddress: string;
+
+  /**
+   * What the proxy is for: sidecar, gateway, export. Empty from one that is older than roles; then it is a sidecar.
+   *
+   * @generated from field: string role = 15;
+   */
+  role: string;
 };
 
 /**
