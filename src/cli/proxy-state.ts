@@ -34,6 +34,8 @@ export function proxyStateText(
 
 /** What a proxy last said of itself, as programs read it: noughts and empty texts where it has said nothing. */
 export function proxyFigures(follower: FollowerStatus | undefined): {
+  /** `sidecar`, `gateway` or `export`. */
+  readonly role: string;
   readonly treeSize: number;
   readonly certificateNotAfterSeconds: number;
   readonly requestsForwarded: number;
@@ -46,6 +48,7 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
   readonly softwareVersion: string;
 } {
   return {
+    role: roleOf(follower),
     treeSize: Number(follower?.size ?? 0),
     certificateNotAfterSeconds: Number(follower?.certificateNotAfterSeconds ?? 0),
     requestsForwarded: Number(follower?.requestsForwarded ?? 0),
@@ -56,4 +59,10 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
     outboundAddress: follower?.outboundAddress ?? "",
     softwareVersion: follower?.softwareVersion ?? "",
   };
+}
+
+/** A proxy that is older than roles is a sidecar. */
+function roleOf(follower: FollowerStatus | undefined): string {
+  if (follower === undefined) return "";
+  return follower.role === "" ? "sidecar" : follower.role;
 }

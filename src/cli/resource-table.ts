@@ -99,6 +99,7 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
   ],
   Proxy: [
     fromSpec("SERVICE", "service"),
+    { heading: "ROLE", cell: ({ status }) => cellText(status["role"]) },
     fromSpec("NODE", "node"),
     { heading: "STATUS", cell: ({ status }) => cellText(status["state"]).toUpperCase() },
     { heading: "SIZE", cell: ({ status }) => cellText(status["treeSize"]) },

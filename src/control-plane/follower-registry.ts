@@ -45,6 +45,8 @@ export const alarmReasons = [
 /** Why the control plane raises an alarm. */
 export type AlarmReason = (typeof alarmReasons)[number];
 
+/** What a proxy may call what it is for. */
+const rolePattern = /^[a-z]{1,16}$/;
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 /** What of the trust log says who should report. */
@@ -302,6 +304,7 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
     address: addressOrNone(status.address),
     adminAddress: addressOrNone(status.adminAddress),
     outboundAddress: addressOrNone(status.outboundAddress),
+    role: rolePattern.test(status.role) ? status.role : "",
   });
 }
 

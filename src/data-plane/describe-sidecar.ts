@@ -2,6 +2,7 @@ import { defaultLinkLimits, defaultPoolLimits } from "./forwarding/index.ts";
 import { defaultHttp1Limits } from "./http1/index.ts";
 import { defaultHttp2Limits } from "./http2/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
+import type { ProxyOptions } from "./proxy-options.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { trafficLimits } from "./traffic/index.ts";
@@ -12,12 +13,32 @@ export function describeSidecar(
   options: SidecarOptions,
   listeners: { readonly inbound: string; readonly outbound: string },
 ): object {
+  const application = `${options.app.host}:${options.app.port}`;
+  return describeProxy(core, options, {
+    kind: "SidecarConfig",
+    listeners: { ...listeners, admin: core.adminAddress, application },
+    limits: { inbound: inboundLimits },
+  });
+}
+
+/** What differs between the roles in what a proxy goes by. */
+export interface RoleDescription {
+  readonly kind: "SidecarConfig" | "GatewayConfig" | "ExportConfig";
+  readonly listeners: object;
+  /** The limits of this role, by what they are for; the limits of all proxies are added. */
+  readonly limits: Readonly<Record<string, object>>;
+  /** What only this role has. */
+  readonly own?: object;
+}
+
+/** What a proxy of any role goes by now. */
+export function describeProxy(core: SidecarCore, options: ProxyOptions, role: RoleDescription): object {
   const { view, checker } = core.context;
   const { follower, stalenessSeconds } = view;
   const { genesis } = follower.state;
   return {
     apiVersion: "troth/v1",
-    kind: "SidecarConfig",
+    kind: role.kind,
     service: options.service,
     instance: options.instance,
     trustDomain: options.anchor.trustDomain,
@@ -33,17 +54,14 @@ export function describeSidecar(
       },
     },
     svid: svidOf(core, options),
-    listeners: {
-      ...listeners,
-      admin: core.adminAddress,
-      application: `${options.app.host}:${options.app.port}`,
-    },
+    listeners: role.listeners,
+    ...role.own,
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
     http2Violations: violationsOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
     limits: {
-      inbound: inboundLimits,
+      ...role.limits,
       http1: defaultHttp1Limits,
       pool: defaultPoolLimits,
       http2: defaultHttp2Limits,
@@ -53,7 +71,7 @@ export function describeSidecar(
   };
 }
 
-function svidOf({ svid }: SidecarCore, { service, anchor }: SidecarOptions): object | null {
+function svidOf({ svid }: SidecarCore, { service, anchor }: ProxyOptions): object | null {
   if (svid === undefined) return null;
   const { serial, sha256, notBeforeSeconds, notAfterSeconds } = svid;
   const spiffeId = `spiffe://${anchor.trustDomain}${service}`;

@@ -1,12 +1,10 @@
 import { MeshError } from "../base/mesh-error.ts";
-import { generateEd25519 } from "../crypto/index.ts";
-import { openAdminListener } from "../telemetry/index.ts";
 import { resolvesWithin } from "../transport/index.ts";
-import { verifierKeyOf } from "../trust-log/index.ts";
 import { describeSidecar } from "./describe-sidecar.ts";
+import { openCore } from "./open-core.ts";
 import { type Inbound, openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
-import { SidecarCore } from "./sidecar-core.ts";
+import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { watchApp } from "./watch-app.ts";
 
@@ -33,25 +31,10 @@ export interface Sidecar extends AsyncDisposable {
 /** Opens a sidecar: follows the log, obtains an SVID, and only then listens. */
 export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   await using opened = new AsyncDisposableStack();
-  const auditKey = generateEd25519();
-  const signer = { name: `${options.anchor.trustDomain}/audit/${options.instance}`, ...auditKey };
-  const core = opened.use(await SidecarCore.open(options, signer));
-  const { context } = core;
   const listeners = { inbound: "", outbound: "" };
-  // Open while the rest comes up, so that somebody can see what it waits for.
-  const admin = opened.use(
-    await openAdminListener({
-      listen: options.admin ?? { host: "127.0.0.1", port: 0 },
-      checks: core.checks(),
-      metrics: context.metrics.page,
-      documents: { "/config": () => describeSidecar(core, options, listeners) },
-      log: options.log,
-    }),
-  );
-  core.adminAddress = admin.address;
-  await core.haveCaughtUp();
-
-  const keeper = opened.use(await core.obtainSvid(verifierKeyOf(signer)));
+  const describe = (core: SidecarCore): object => describeSidecar(core, options, listeners);
+  const { core, keeper } = opened.use(await openCore(options, { role: "sidecar", describe }));
+  const { context } = core;
   const inbound = opened.use(
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
@@ -71,7 +54,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   return {
     inboundAddress: inbound.address,
     outboundAddress: outbound.address,
-    adminAddress: admin.address,
+    adminAddress: core.adminAddress,
     drain: async () => {
       await service.withdraw();
       await inbound.drain();

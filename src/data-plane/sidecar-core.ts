@@ -20,9 +20,9 @@ import { LivePeers } from "./live-peers.ts";
 import { PeerViolations } from "./peer-violations.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
+import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./routing/index.ts";
-import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
 import { ExhaustedTraces } from "./traffic/index.ts";
 
@@ -34,7 +34,7 @@ const catchUpMillisMax = 60_000;
 const routesMillisMax = 10_000;
 
 /**
- * What a sidecar is besides its listeners: its view of the log and the link it comes through, its SVID, the
+ * What a proxy of any role is besides its listeners: its view of the log and the link it comes through, its SVID, the
  * connections that depend on both, and what it reports of itself.
  */
 export class SidecarCore implements AsyncDisposable {
@@ -43,7 +43,8 @@ export class SidecarCore implements AsyncDisposable {
   /** Where the listeners on loopback are, once they are. */
   adminAddress = "";
   outboundAddress = "";
-  readonly #options: SidecarOptions;
+  readonly #options: ProxyOptions;
+  readonly #role: ProxyRole;
   readonly #link: AgentLink;
   readonly #audit: AuditLog;
   readonly #timer: CoarseTimer;
@@ -62,12 +63,14 @@ export class SidecarCore implements AsyncDisposable {
   #isClockWrong = false;
 
   private constructor(
-    options: SidecarOptions,
+    options: ProxyOptions,
+    role: ProxyRole,
     view: LogView,
     { audit, metrics, tracer }: Pick<ProxyContext, "audit" | "metrics" | "tracer">,
   ) {
     const { service, instance, clock, log, random, randomBytes } = options;
     this.#options = options;
+    this.#role = role;
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
     const livePeers = new LivePeers((sha256) => view.follower.state.certificates.has(sha256));
@@ -110,7 +113,7 @@ export class SidecarCore implements AsyncDisposable {
   }
 
   /** Opens the audit log and begins to follow the trust log. */
-  static async open(options: SidecarOptions, auditSigner: NoteSigner): Promise<SidecarCore> {
+  static async open(options: ProxyOptions, role: ProxyRole, auditSigner: NoteSigner): Promise<SidecarCore> {
     const { anchor, clock, service, instance } = options;
     const parts: { core?: SidecarCore } = {};
     const view = new LogView({
@@ -141,7 +144,7 @@ export class SidecarCore implements AsyncDisposable {
       spans: () => tracer?.counts ?? { exported: 0, dropped: 0 },
     };
     const metrics = proxyMetrics(gauges, clock);
-    parts.core = new SidecarCore(options, view, { audit, metrics, tracer });
+    parts.core = new SidecarCore(options, role, view, { audit, metrics, tracer });
     return parts.core;
   }
 
@@ -356,11 +359,12 @@ export class SidecarCore implements AsyncDisposable {
       entryRevision,
       isRetiring: this.#isRetiring,
       stoppedReason: view.follower.stoppedReason ?? "",
+      role: this.#role,
     });
   }
 }
 
-async function tracerOf(options: SidecarOptions): Promise<Tracer | undefined> {
+async function tracerOf(options: ProxyOptions): Promise<Tracer | undefined> {
   const { tracing, service, instance, anchor, clock, randomBytes, log } = options;
   if (tracing === undefined) return undefined;
   const resource = {

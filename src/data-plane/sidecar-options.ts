@@ -1,19 +1,9 @@
-import type { AuditJournal } from "../audit/index.ts";
-import type { Clock, RandomBytes } from "../base/clock.ts";
-import type { Log } from "../base/log.ts";
-import type { ServiceName } from "../identity/index.ts";
-import type { TracingOptions } from "../telemetry/index.ts";
-import type { LogAnchor } from "../trust-log/index.ts";
 import type { AppAddress } from "./app-upstream.ts";
 import type { ListenAddress } from "./listen.ts";
+import type { ProxyOptions } from "./proxy-options.ts";
 
 /** What a sidecar needs. */
-export interface SidecarOptions {
-  readonly service: ServiceName;
-  /** A UUID, new in every start: the instance ends with the process, and so does its key. */
-  readonly instance: string;
-  readonly anchor: LogAnchor & { readonly trustDomain: string };
-  readonly agentSocketPath: string;
+export interface SidecarOptions extends ProxyOptions {
   /** Where the application listens; nothing is advertised until it does. */
   readonly app: AppAddress;
   readonly inbound: { readonly host: string; readonly port: number };
@@ -23,18 +13,4 @@ export interface SidecarOptions {
    * been told of it, so that what it replaces can go.
    */
   readonly replaces?: boolean;
-  /** Where the admin listener is; any port of 127.0.0.1 unless given. */
-  readonly admin?: { readonly host: string; readonly port: number };
-  /** Where spans go; nowhere unless given, and then trace headers pass as they came. */
-  readonly tracing?: TracingOptions;
-  readonly audit: {
-    readonly journal: AuditJournal;
-    readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;
-  };
-  readonly clock: Clock;
-  /** For jitter. */
-  readonly random: () => number;
-  /** For identifiers. */
-  readonly randomBytes: RandomBytes;
-  readonly log: Log;
 }

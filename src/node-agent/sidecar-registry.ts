@@ -155,8 +155,8 @@ export class SidecarRegistry {
   }
 }
 
-function isBounded({ service, address, adminAddress, outboundAddress }: FollowerStatus): boolean {
-  return [service, address, adminAddress, outboundAddress].every(
+function isBounded({ service, address, adminAddress, outboundAddress, role }: FollowerStatus): boolean {
+  return [service, address, adminAddress, outboundAddress, role].every(
     ({ length }) => length <= addressCharactersMax,
   );
 }

@@ -34,6 +34,7 @@ export async function proxyStatus(options: ProxyOptions): Promise<void> {
       [
         "NAME",
         "SERVICE",
+        "ROLE",
         "NODE",
         "STATUS",
         "SIZE",
@@ -46,6 +47,7 @@ export async function proxyStatus(options: ProxyOptions): Promise<void> {
       items.map((one) => [
         isWide ? one.instance : one.instance.slice(0, 8),
         one.service,
+        one.role === "" ? "-" : one.role,
         one.node,
         one.statusText,
         one.state === "silent" ? "-" : String(one.treeSize),

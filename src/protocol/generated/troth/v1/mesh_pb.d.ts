@@ -471,6 +471,13 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: string stopped_reason = 15;
    */
   stoppedReason: string;
+
+  /**
+   * What the proxy is for: sidecar, gateway, export. Empty from one that is older than roles; then it is a sidecar.
+   *
+   * @generated from field: string role = 16;
+   */
+  role: string;
 };
 
 /**

@@ -1,0 +1,32 @@
+import type { AuditJournal } from "../audit/index.ts";
+import type { Clock, RandomBytes } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { ServiceName } from "../identity/index.ts";
+import type { TracingOptions } from "../telemetry/index.ts";
+import type { LogAnchor } from "../trust-log/index.ts";
+
+/** What a proxy is for; what it says of itself to the control plane. */
+export type ProxyRole = "sidecar" | "gateway" | "export";
+
+/** What a proxy of any role needs. */
+export interface ProxyOptions {
+  readonly service: ServiceName;
+  /** A UUID, new in every start: the instance ends with the process, and so does its key. */
+  readonly instance: string;
+  readonly anchor: LogAnchor & { readonly trustDomain: string };
+  readonly agentSocketPath: string;
+  /** Where the admin listener is; any port of 127.0.0.1 unless given. */
+  readonly admin?: { readonly host: string; readonly port: number };
+  /** Where spans go; nowhere unless given, and then trace headers pass as they came. */
+  readonly tracing?: TracingOptions;
+  readonly audit: {
+    readonly journal: AuditJournal;
+    readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;
+  };
+  readonly clock: Clock;
+  /** For jitter. */
+  readonly random: () => number;
+  /** For identifiers. */
+  readonly randomBytes: RandomBytes;
+  readonly log: Log;
+}
