@@ -1,12 +1,17 @@
 import { z } from "zod";
-import { dialectVersion, manifestSchemas, readOnlyKinds } from "../../src/configuration/index.ts";
+import {
+  dialectVersion,
+  gatewayManifest,
+  manifestSchemas,
+  readOnlyKinds,
+} from "../../src/configuration/index.ts";
 import { type Page, pageOf, tableOf } from "./page.ts";
 
 type JsonSchema = z.core.JSONSchema.JSONSchema;
 
 /** Every kind of object that a file can hold, with its fields. */
 export function configurationPage(): Page {
-  const sections = Object.entries(manifestSchemas).map(([kind, schema]) => {
+  const sections = Object.entries({ ...manifestSchemas, Gateway: gatewayManifest }).map(([kind, schema]) => {
     const { properties = {} } = z.toJSONSchema(schema, { unrepresentable: "any", io: "input" });
     const rows = ["metadata", "spec"].flatMap((part) => rowsOf(part, asSchema(properties[part])));
     return `## ${kind}\n\n${tableOf(["field", "", "meaning"], rows)}`;
@@ -16,7 +21,7 @@ export function configurationPage(): Page {
     title: "Configuration",
     intro:
       `Objects of \`apiVersion: ${dialectVersion}\` that \`troth apply\` takes. Read-only kinds, for \`troth get\`: ` +
-      `${readOnlyKinds.join(", ")}. With examples: [configuration](../guides/configuration.md).`,
+      `${readOnlyKinds.join(", ")}. \`Gateway\` is read by \`troth gateway\`. With examples: [configuration](../guides/configuration.md).`,
     sections,
   });
 }

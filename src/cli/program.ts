@@ -5,6 +5,7 @@ import { addAttackCommands } from "./tree/attack.ts";
 import { addCheckCommand } from "./tree/check.ts";
 import { addCompletionCommands } from "./tree/completion.ts";
 import { addConfigurationCommands } from "./tree/configuration.ts";
+import { addGatewayCommands } from "./tree/gateways.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
 import { addLogCommands } from "./tree/log.ts";
 import { addMeshCommands } from "./tree/mesh.ts";
@@ -27,7 +28,7 @@ Exit codes:
 
 /** The branches of the command tree, under the headings of `troth --help`. */
 const groups: readonly (readonly [string, readonly ((program: Command) => void)[]])[] = [
-  ["Run and look:", [addMeshCommands, addCheckCommand, addProxyCommands]],
+  ["Run and look:", [addMeshCommands, addGatewayCommands, addCheckCommand, addProxyCommands]],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
   ["Identity and trust:", [addIdentityCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
@@ -35,7 +36,16 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
 ];
 
 /** Commands that run until they are stopped, to which --timeout and --quiet would mean nothing. */
-const staying: ReadonlySet<string> = new Set(["up", "run", "demo", "control-plane", "node-agent", "sidecar"]);
+const staying: ReadonlySet<string> = new Set([
+  "up",
+  "run",
+  "gateway",
+  "demo",
+  "control-plane",
+  "node-agent",
+  "sidecar",
+  "gateway-process",
+]);
 
 /** The command tree of `troth`; each command loads what it needs when it runs. */
 export function buildProgram(defaultDirectory: string): Command {

@@ -8,6 +8,12 @@ export {
   type ServiceManifest,
 } from "./dialect.ts";
 export { dialectVersion } from "./dialect-text.ts";
+export {
+  type GatewayDocument,
+  type GatewayManifest,
+  gatewayManifest,
+  readGateway,
+} from "./gateway-manifest.ts";
 export { type ComparedLine, compareLines } from "./line-difference.ts";
 export { nearestWord } from "./nearest-word.ts";
 export {

@@ -1,12 +1,6 @@
 import type { z } from "zod";
 import { MeshError } from "../base/mesh-error.ts";
-import {
-  isManifestKind,
-  type Manifest,
-  type ManifestKind,
-  manifestSchemas,
-  readOnlyKinds,
-} from "./dialect.ts";
+import { isManifestKind, type Manifest, manifestSchemas, readOnlyKinds } from "./dialect.ts";
 import { dialectVersion } from "./dialect-text.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { type Problem, shown } from "./problem.ts";
@@ -101,7 +95,7 @@ function readManifest(
   const parsed = manifestSchemas[kind].safeParse(rest);
   if (!parsed.success) {
     for (const issue of parsed.error.issues)
-      for (const problem of problemsOf(issue, document, kind)) report(problem);
+      for (const problem of problemsOf(issue, document, manifestSchemas[kind])) report(problem);
     return undefined;
   }
   const wrong = contradictions(parsed.data, document);
@@ -135,12 +129,13 @@ function repeatedCaller(manifest: Manifest, { problemAt }: SourceDocument): Prob
   });
 }
 
-function problemsOf(issue: z.core.$ZodIssue, document: SourceDocument, kind: ManifestKind): Problem[] {
+/** What is wrong with a document by one issue of its schema, at its place. */
+export function problemsOf(issue: z.core.$ZodIssue, document: SourceDocument, schema: z.ZodType): Problem[] {
   const { path } = issue;
   const { problemAt } = document;
   if (issue.code === "unrecognized_keys")
     return issue.keys.map((key) =>
-      problemAt([...path, key], "name", unknownField(key, knownFields(kind, path))),
+      problemAt([...path, key], "name", unknownField(key, knownFields(schema, path))),
     );
   const got = valueAt(document.value, path);
   if (issue.code === "invalid_key") {
@@ -181,6 +176,7 @@ function wrongVersion(got: unknown): string {
 
 function wrongKind(got: unknown): string {
   const kinds = Object.keys(manifestSchemas);
+  if (got === "Gateway") return "Gateway is read by troth gateway --file, and not applied";
   if (typeof got === "string" && readOnlyKinds.some((kind) => kind === got))
     return `${got} can be read with troth get and not be applied; ${kinds.slice(0, -1).join(", ")} and ${kinds.at(-1)} can`;
   return wrongWord(got, kinds);
@@ -206,8 +202,8 @@ function unknownField(name: string, known: readonly string[]): string {
 }
 
 /** The names that an object at a path may have. */
-function knownFields(kind: ManifestKind, path: readonly PropertyKey[]): readonly string[] {
-  let schema: unknown = manifestSchemas[kind];
+function knownFields(whole: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
+  let schema: unknown = whole;
   for (const part of path) schema = innerSchema(schema, part);
   return isObject(schema) && isObject(schema["shape"]) ? Object.keys(schema["shape"]) : [];
 }

@@ -1,3 +1,14 @@
 export type { AppProtocol } from "./app-upstream.ts";
+export {
+  defaultSourceLimits,
+  type EdgeCertificate,
+  type EdgeListenerSettings,
+  type Gateway,
+  type GatewayOptions,
+  type GatewayRoute,
+  type GatewaySettings,
+  openGateway,
+} from "./gateway/index.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
+export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";

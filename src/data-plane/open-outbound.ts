@@ -1,9 +1,11 @@
 import net from "node:net";
 import { messageOf } from "../base/mesh-error.ts";
+import type { Result } from "../base/result.ts";
 import {
   type CompletedRequest,
   type Http2Connection,
   keptAlive,
+  type ProblemAudience,
   problemAnswer,
   type RequestHead,
   type RequestObserver,
@@ -16,7 +18,7 @@ import { appClientHttp2Limits } from "./http2/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
-import type { RouteRefusal, ServiceRouter } from "./routing/index.ts";
+import type { Route, RouteRefusal, ServiceRouter } from "./routing/index.ts";
 
 const connectionsMax = 10_000;
 
@@ -71,7 +73,8 @@ export async function openOutbound(options: {
 function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
-  const one = new OutboundRequest(context, router, "1");
+  const find: FindRoute = (request) => router.route(request.host);
+  const one = new OutboundRequest(context, find, "1");
   let http2: Http2Connection | undefined;
   let isRetiring = false;
   const http1 = serveHttp1(socket, {
@@ -80,7 +83,7 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
     timer,
     onFault,
     onHttp2: (first) => {
-      const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
+      const observe = (): OutboundRequest => new OutboundRequest(context, find, "2");
       const onViolation = context.violations.of("outbound", "application");
       const http2Limits = appClientHttp2Limits;
       http2 = serveHttp2(socket, { observe, timer, http2Limits, onFault, onViolation }, first);
@@ -97,28 +100,39 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
   };
 }
 
-/** Requests of the application, one after the other: each is given its way, and its outcome counted and traced. */
-class OutboundRequest implements RequestObserver {
+/** Finds where a request goes. */
+export type FindRoute = (request: RequestHead) => Result<Route, RouteRefusal>;
+
+/** Requests of a client, one after the other: each is given its way, and its outcome counted and traced. */
+export class OutboundRequest implements RequestObserver {
   readonly #context: ProxyContext;
-  readonly #router: ServiceRouter;
+  readonly #find: FindRoute;
   readonly #trace: RequestTrace;
+  readonly #audience: ProblemAudience;
   #refusal: RouteRefusal | undefined;
   #service = "";
 
-  constructor(context: ProxyContext, router: ServiceRouter, version: HttpVersion) {
+  constructor(
+    context: ProxyContext,
+    find: FindRoute,
+    version: HttpVersion,
+    audience: ProblemAudience = "member",
+  ) {
     this.#context = context;
-    this.#router = router;
+    this.#find = find;
+    this.#audience = audience;
     this.#trace = new RequestTrace(context.tracer, () => noEdits.add, version);
   }
 
   decide(request: RequestHead): Verdict {
     const edits = this.#trace.begin(request);
-    const route = this.#router.route(request.host);
+    const route = this.#find(request);
     this.#refusal = route.ok ? undefined : route.reason;
     this.#service = route.ok ? route.value.service : "";
     if (route.ok) return { kind: "forward", upstream: route.value.upstream, edits };
     const { reason, detail } = route;
-    return problemAnswer({ status: statusOf(reason), reason, detail, missing: missingFor(reason) });
+    const problem = { status: statusOf(reason), reason, detail, missing: missingFor(reason) };
+    return problemAnswer(problem, this.#audience);
   }
 
   onComplete({ request, status, durationMicros, error: failure }: CompletedRequest): void {
@@ -136,13 +150,31 @@ class OutboundRequest implements RequestObserver {
   }
 }
 
-/** What the application asked for is not there, or not there now. */
-function statusOf(reason: RouteRefusal): 404 | 503 {
-  return reason === "no-instances" || reason === "view-stale" ? 503 : 404;
+/** What was asked for is not there, or not there now. */
+function statusOf(reason: RouteRefusal): 404 | 421 | 429 | 503 {
+  switch (reason) {
+    case "host-not-served":
+      return 421;
+    case "too-many-requests":
+      return 429;
+    case "no-instances":
+    case "view-stale":
+      return 503;
+    case "no-route":
+    case "not-a-mesh-name":
+    case "unknown-service":
+      return 404;
+  }
 }
 
 function missingFor(reason: RouteRefusal): string {
   switch (reason) {
+    case "host-not-served":
+      return "a route of the gateway for this host";
+    case "no-route":
+      return "a route of the gateway for this path";
+    case "too-many-requests":
+      return "the end of other requests from this address";
     case "not-a-mesh-name":
       return "a Host that names a service, like payments.shop.mesh";
     case "unknown-service":

@@ -18,6 +18,8 @@ export const decisionsPerConnectionMax = 256;
 export const decidedPathCharactersMax = 512;
 /** Enough that no two records of a mesh share a number. */
 const decisionIdBytes = 12;
+/** By which a proxy says that whoever it asks for is to learn no more of a denial than its number. */
+export const audienceHeader = "troth-audience";
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /** A decision on a request: by the rules, or against it because they may be out of date or the service speaks another protocol. */
@@ -113,7 +115,7 @@ export class PeerDecider {
     // A denial is on disk before its answer leaves (design section 3, step 8).
     return audit
       .recordDurably(record)
-      .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded()));
+      .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
   }
 
   #judge(method: string, path: string): Omit<Decision, "decisionId"> {
@@ -138,52 +140,54 @@ export class PeerDecider {
       case "view-degraded": {
         const detail = `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`;
         const missing = `a new epoch of the trust log at the sidecar of ${service}`;
-        return this.#deny({ status: 503, reason, detail, missing, decisionId });
+        return this.#deny(request, { status: 503, reason, detail, missing, decisionId });
       }
       case "no-rule": {
         const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
         const missing = `a rule that allows ${from} to call ${service} with ${request.method} ${pathOf(request.target)}`;
-        return this.#deny({ status: 403, reason, detail, missing, decisionId });
+        return this.#deny(request, { status: 403, reason, detail, missing, decisionId });
       }
       case "service-speaks-tcp": {
         const detail = `${service} is called over TCP, not HTTP; its callers get a port with: troth run --tcp ${service}`;
-        return this.#deny({ status: 421, reason, detail, missing: "a TCP connection", decisionId });
+        return this.#deny(request, { status: 421, reason, detail, missing: "a TCP connection", decisionId });
       }
       case "service-speaks-http": {
         const detail = `${service} is called over HTTP, not TCP`;
         const missing = `a request of HTTP, or the declaration that ${service} speaks TCP`;
-        return this.#deny({ status: 421, reason, detail, missing, decisionId });
+        return this.#deny(request, { status: 421, reason, detail, missing, decisionId });
       }
       case "request-rule-denies": {
         const detail = `the rule "${rule}" denies some requests, and which ones a TCP connection carries cannot be known`;
         const missing = `the end of the rule "${rule}"`;
-        return this.#deny({ status: 403, reason, detail, rule, missing, decisionId });
+        return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
       }
       case "only-requests-allowed": {
         const detail = `the rule "${rule}" allows some requests only, and a TCP connection shows none; an operator may run: troth allow ${from} ${service}`;
         const missing = `a rule without methods and paths that allows ${from} to call ${service}`;
-        return this.#deny({ status: 403, reason, detail, rule, missing, decisionId });
+        return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
       }
       case "rule-denies":
       case "rule-allows": {
         const detail = `the rule "${rule}" denies it`;
         const missing = `the end of the rule "${rule}"`;
-        return this.#deny({ status: 403, reason, detail, rule, missing, decisionId });
+        return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
       }
     }
   }
 
-  #unrecorded(): Verdict {
+  #unrecorded(request: RequestHead): Verdict {
     const detail = "the decision could not be recorded";
     const missing = `a disk that the sidecar of ${this.#context.service} can write its audit log to`;
-    return this.#deny({ status: 503, reason: "audit-unavailable", detail, missing, close: true });
+    return this.#deny(request, { status: 503, reason: "audit-unavailable", detail, missing, close: true });
   }
 
-  #deny(problem: Problem): Verdict {
+  #deny(request: RequestHead, problem: Problem): Verdict {
     const { metrics } = this.#context;
     metrics.deniedRequests.add(problem.reason);
     metrics.totals.refused += 1;
-    return problemAnswer(problem, this.#audience);
+    // A gateway's client would read the names of services and rules.
+    const isForStranger = request.valuesOf(audienceHeader).includes("stranger");
+    return problemAnswer(problem, isForStranger ? "stranger" : this.#audience);
   }
 }
 

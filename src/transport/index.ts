@@ -1,5 +1,5 @@
 export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./follow-log.ts";
-export { HalfOpen } from "./half-open.ts";
+export { HalfOpen, sourceOf } from "./half-open.ts";
 export { nextChange, type Subscribe } from "./next-change.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";

@@ -24,7 +24,7 @@ import {
   importPrivateKey,
   publicKeyBytes,
 } from "../../src/crypto/index.ts";
-import { type AppProtocol, openSidecar } from "../../src/data-plane/index.ts";
+import { type AppProtocol, openSidecar, type ProxyOptions } from "../../src/data-plane/index.ts";
 import {
   type CertificateAuthority,
   openAuthority,
@@ -313,30 +313,42 @@ export class MeshInProcess implements AsyncDisposable {
   /** Registers a service and runs one instance of it behind a sidecar; resolves once others can call it. */
   async open(service: string, options: WorkloadOptions = {}): Promise<Workload> {
     if (!this.controlPlane.writer.state.services.has(service)) await this.putService(service);
-    const logKey = parseVerifierKey(verifierKeyOf(this.keys.log));
-    if (!logKey.ok) throw new Error(logKey.reason);
     const clock = options.clock ?? shiftedClock();
     const journal = options.journal ?? openMemoryJournal();
     const app = options.app ?? (await openPlainApp());
-    const instance = randomUUID();
+    const proxy = this.proxyOptions(service, { ...options, clock, journal });
+    const { instance } = proxy;
     const sidecar = await openSidecar({
-      service: serviceNameOf(service),
-      instance,
-      anchor: { genesis: this.genesis, logKey: logKey.value, trustDomain: trustDomainText },
-      agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
+      ...proxy,
       app: { host: "127.0.0.1", port: app.port, protocol: options.appProtocol ?? "auto" },
       inbound: { host: "127.0.0.1", port: 0 },
       outbound: { host: "127.0.0.1", port: 0 },
-      audit: { journal, saveCheckpoint: () => Promise.resolve() },
-      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
-      clock,
-      random: Math.random,
-      randomBytes,
-      log: silentLog,
     });
     const workload = new Workload({ service, instance, sidecar, app, journal, clock });
     this.#workloads.add(workload);
     return workload;
+  }
+
+  /** What a proxy of any role in this mesh is opened with. */
+  proxyOptions(
+    service: string,
+    options: Pick<WorkloadOptions, "clock" | "journal" | "agentSocketPath" | "tracing"> = {},
+  ): ProxyOptions {
+    const logKey = parseVerifierKey(verifierKeyOf(this.keys.log));
+    if (!logKey.ok) throw new Error(logKey.reason);
+    const journal = options.journal ?? openMemoryJournal();
+    return {
+      service: serviceNameOf(service),
+      instance: randomUUID(),
+      anchor: { genesis: this.genesis, logKey: logKey.value, trustDomain: trustDomainText },
+      agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
+      audit: { journal, saveCheckpoint: () => Promise.resolve() },
+      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
+      clock: options.clock ?? shiftedClock(),
+      random: Math.random,
+      randomBytes,
+      log: silentLog,
+    };
   }
 
   /** What the control plane has been told that should not have happened. */

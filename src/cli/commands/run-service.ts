@@ -76,7 +76,8 @@ export function requireServiceName(text: string): ServiceName {
   return name.value;
 }
 
-async function registerIfNew(directory: MeshDirectory, name: ServiceName): Promise<void> {
+/** Registers a service that the trust log does not name yet, with the key of this directory. */
+export async function registerIfNew(directory: MeshDirectory, name: ServiceName): Promise<void> {
   using client = await OperatorClient.open(directory);
   if (client.state.services.has(name)) return;
   const dataClass: DataClass = "internal";

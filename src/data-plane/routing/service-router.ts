@@ -14,8 +14,15 @@ const namesMax = 1_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
 const endpointsMax = 10_000;
 
-/** Why a request of the application goes nowhere. */
-export type RouteRefusal = "not-a-mesh-name" | "unknown-service" | "no-instances" | "view-stale";
+/** Why a request goes nowhere; the first three of a client from outside (gateway/). */
+export type RouteRefusal =
+  | "host-not-served"
+  | "no-route"
+  | "too-many-requests"
+  | "not-a-mesh-name"
+  | "unknown-service"
+  | "no-instances"
+  | "view-stale";
 
 /** Where a request goes. */
 export interface Route {
@@ -127,6 +134,11 @@ export class ServiceRouter {
     const name = this.#nameOf(host);
     if (name === undefined)
       return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
+    return this.routeTo(name);
+  }
+
+  /** Where a request to a service goes. */
+  routeTo(name: string): Result<Route, RouteRefusal> {
     const { checker, view } = this.#context;
     if (checker.freshness("openConnection") === "stale")
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);

@@ -475,7 +475,7 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
   /**
    * What the proxy is for: sidecar, gateway, export. Empty from one that is older than roles; then it is a sidecar.
    *
-   * @generated from field: string role = 16;
+   * @generated from field: string role = 20;
    */
   role: string;
 };

@@ -1,0 +1,113 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { openGateway } from "../../data-plane/index.ts";
+import { CliError, exitCode } from "../exit-codes.ts";
+import { type GatewayFlags, GatewaySource } from "../gateway-source.ts";
+import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { talk } from "../output.ts";
+import { openProxyOptions } from "../proxy-process.ts";
+import { announceTarget } from "../scrape-targets.ts";
+import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
+import { supervise } from "../supervise.ts";
+import { untilStopped } from "../until-stopped.ts";
+import { runProcess } from "./run-process.ts";
+import { registerIfNew } from "./run-service.ts";
+
+/** What `troth gateway` takes. */
+export interface GatewayCommand extends GatewayFlags {
+  readonly dir: string;
+  readonly workers: number;
+  readonly logLevel: string;
+}
+
+/** `troth gateway`: takes clients from outside to services of the mesh, until it is stopped. */
+export async function runGateway(options: GatewayCommand): Promise<void> {
+  const { workers, logLevel } = options;
+  const directory = meshDirectory(options.dir);
+  await requireKnownDomain(directory);
+  const { service, settings } = await new GatewaySource(options).load();
+  if (workers < 1 || workers > availableParallelism())
+    throw new CliError(exitCode.usage, `--workers is 1 to ${availableParallelism()} on this machine`);
+  if (workers > 1 && settings.listeners.some(({ port }) => port === 0))
+    throw new CliError(exitCode.usage, "port 0 is another one for each worker; choose a port");
+  await registerIfNew(directory, service);
+  const stopped = untilStopped();
+  await using stack = new AsyncDisposableStack();
+  const shared = workers > 1 ? ["--shared"] : [];
+  let addresses = "";
+  for (let worker = 0; worker < workers; worker += 1) {
+    const started = stack.use(
+      await supervise({
+        name: `gateway ${service}`,
+        flags: sidecarFlags,
+        environment: sidecarEnvironment(),
+        args: [
+          "gateway-process",
+          "--dir",
+          directory.path,
+          ...argumentsOf(options),
+          ...shared,
+          "--log-level",
+          logLevel,
+        ],
+        logFile: join(directory.logs, `gateway${service.replaceAll("/", ".")}.${worker}.log`),
+      }),
+    );
+    addresses = started.addresses["clients"] ?? "";
+  }
+  talk(`ready: ${service} takes clients at ${addresses}; stop it with Ctrl-C`);
+  for (const to of new Set(settings.routes.map((route) => route.service)))
+    talk(`  if it may not call ${to} yet: troth allow ${service} ${to}`);
+  await stopped;
+}
+
+/** One process of a gateway. */
+export async function runGatewayProcess(
+  options: GatewayFlags & {
+    dir: string;
+    shared: boolean;
+    adminListen?: string;
+    logLevel: string;
+  },
+): Promise<void> {
+  const directory = meshDirectory(options.dir);
+  const source = new GatewaySource(options);
+  let drain = (): Promise<void> => Promise.resolve();
+  await runProcess(
+    async (stack) => {
+      const { service, settings } = await source.load();
+      const proxy = await openProxyOptions(directory, stack, { ...options, role: "gateway", service });
+      const { log, instance } = proxy;
+      const gateway = stack.use(await openGateway({ ...proxy, settings, isShared: options.shared }));
+      drain = () => gateway.drain();
+      stack.use(
+        source.watch(async (loaded) => {
+          const used = loaded instanceof Error ? undefined : await gateway.use(loaded.settings);
+          if (used?.ok === true) return log.info("settings taken over");
+          const why = loaded instanceof Error ? loaded.message : used === undefined ? "" : used.detail;
+          log.error("settings not taken over; those before stay in force", { error: why });
+        }),
+      );
+      const address = gateway.adminAddress;
+      stack.use(await announceTarget(directory, { process: "gateway", address, service, instance }));
+      return { clients: gateway.addresses.join(", "), admin: address, health: address, instance };
+    },
+    () => drain(),
+  );
+}
+
+/** The flags that say what a gateway does, as its processes take them. */
+function argumentsOf(flags: GatewayFlags): string[] {
+  const { file, service, listen, certificate, key, host, pathPrefix, to } = flags;
+  const pairs: readonly (readonly [string, string | undefined])[] = [
+    ["--file", file],
+    ["--service", service],
+    ["--listen", listen],
+    ["--certificate", certificate],
+    ["--key", key],
+    ["--host", host],
+    ["--path-prefix", pathPrefix],
+    ["--to", to],
+  ];
+  return pairs.flatMap(([flag, value]) => (value === undefined ? [] : [flag, value]));
+}
