@@ -73,7 +73,8 @@ describe("what an application hears of a client from outside", () => {
     const headers = web.app.seen.findLast(({ line }) => line === `GET ${path}`)?.headers ?? {};
     const said = Object.entries(headers).filter(([name]) => /^(forwarded|x-|troth-)/.test(name));
     expect(Object.fromEntries(said)).toEqual({
-      forwarded: `for=127.0.0.1;host="shop.example";proto=${scheme}`,
+      // The second is what the callee's sidecar says of the gateway.
+      forwarded: `for=127.0.0.1;host="shop.example";proto=${scheme}, for=_edge.gateway;host="shop.example";proto=http`,
       "x-forwarded-for": "127.0.0.1",
       "x-forwarded-host": "shop.example",
       "x-forwarded-proto": scheme,
