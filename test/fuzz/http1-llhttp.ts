@@ -200,11 +200,18 @@ async function parse(text: string): Promise<(ReadRequest | "refused")[]> {
   const parts = { open: 0 };
   return new Promise((resolve) => {
     // A parser that waits for more than there is has read another length than we did.
-    const patience = setTimeout(() => resolve(read), 1_000);
-    const settle = (): void => {
-      if (parts.open > 0 || (read.length < 2 && !read.includes("refused"))) return;
+    const patience = setTimeout(() => finish(), 1_000);
+    const finish = (): void => {
       clearTimeout(patience);
-      resolve(read);
+      // A body that ended before what was refused is told of in this turn.
+      setImmediate(() => {
+        // The parser is let go with the connection, and not before.
+        pipe.destroy();
+        resolve(read);
+      });
+    };
+    const settle = (): void => {
+      if (parts.open === 0 && (read.length >= 2 || read.includes("refused"))) finish();
     };
     const server = createServer({ keepAliveTimeout: 0, maxHeaderSize: 65_536 });
     const onRequest = (incoming: IncomingMessage): void => {
