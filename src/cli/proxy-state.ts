@@ -57,3 +57,8 @@ export function proxyFigures(follower: FollowerStatus | undefined): {
     softwareVersion: follower?.softwareVersion ?? "",
   };
 }
+
+/** A version that was told; the first ones tell none. */
+export function versionText(version: string): string {
+  return version === "" ? "older" : version;
+}

@@ -1,13 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
 import { MeshError } from "../base/mesh-error.ts";
+import { softwareVersion } from "../base/software-version.ts";
 import {
   AlarmSchema,
   type EndpointList,
   type FollowerStatus,
   FollowerStatusSchema,
   mergeEndpoints,
-  softwareVersion,
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView, resolvesWithin } from "../transport/index.ts";
@@ -247,7 +247,9 @@ export class SidecarCore implements AsyncDisposable {
     return [
       {
         name: "trust-log",
-        missing: () => unless(view.follower.hasCaughtUp, "nothing yet from the node agent; is it running?"),
+        missing: () =>
+          view.standstill ??
+          unless(view.follower.hasCaughtUp, "nothing yet from the node agent; is it running?"),
       },
       {
         name: "identity",

@@ -155,8 +155,9 @@ export class SidecarRegistry {
   }
 }
 
-function isBounded({ service, address, adminAddress, outboundAddress }: FollowerStatus): boolean {
-  return [service, address, adminAddress, outboundAddress].every(
+function isBounded(status: FollowerStatus): boolean {
+  const { service, address, adminAddress, outboundAddress, softwareVersion, stoppedReason } = status;
+  return [service, address, adminAddress, outboundAddress, softwareVersion, stoppedReason].every(
     ({ length }) => length <= addressCharactersMax,
   );
 }
