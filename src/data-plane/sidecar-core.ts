@@ -53,6 +53,7 @@ export class SidecarCore implements AsyncDisposable {
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #drainingChanged: (() => void) | undefined;
+  #hasStepped: (() => void) | undefined;
   #isDraining = false;
   #advertised = "";
   #isClockWrong = false;
@@ -203,6 +204,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#drainingChanged = callback;
   }
 
+  /** Calls back after every step of the trust log. */
+  onStep(callback: () => void): void {
+    this.#hasStepped = callback;
+  }
+
   /** Lets others call this instance at `address`, or, when empty, no longer. */
   async advertise(address: string): Promise<void> {
     this.#advertised = address;
@@ -256,6 +262,7 @@ export class SidecarCore implements AsyncDisposable {
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
     this.router.stepped();
+    this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
     const isDraining = instances.get(this.context.instance)?.isDraining === true;
     if (isDraining !== this.#isDraining) {
