@@ -55,6 +55,7 @@ export class SidecarCore implements AsyncDisposable {
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #drainingChanged: (() => void) | undefined;
+  #hasStepped: (() => void) | undefined;
   #isDraining = false;
   #isRetiring = false;
   #advertised = "";
@@ -228,6 +229,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#isRetiring = true;
   }
 
+  /** Calls back after every step of the trust log. */
+  onStep(callback: () => void): void {
+    this.#hasStepped = callback;
+  }
+
   /** Lets others call this instance at `address`, or, when empty, no longer. */
   async advertise(address: string): Promise<void> {
     this.#advertised = address;
@@ -285,6 +291,7 @@ export class SidecarCore implements AsyncDisposable {
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
     this.router.stepped();
+    this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
     const isDraining = instances.get(this.context.instance)?.isDraining === true;
     if (isDraining !== this.#isDraining) {

@@ -2,11 +2,13 @@ import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import { HpackDecoder } from "../../src/data-plane/http2/hpack/hpack-decoder.ts";
 import {
   ClientSession,
+  type ConnectForms,
   defaultHttp2Limits,
   type Http2Limits,
   type Http2RequestHead,
   type Http2Stream,
   type Http2Violation,
+  noConnect,
   ServerSession,
 } from "../../src/data-plane/http2/index.ts";
 import { type FakeClock, fakeClock } from "../fakes/fake-clock.ts";
@@ -166,6 +168,8 @@ export interface BareServer {
   readonly clock: FakeClock;
   readonly seen: SeenRequest[];
   readonly faults: unknown[];
+  /** What it sent at first. */
+  greeting: readonly SentFrame[];
   /** How the session ended, once it has. */
   readonly ends: (Http2Violation | undefined)[];
   /** Sends bytes to it. */
@@ -181,6 +185,7 @@ export function openBareServer(
   limits: Partial<Http2Limits> = {},
   options: {
     handshake?: Buffer;
+    connect?: ConnectForms;
     onRequest?: (stream: Http2Stream, head: Http2RequestHead) => Echo | undefined;
   } = {},
 ): BareServer {
@@ -202,6 +207,7 @@ export function openBareServer(
       timer,
       schedule: far.schedule,
       limits: { ...defaultHttp2Limits, ...limits },
+      connect: options.connect ?? noConnect,
       onFault: (fault) => faults.push(fault),
     },
   );
@@ -212,6 +218,7 @@ export function openBareServer(
     clock,
     seen,
     faults,
+    greeting: [],
     ends,
     send: (...bytes) => {
       for (const part of bytes) session.read(part);
@@ -226,7 +233,7 @@ export function openBareServer(
     },
   };
   server.send(options.handshake ?? preface);
-  far.take();
+  server.greeting = far.take();
   return server;
 }
 

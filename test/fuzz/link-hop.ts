@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { ok, type Result } from "../../src/base/result.ts";
@@ -23,7 +24,12 @@ import {
   type Upstream,
   type Verdict,
 } from "../../src/data-plane/forwarding/index.ts";
-import { defaultHttp1Limits, type Http1Limits, headerLines } from "../../src/data-plane/http1/index.ts";
+import {
+  defaultHttp1Limits,
+  type Http1Limits,
+  headerLines,
+  type Tunnel,
+} from "../../src/data-plane/http1/index.ts";
 import { fakeClock } from "../fakes/fake-clock.ts";
 import { silentLog } from "../fakes/silent-log.ts";
 import { closed, listen, poisoned } from "./http1-hop.ts";
@@ -69,6 +75,8 @@ export interface LinkHopOptions {
   readonly otherPort?: number;
   /** Whether the inner proxy takes the outer one for a proxy, as it is unless said otherwise. */
   readonly isClientProxy?: boolean;
+  /** What tunnels both proxies take. */
+  readonly tunnels?: readonly Tunnel[];
   /** Whether clients may speak HTTP/2 to the outer proxy. */
   readonly takesHttp2?: boolean;
   /** How the inner proxy reaches the application. */
@@ -92,6 +100,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
   const onFault = (fault: unknown): number => faults.push(fault);
 
   const limits = { ...defaultHttp1Limits, ...options.limits };
+  const tunnels = { kinds: options.tunnels ?? [], randomBytes: (bytes: number) => randomBytes(bytes) };
   const openApp = options.openApp ?? openTcp({ host: "127.0.0.1", port: upstreamPort });
   const toApp = new ConnectionPool(poisoned(openApp), defaultPoolLimits, timer);
   const violations: string[] = [];
@@ -113,7 +122,7 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       onComplete: (event) => inner.push(event),
     });
     const isClientProxy = options.isClientProxy ?? true;
-    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation, limits, isClientProxy }));
+    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation, limits, tunnels, isClientProxy }));
   });
   const linkPort = await listen(linkServer);
 
@@ -158,9 +167,9 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     clientSockets.push(socket);
     const observe = (): RequestObserver => ({ decide: decideOutside, onComplete });
     const onHttp2 = (first: Buffer): void => {
-      serveHttp2(socket, { timer, observe, onFault, onViolation, limits }, first);
+      serveHttp2(socket, { timer, observe, onFault, onViolation, limits, tunnels }, first);
     };
-    const asHttp1 = { timer, limits, decide: decideOutside, onComplete, onFault };
+    const asHttp1 = { timer, limits, tunnels, decide: decideOutside, onComplete, onFault };
     serveHttp1(socket, options.takesHttp2 === true ? { ...asHttp1, onHttp2 } : asHttp1);
   });
   const port = await listen(server);

@@ -39,7 +39,15 @@ export type ForwardingFailure = Exclude<RequestFailure, RequestRefusal>;
 /** How far a request came: nothing went upstream, or something did, or the client has a part of the response. */
 export type ForwardingProgress = "unsent" | "sent" | "answering";
 
-/** The client's end of a request that is being forwarded, whatever protocol either side speaks. */
+/**
+ * The client's end of a request that is being forwarded, whatever protocol either side speaks.
+ *
+ * A request that has a `tunnel` comes without a body and without an end. The head of a response that opens it
+ * (`opensTunnel`) is written with `writeHead`; only then the upstream wants bytes (`onBodyWanted`), which come as the
+ * request's body and are not framed, and its own go to the client by `write`. Either side says with an `end` that it
+ * sends no more, which leaves the other direction open; when both have, the upstream calls `onResponded`. A reset is
+ * `abort` from the client and `onFailed` from the upstream. Any other response is an ordinary one.
+ */
 export interface ForwardingClient {
   /** The upstream takes bytes of the request's body from now on. */
   onBodyWanted(): void;
@@ -68,9 +76,9 @@ export interface ForwardedRequest {
   readonly request: RequestHead;
   readonly edits: HeadEdits;
   readonly limits: Http1Limits;
-  /** What is there of the body, without framing; it will not change. */
+  /** What is there of the body, without framing; it will not change. Nothing of what goes through a tunnel. */
   readonly firstBody: Buffer;
-  /** Where that is all. */
+  /** Where that is all; never of a tunnel. */
   readonly end: MessageEnd | undefined;
 }
 

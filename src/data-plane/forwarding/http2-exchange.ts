@@ -20,6 +20,7 @@ import {
 } from "./forwarding.ts";
 import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
+import { opensTunnel, silenceMillisOf } from "./tunnel.ts";
 import { undeliveredName, undeliveredValue } from "./undelivered.ts";
 
 /** How many instances are tried before a request is given up for want of a connection. */
@@ -74,6 +75,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private hasAskedElsewhere = false;
   private hasHeard = false;
   private hasHead = false;
+  private isTunnelOpen = false;
+  /** How long the body of the response may be silent, once it has begun. */
+  private silenceMillis: number | undefined;
+  /** Whether the other end of an open tunnel sends no more. */
+  private hasResponseEnded = false;
   private hasBegun = false;
   private isOver = false;
 
@@ -114,6 +120,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.sendBody(stream, body);
     if (this.pending !== undefined && end === undefined) this.client.pauseBody();
     this.waitForProgress();
+    this.endTunnel();
   }
 
   clientDrained(): void {
@@ -143,19 +150,21 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   onDeadline(): void {
     if (this.http1 !== undefined) return this.http1.onDeadline();
     if (this.isBlocked) return this.fail("client-gone", "");
+    if (this.isTunnelOpen) return this.fail("tunnel-idle", "");
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
 
   onSession(lane: LinkSession): void {
     this.asked = undefined;
-    const { client, requestEnd, firstBody } = this;
+    const { client, request, requestEnd, firstBody } = this;
+    if (request.tunnel === "websocket" && !lane.session.takesExtendedConnect) return this.useUpgrade();
     // An empty body in chunks stays a body.
     const isEnd =
       requestEnd !== undefined &&
       requestEnd.trailers.length === 0 &&
       firstBody.length === 0 &&
-      this.request.framing.kind !== "chunked";
-    const fields = lane.lines.request(this.request, this.edits);
+      request.framing.kind !== "chunked";
+    const fields = lane.lines.request(request, this.edits);
     if (!lane.session.takes(fields))
       return this.fail("head-too-large-for-upstream", "the head is larger than the upstream takes");
     const stream = lane.session.open(fields, isEnd, this);
@@ -165,14 +174,23 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.hasSent = true;
     if (!isEnd) this.sendBody(stream, firstBody);
     this.waitForProgress();
-    if (requestEnd !== undefined) return;
+    if (requestEnd !== undefined || request.tunnel !== undefined) return;
     if (this.pending === undefined) client.onBodyWanted();
     else client.pauseBody();
+  }
+
+  /** A peer that knows no extended CONNECT may yet know the upgrade of HTTP/1.1. */
+  private useUpgrade(): void {
+    const pool = this.link?.pool;
+    if (pool !== undefined) return this.onHttp1(pool);
+    this.fail("tunnel-unsupported", "the upstream speaks HTTP/2 without WebSockets (RFC 8441)");
   }
 
   /** Nothing has been sent yet, so another instance can be asked as well where this one has no connection. */
   onHttp1(pool: ConnectionPool): void {
     this.asked = undefined;
+    if (this.request.tunnel === "connect")
+      return this.fail("tunnel-unsupported", "the upstream speaks HTTP/1.1, which carries no such tunnel");
     const waiter: Waiter = {
       onConnection: (connection) => this.http1?.onConnection(connection),
       onNoConnection: (reason, detail) => {
@@ -201,6 +219,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.sendBody(stream, pending);
     this.waitForProgress();
     if (this.pending === undefined && this.requestEnd === undefined) this.client.onBodyWanted();
+    this.endTunnel();
   }
 
   onInterim(head: Http2ResponseHead): void {
@@ -214,7 +233,21 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.hasHead = true;
     this.ownStatus = head.status;
     this.unsentHead = head;
+    if (this.request.tunnel !== undefined) this.judgeTunnel(head);
     this.lane?.flushLater(this);
+  }
+
+  /** Where no tunnel was opened the answer is an ordinary one, and there is nothing more to ask. */
+  private judgeTunnel(head: Http2ResponseHead): void {
+    this.isTunnelOpen = opensTunnel(this.request, head);
+    const { stream, limits } = this;
+    if (stream === undefined) return;
+    if (this.isTunnelOpen) {
+      stream.sendStallMillis = limits.tunnelIdleMillis;
+      return;
+    }
+    this.requestEnd = plainEnd;
+    stream.sendData(nothing, 0, 0, true);
   }
 
   onData(window: Buffer, start: number, end: number): void {
@@ -230,9 +263,20 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     const refusal = trailers === undefined ? undefined : checkTrailers(trailers);
     if (refusal !== undefined) return this.fail("upstream-malformed-response", refusal);
     this.send(trailers === undefined || trailers.length === 0 ? plainEnd : { trailers });
+    this.hasResponseEnded = true;
+    if (this.isTunnelOpen) return this.endTunnel();
     this.isOver = true;
     // A request that was answered before its end need not be sent to it.
     this.leaveStream()?.reset(errorCode.cancel);
+    this.client.onResponded();
+  }
+
+  /** Ends it once neither side sends any more and all has been sent; each may go on after the other has ended. */
+  private endTunnel(): void {
+    if (!this.isTunnelOpen || this.isOver || this.pending !== undefined) return;
+    if (!this.hasResponseEnded || this.requestEnd === undefined) return this.waitForProgress();
+    this.isOver = true;
+    this.leaveStream();
     this.client.onResponded();
   }
 
@@ -272,7 +316,10 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (!isFlowing) this.isBlocked = true;
     if (this.isBlocked) this.owedBytes += unsentBytes;
     else this.stream?.consume(unsentBytes);
+    if (unsentHead !== undefined && end === undefined)
+      this.silenceMillis = silenceMillisOf(unsentHead, this.limits);
     this.waitForProgress();
+    if (unsentHead !== undefined && this.isTunnelOpen && !this.isOver) client.onBodyWanted();
   }
 
   /**
@@ -280,8 +327,9 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
    * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
    */
   private mayAskElsewhere({ fields }: Http2ResponseHead): boolean {
-    const { link, isReplayable, requestEnd, hasAskedElsewhere } = this;
-    if (!isReplayable || requestEnd === undefined || hasAskedElsewhere || link === undefined) return false;
+    const { link, isReplayable, hasAskedElsewhere } = this;
+    const isWhole = this.requestEnd !== undefined || this.request.tunnel !== undefined;
+    if (!isReplayable || !isWhole || hasAskedElsewhere || link === undefined) return false;
     if (!fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue))
       return false;
     return this.choice.hasOther(link);
@@ -337,8 +385,18 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private waitForProgress(): void {
     if (this.isOver) return;
     const { limits } = this;
-    const isWaiting = this.requestEnd !== undefined && !this.hasHead;
-    this.client.waitAtMost(isWaiting ? limits.responseHeadMillis : limits.bodyIdleMillis);
+    if (this.isTunnelOpen) return this.client.waitAtMost(this.tunnelIdleMillis);
+    const isWhole = this.requestEnd !== undefined || this.request.tunnel !== undefined;
+    const isWaiting = isWhole && !this.hasHead;
+    const silence = this.isBlocked ? limits.bodyIdleMillis : (this.silenceMillis ?? limits.bodyIdleMillis);
+    this.client.waitAtMost(isWaiting ? limits.responseHeadMillis : silence);
+  }
+
+  /** A WebSocket of which one side has ended is all but over; through another tunnel the rest may take its time. */
+  private get tunnelIdleMillis(): number {
+    const { limits, request, hasResponseEnded, requestEnd } = this;
+    const isHalfClosed = hasResponseEnded || requestEnd !== undefined;
+    return isHalfClosed && request.tunnel === "websocket" ? limits.bodyIdleMillis : limits.tunnelIdleMillis;
   }
 
   /** Whether it is the client's body that is missing, and not the upstream's leave to send it. */

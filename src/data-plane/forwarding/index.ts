@@ -13,6 +13,7 @@ export type {
 export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
 export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
+export { connectRequest } from "./judge-fields.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
 export { connectTcp, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
@@ -24,6 +25,8 @@ export {
   problemAnswer,
 } from "./problem-answer.ts";
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
-export { type Http1Connection, type Http1ServeOptions, serveHttp1 } from "./serve-http1.ts";
+export { serveHttp1 } from "./serve-http1.ts";
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
-export type { CompletedRequest, RequestObserver, Verdict } from "./verdict.ts";
+export type { Http1Connection, Http1ServeOptions, TunnelOptions } from "./serve-options.ts";
+export { opensTunnel, tunnelOpened } from "./tunnel.ts";
+export type { CompletedRequest, RequestObserver, Review, Verdict } from "./verdict.ts";

@@ -143,7 +143,8 @@ export class InstanceLink implements SessionHome, Deadline {
   /** Looks at its own lists at every tick. */
   deadlineMillis = 0;
   private readonly open: OpenLink;
-  private readonly pool: ConnectionPool | undefined;
+  /** Connections of HTTP/1.1 to the peer, where there can be any. */
+  readonly pool: ConnectionPool | undefined;
   private readonly timer: CoarseTimer;
   private readonly limits: LinkLimits;
   private readonly observer: LinkObserver | undefined;
@@ -258,7 +259,7 @@ export class InstanceLink implements SessionHome, Deadline {
 
   onReady(lane: LinkSession): void {
     if (this.opening?.lane === lane) this.opening = undefined;
-    for (const other of this.lanes) if (other.isRetiring) other.session.drain();
+    for (const other of this.lanes) if (other.isRetiring) other.session.drain(true);
     this.serve();
     if (this.isLeaving) lane.session.drain();
   }

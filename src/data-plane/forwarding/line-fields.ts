@@ -31,17 +31,28 @@ export class LineFields {
    */
   request(head: RequestHead, edits: HeadEdits): HeaderField[] {
     checkEdits(edits);
-    const fields = [
-      this.field(":method", head.method),
-      httpScheme,
-      this.field(":authority", edits.host ?? head.host),
-      this.field(":path", edits.target ?? head.target),
-    ];
-    if ("section" in head) this.addScanned(fields, head.section, edits.remove);
+    const fields = this.pseudoFields(head, edits);
+    // The key belongs to the handshake of HTTP/1.1 (RFC 8441, 5.1).
+    const remove = head.tunnel === "websocket" ? [...edits.remove, "sec-websocket-key"] : edits.remove;
+    if ("section" in head) this.addScanned(fields, head.section, remove);
     else addReceived(fields, head, edits.remove);
     if (head.wantsTrailers) fields.push(teTrailers);
     this.addLines(fields, edits.add);
     return fields;
+  }
+
+  private pseudoFields(head: RequestHead, edits: HeadEdits): HeaderField[] {
+    const authority = this.field(":authority", edits.host ?? head.host);
+    if (head.tunnel === "connect") return [connectMethod, authority];
+    const path = this.field(":path", edits.target ?? head.target);
+    if (head.tunnel === "websocket") return [connectMethod, webSocketProtocol, httpScheme, authority, path];
+    return [this.field(":method", head.method), httpScheme, authority, path];
+  }
+
+  /** The head of a response that opens a tunnel, without what a tunnel of HTTP/2 has no use for. */
+  opening(head: ResponseHead): HeaderField[] {
+    const [, ...fields] = this.response(head);
+    return [okStatus, ...fields.filter(({ name }) => !namesOfOtherHandshakes.has(name))];
   }
 
   /** The head of a response, final or interim; the reason phrase has no place in HTTP/2. */
@@ -131,6 +142,10 @@ export class LineFields {
 }
 
 const httpScheme = headerField(":scheme", "http");
+const connectMethod = headerField(":method", "CONNECT");
+const webSocketProtocol = headerField(":protocol", "websocket");
+const okStatus = headerField(":status", "200");
+const namesOfOtherHandshakes: ReadonlySet<string> = new Set(["content-length", "sec-websocket-accept"]);
 const teTrailers = headerField("te", "trailers");
 
 /** Fields that came over HTTP/2 go on as the same objects, which the encoder knows again where the peer indexed them. */

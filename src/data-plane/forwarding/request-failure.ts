@@ -6,7 +6,10 @@ export type RequestFailure =
   | RequestRefusal
   | BodyRefusal
   | AcquireRefusal
-  | "upgrade-unsupported"
+  | "tunnel-unsupported"
+  | "tunnel-idle"
+  | "tunnel-drained"
+  | "no-longer-allowed"
   | "head-timeout"
   | "body-timeout"
   | "decision-failed"
@@ -24,6 +27,8 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "head-timeout":
     case "body-timeout":
       return 408;
+    case "no-longer-allowed":
+      return 403;
     case "body-too-large":
       return 413;
     case "trailers-too-large":
@@ -31,19 +36,20 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 431;
     case "decision-failed":
       return 500;
-    case "upgrade-unsupported":
-      return 501;
     case "upstream-connect-failed":
     case "upstream-reset":
     case "upstream-malformed-response":
     case "head-too-large-for-client":
+    case "tunnel-unsupported":
       return 502;
     case "decision-timeout":
+    case "tunnel-drained":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":
       return 503;
     case "upstream-connect-timeout":
     case "upstream-timeout":
+    case "tunnel-idle":
       return 504;
     case "chunk-size-invalid":
     case "chunk-size-too-long":

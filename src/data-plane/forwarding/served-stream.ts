@@ -1,3 +1,4 @@
+import type { RandomBytes } from "../../base/clock.ts";
 import type { CoarseTimer } from "../coarse-timer.ts";
 import { checkTrailers, type Http1Limits, type Trailer } from "../http1/index.ts";
 import {
@@ -23,7 +24,8 @@ import { judgeFields } from "./judge-fields.ts";
 import type { LineFields } from "./line-fields.ts";
 import { type Answer, type ProblemAudience, problemAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
-import type { RequestObserver, Verdict } from "./verdict.ts";
+import { opensTunnel, unopenedFields } from "./tunnel.ts";
+import type { RequestObserver, Review, Verdict } from "./verdict.ts";
 
 /** Bytes of a response that wait for the peer's windows before the upstream is asked to wait. */
 const pendingBytesMax = 64 * 1024;
@@ -43,6 +45,8 @@ export interface StreamService {
   readonly audience: ProblemAudience | undefined;
   /** Whether the client is a proxy, which may ask another instance where this one's application is not there. */
   readonly isClientProxy: boolean;
+  /** Given where tunnels may be opened. */
+  readonly randomBytes: RandomBytes | undefined;
   readonly onFault: ((fault: unknown) => void) | undefined;
   /** Runs what no session is the caller of; what it throws ends the connection. */
   readonly guard: (run: () => void) => void;
@@ -61,6 +65,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   private phase: Phase = "deciding";
   private request: RequestHead | undefined;
   private isGrpc = false;
+  private isTunnelOpen = false;
   private exchange: Forwarding | undefined;
   private forward: Forward | undefined;
   private mayStart = false;
@@ -87,7 +92,8 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   /** Judges the head and has it decided on; a request without a body is on its way at once, others with `start`. */
   begin(head: Http2RequestHead, hasBody: boolean): void {
     if (!hasBody) this.requestEnd = plainEnd;
-    const request = judgeFields(head, hasBody, this.service.headLimits);
+    const { headLimits, randomBytes } = this.service;
+    const request = judgeFields(head, hasBody, headLimits, randomBytes);
     if (request.kind === "refused") return this.refuse(request.status, request.reason);
     this.request = request;
     this.isGrpc = isGrpcRequest(request);
@@ -152,7 +158,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.pending = undefined;
     this.sendBody(pending);
     // The upstream stands still while the client takes what there is, however slowly: the session ends it if it stops.
-    if (this.pending !== undefined) return this.waitAtMost(this.limits.bodyIdleMillis);
+    if (this.pending !== undefined) return this.waitAtMost(this.idleMillis);
     this.stopPeer();
     if (!this.isAskedToWait) return;
     this.isAskedToWait = false;
@@ -171,7 +177,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   }
 
   writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
-    const fields = this.service.lines.response(head);
+    const fields = this.fieldsOf(head);
     if (!this.stream.takes(fields)) {
       this.exchange?.abort();
       this.fail("head-too-large-for-client", "the head is larger than the client takes");
@@ -184,6 +190,23 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     return true;
   }
 
+  private fieldsOf(head: ResponseHead): HeaderField[] {
+    const { stream, request, limits, service } = this;
+    this.isTunnelOpen = request !== undefined && opensTunnel(request, head);
+    if (!this.isTunnelOpen) {
+      const fields = service.lines.response(head);
+      const isUnopened = request?.tunnel !== undefined && head.status >= 200 && head.status < 300;
+      return isUnopened ? unopenedFields(fields, head.status, service.isClientProxy) : fields;
+    }
+    stream.sendStallMillis = limits.tunnelIdleMillis;
+    return service.lines.opening(head);
+  }
+
+  /** How long the client may take nothing. */
+  private get idleMillis(): number {
+    return this.isTunnelOpen ? this.limits.tunnelIdleMillis : this.limits.bodyIdleMillis;
+  }
+
   write(body: Buffer, end: MessageEnd | undefined): boolean {
     this.responseEnd ??= end;
     if (this.pending === undefined) this.sendBody(body);
@@ -191,6 +214,13 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     // Once it was said, it holds until `clientDrained`: an upstream over HTTP/2 has more on its way.
     this.isAskedToWait ||= this.pending !== undefined && this.pending.length >= pendingBytesMax;
     return !this.isAskedToWait;
+  }
+
+  /** Ends a request that has been allowed and is no more. */
+  review(isAllowed: Review): void {
+    const { phase, request, exchange } = this;
+    if (phase === "exchanging" && request !== undefined && !isAllowed(request))
+      exchange?.fail("no-longer-allowed", "");
   }
 
   pauseBody(): void {
@@ -229,15 +259,13 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     }
     this.pending = undefined;
     // So that the client cannot take the part it got for the whole.
-    this.stream.reset(errorCode.internalError);
+    this.stream.reset(this.isTunnelOpen ? errorCode.connectError : errorCode.internalError);
   }
 
   private passBody(): void {
-    const { exchange, held } = this;
+    const { exchange } = this;
     if (exchange === undefined || this.phase !== "exchanging") return;
-    this.held = [];
-    const [first = nothing] = held;
-    const body = held.length <= 1 ? first : Buffer.concat(held);
+    const body = this.takeHeld();
     exchange.onBody(body, this.requestEnd);
     if (this.wantsBody) this.stream.consume(body.length);
     else this.owedBytes += body.length;
@@ -271,10 +299,10 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     if (!this.mayStart || forward === undefined || request === undefined) return;
     if (this.phase !== "deciding") return;
     if (this.isBodyAwaited(request)) return this.awaitBody();
-    const [first = nothing] = this.held;
-    const firstBody = this.held.length <= 1 ? first : Buffer.concat(this.held);
-    this.held = [];
-    const { limits, requestEnd: end } = this;
+    const { limits } = this;
+    const isTunnel = request.tunnel !== undefined;
+    const firstBody = isTunnel ? nothing : this.takeHeld();
+    const end = isTunnel ? undefined : this.requestEnd;
     const forwarded = { client: this, request, edits: forward.edits, limits, firstBody, end };
     const exchange = beginAt(forward.upstream, forwarded, this.service.onFault);
     this.owedBytes = firstBody.length;
@@ -282,6 +310,13 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     this.exchange = exchange;
     this.phase = "exchanging";
     exchange.start();
+  }
+
+  private takeHeld(): Buffer {
+    const { held } = this;
+    this.held = [];
+    const [first = nothing] = held;
+    return held.length <= 1 ? first : Buffer.concat(held);
   }
 
   private isBodyAwaited({ expectsContinue, framing }: RequestHead): boolean {

@@ -6,12 +6,14 @@ export { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
 export {
   chunkedFraming,
   Http1RequestHead,
+  judgeAuthority,
   judgeRequestParts,
   noBody,
   type RefusedHead,
   type RequestRefusal,
   refusedRequest,
   scanRequestHead,
+  type Tunnel,
 } from "./scan-request-head.ts";
 export { type Http1ResponseHead, scanResponseHead } from "./scan-response-head.ts";
 export {
@@ -27,3 +29,4 @@ export {
   teLines,
 } from "./serialise-head.ts";
 export { checkTrailers, chunksOf, type Trailer, type TrailerRefusal } from "./trailers.ts";
+export { isWebSocketAccepted, upgradeLines, webSocketAcceptOf } from "./web-socket-handshake.ts";

@@ -22,6 +22,7 @@ import {
 } from "./header-section.ts";
 import type { Http1Limits } from "./http1-limits.ts";
 import { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
+import { webSocketKeyOf } from "./web-socket-handshake.ts";
 
 /** Why a request head was refused. */
 export type RequestRefusal =
@@ -43,7 +44,8 @@ export type RequestRefusal =
   | "transfer-encoding-in-http10"
   | "host-missing"
   | "host-repeated"
-  | "host-invalid";
+  | "host-invalid"
+  | "upgrade-unsupported";
 
 /** A head that was refused, with the status to answer (RFC 9110, 15). */
 export interface RefusedHead<Reason extends string> {
@@ -56,6 +58,9 @@ export interface RefusedHead<Reason extends string> {
 export interface UnfinishedHead {
   readonly kind: "need-more";
 }
+
+/** What a request asks to be opened for bytes in both directions: a WebSocket (RFC 6455), or a way to a port (CONNECT). */
+export type Tunnel = "websocket" | "connect";
 
 /** A request head in which everything was in order; only {@link scanRequestHead} makes one. */
 export class Http1RequestHead {
@@ -71,6 +76,9 @@ export class Http1RequestHead {
   readonly keepAlive: boolean;
   readonly expectsContinue: boolean;
   readonly wantsUpgrade: boolean;
+  readonly tunnel: Tunnel | undefined;
+  /** What a client that asks for a WebSocket wants to have answered (RFC 6455, 4.1); empty in every other request. */
+  readonly webSocketKey: string;
   /** Whether it says that trailers are welcome. */
   readonly wantsTrailers: boolean;
   /** The header lines where they stand in the window. */
@@ -82,7 +90,11 @@ export class Http1RequestHead {
   /** Where the target, as it was sent, ends in the window. */
   readonly targetEnd: number;
 
-  private constructor(line: RequestLine, section: HeaderSection, place: { target: string; host: string }) {
+  private constructor(
+    line: RequestLine,
+    section: HeaderSection,
+    place: { readonly target: string; readonly host: string; readonly webSocketKey: string },
+  ) {
     this.method = line.method;
     this.target = place.target;
     this.host = place.host;
@@ -92,6 +104,8 @@ export class Http1RequestHead {
     this.expectsContinue = line.minorVersion === 1 && section.expectsContinue;
     this.wantsUpgrade = section.hasUpgrade;
     this.wantsTrailers = section.wantsTrailers;
+    this.webSocketKey = place.webSocketKey;
+    this.tunnel = place.webSocketKey === "" ? undefined : "websocket";
     this.section = section;
     this.start = line.start;
     this.methodEnd = line.methodEnd;
@@ -114,7 +128,11 @@ export class Http1RequestHead {
     if (typeof host !== "string") return host;
     const target = targetOf(line, section, host);
     if (typeof target !== "string") return target;
-    return new Http1RequestHead(line, section, { target, host });
+    const mayUpgrade = section.hasUpgrade && line.method === "GET" && line.minorVersion === 1;
+    const webSocketKey = mayUpgrade ? webSocketKeyOf(section) : "";
+    // What waits for leave to send has no place in a tunnel.
+    if (webSocketKey !== "" && section.expectsContinue) return refuse("expectation-unsupported");
+    return new Http1RequestHead(line, section, { target, host, webSocketKey });
   }
 }
 
@@ -254,6 +272,12 @@ export interface RequestParts {
   readonly host: string;
 }
 
+/** Judges where a CONNECT is to go; the answer has it in its one spelling, with the port that must be there. */
+export function judgeAuthority(authority: string): string | RefusedHead<RequestRefusal> {
+  if (!isHost(authority) || !/:[0-9]+$/.test(authority)) return refuse("host-invalid");
+  return authority.toLowerCase();
+}
+
 /** Judges what names a request by the rules of {@link scanRequestHead}; the answer has host and target in their one spelling. */
 export function judgeRequestParts(
   { method, target, host }: RequestParts,
@@ -358,6 +382,7 @@ function statusOf(reason: RequestRefusal): number {
     case "method-unknown":
     case "method-unsupported":
     case "transfer-encoding-unsupported":
+    case "upgrade-unsupported":
       return 501;
     case "version-unsupported":
       return 505;

@@ -24,6 +24,11 @@ export class ClientSession extends Http2Session {
     return !this.isDraining && this.streams.size < Math.min(ownStreamsMax, this.peer.streamsMax);
   }
 
+  /** Whether the peer has said that it takes extended CONNECT (RFC 8441, 3). */
+  get takesExtendedConnect(): boolean {
+    return this.peer.takesExtendedConnect;
+  }
+
   /** Sends a request's head; undefined where there is no room, and `onCapacity` says when there may be again. */
   open(fields: readonly HeaderField[], isEnd: boolean, handler: ResponseHandler): Http2Stream | undefined {
     if (!this.canOpen) {
@@ -33,20 +38,21 @@ export class ClientSession extends Http2Session {
     const stream = this.newStream(this.nextId);
     this.nextId += 2;
     stream.handler = handler;
-    stream.isBodiless = isHeadRequest(fields);
+    stream.isBodiless = isOfMethod(fields, "HEAD");
+    stream.isConnect = isOfMethod(fields, "CONNECT");
     stream.responses = handler;
     this.life.worked(this.timer.nowMillis);
     stream.sendHead(fields, isEnd);
     this.isFull = !this.canOpen;
-    if (this.nextId > int31Max || this.nextId / 2 > this.limits.streamsPerConnectionMax) this.drain();
+    if (this.nextId > int31Max || this.nextId / 2 > this.limits.streamsPerConnectionMax) this.drain(true);
     return stream;
   }
 
   /** Opens no streams any more and ends after the last. */
-  override drain(): void {
+  override drain(isRetiring = false): void {
+    this.life.draining(this.timer.nowMillis, isRetiring);
     if (this.isDraining) return;
     this.isDraining = true;
-    this.life.draining(this.timer.nowMillis);
     this.owner.onDraining?.();
     this.endIfDrained();
   }
@@ -81,7 +87,8 @@ export class ClientSession extends Http2Session {
     this.spendControl(1);
     if (!this.isDraining) {
       this.isDraining = true;
-      this.life.draining(this.timer.nowMillis);
+      // How long the streams that are open may take is the server's to say.
+      this.life.draining(this.timer.nowMillis, true);
       this.owner.onDraining?.();
     }
     for (const stream of this.streams.values())
@@ -106,6 +113,7 @@ export class ClientSession extends Http2Session {
     fields: readonly HeaderField[],
     isEnd: boolean,
   ): Http2Violation | undefined {
+    if (stream.isTunnel) return "tunnel-header-section";
     if (!isEnd) return "trailers-without-end";
     const violation = checkTrailers(fields) ?? shortfall(stream);
     if (violation === undefined) this.endRemote(stream, fields);
@@ -121,8 +129,12 @@ export class ClientSession extends Http2Session {
     if (typeof head === "string") return head;
     if (head.status < 200) return this.onInterim(stream, head, isEnd);
     stream.hasHead = true;
-    if (head.status === 204 || head.status === 304) stream.isBodiless = true;
-    if (!stream.isBodiless) stream.contentLength = head.contentLength;
+    stream.isTunnel = stream.isConnect && head.status < 300;
+    // Whatever it says of a body, it has none but what comes through the tunnel (RFC 9110, 9.3.6).
+    if (!stream.isTunnel) {
+      if (head.status === 204 || head.status === 304) stream.isBodiless = true;
+      if (!stream.isBodiless) stream.contentLength = head.contentLength;
+    }
     if (isEnd && (stream.contentLength ?? 0) > 0) return "content-length-mismatch";
     stream.responses?.onResponse(head, isEnd);
     if (isEnd && !stream.isReset) this.endRemote(stream, undefined);
@@ -148,6 +160,6 @@ export class ClientSession extends Http2Session {
   }
 }
 
-function isHeadRequest(fields: readonly HeaderField[]): boolean {
-  return fields.some(({ kind, value }) => kind === fieldKind.method && value === "HEAD");
+function isOfMethod(fields: readonly HeaderField[], method: string): boolean {
+  return fields.some(({ kind, value }) => kind === fieldKind.method && value === method);
 }

@@ -51,7 +51,7 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
   }
 
   /** Sends our SETTINGS and the window of the connection. */
-  protected start(): void {
+  protected start(takesExtendedConnect = false): void {
     const { limits } = this;
     const pairs: [number, number][] = [
       [settingId.maxConcurrentStreams, limits.peerStreamsMax],
@@ -61,6 +61,7 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
       [settingId.headerTableSize, limits.decoderTableBytes],
       [settingId.noRfc7540Priorities, 1],
     ];
+    if (takesExtendedConnect) pairs.push([settingId.enableConnectProtocol, 1]);
     if (this.role === "client") pairs.push([settingId.enablePush, 0]);
     this.writer.settings(pairs);
     this.credit.refill();

@@ -74,6 +74,12 @@ export class Http2Stream {
   bodyBytes = 0;
   /** Whether the peer's message has no body by the request's method. */
   isBodiless = false;
+  /** Whether the request is a CONNECT, of either form. */
+  isConnect = false;
+  /** Whether the peer has opened what it asked for: nothing but data may follow (RFC 9113, 8.5). */
+  isTunnel = false;
+  /** How long it may wait for the peer's windows, where that is not what the session's limits say. */
+  sendStallMillis: number | undefined = undefined;
   deadlineMillis: number | undefined = undefined;
   private readonly session: StreamSession;
 

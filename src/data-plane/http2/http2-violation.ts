@@ -54,6 +54,7 @@ const codes = {
   "content-length-invalid": errorCode.protocolError,
   "content-length-mismatch": errorCode.protocolError,
   "connect-unsupported": errorCode.protocolError,
+  "tunnel-header-section": errorCode.protocolError,
   "trailers-without-end": errorCode.protocolError,
   "response-without-head": errorCode.protocolError,
   "too-many-interim-responses": errorCode.enhanceYourCalm,

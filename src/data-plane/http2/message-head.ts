@@ -8,6 +8,9 @@ export interface Http2RequestHead {
   /** How many of them are pseudo-header fields. */
   readonly pseudoFields: number;
   readonly method: string;
+  /** What extended CONNECT is to begin (RFC 8441, 4); undefined for every other request. */
+  readonly protocol: string | undefined;
+  /** Empty for plain CONNECT, as is the path (RFC 9113, 8.5). */
   readonly scheme: string;
   readonly path: string;
   /** From `:authority`, or else from `host`; empty where neither is there. */
@@ -24,13 +27,34 @@ export interface Http2ResponseHead {
   readonly contentLength: number | undefined;
 }
 
+/** Which forms of CONNECT a server takes. */
+export interface ConnectForms {
+  /** With nothing but `:authority`, to where the bytes shall go (RFC 9113, 8.5). */
+  readonly plain: boolean;
+  /** With `:protocol`, in place of an upgrade of HTTP/1.1 (RFC 8441); the client is told in SETTINGS. */
+  readonly extended: boolean;
+}
+
+/** A server that takes no CONNECT at all. */
+export const noConnect: ConnectForms = { plain: false, extended: false };
+
 /** Reads the head of a request; the answer is a name of what is wrong with it, or the head. */
-export function readRequestHead(fields: readonly HeaderField[]): Http2RequestHead | Http2Violation {
+export function readRequestHead(
+  fields: readonly HeaderField[],
+  connect: ConnectForms = noConnect,
+): Http2RequestHead | Http2Violation {
   const section = new Section();
   const violation = section.read(fields, true);
   if (violation !== undefined) return violation;
-  const { method, scheme, path, authority, host } = section;
-  if (method === "CONNECT") return "connect-unsupported";
+  const { method, protocol, scheme, path, authority, host } = section;
+  const isConnect = method === "CONNECT";
+  // To a server that has not said that it knows it, it is any unknown name.
+  if (protocol !== undefined && !connect.extended) return "pseudo-header-unknown";
+  if (protocol !== undefined && (!isConnect || !isMethod(protocol))) return "pseudo-header-invalid";
+  const isPlain = isConnect && protocol === undefined;
+  if (isPlain && !connect.plain) return "connect-unsupported";
+  if (isConnect && section.contentLength !== undefined) return "content-length-invalid";
+  if (isPlain) return plainConnect(section, fields);
   if (method === undefined || scheme === undefined || path === undefined) return "pseudo-header-missing";
   if (!isMethod(method) || !isScheme(scheme) || !isPath(path, method)) return "pseudo-header-invalid";
   if (authority === "" || (authority !== undefined && !isAuthority(authority)))
@@ -41,11 +65,24 @@ export function readRequestHead(fields: readonly HeaderField[]): Http2RequestHea
     fields,
     pseudoFields: section.pseudoFields,
     method,
+    protocol,
     scheme,
     path,
     authority: authority ?? host ?? "",
     contentLength: section.contentLength,
   };
+}
+
+/** Its authority names a host and a port, and is all that there is (RFC 9113, 8.5). */
+function plainConnect(section: Section, fields: readonly HeaderField[]): Http2RequestHead | Http2Violation {
+  const { pseudoFields, scheme, path, authority, host } = section;
+  if (authority === undefined) return "pseudo-header-missing";
+  if (scheme !== undefined || path !== undefined) return "pseudo-header-invalid";
+  if (!isAuthority(authority) || !/:[0-9]{1,5}$/.test(authority)) return "pseudo-header-invalid";
+  if (host !== undefined && host.toLowerCase() !== authority.toLowerCase())
+    return "host-contradicts-authority";
+  const none = { protocol: undefined, scheme: "", path: "", contentLength: undefined };
+  return { fields, pseudoFields, method: "CONNECT", authority, ...none };
 }
 
 /** Reads the head of a response, final or interim. */
@@ -75,6 +112,7 @@ class Section {
   scheme: string | undefined;
   path: string | undefined;
   authority: string | undefined;
+  protocol: string | undefined;
   status: string | undefined;
   host: string | undefined;
   contentLength: number | undefined;
@@ -115,6 +153,10 @@ class Section {
       case fieldKind.authority:
         if (this.authority !== undefined) return "pseudo-header-repeated";
         this.authority = value;
+        return undefined;
+      case fieldKind.protocol:
+        if (this.protocol !== undefined) return "pseudo-header-repeated";
+        this.protocol = value;
         return undefined;
       default:
         if (this.status !== undefined) return "pseudo-header-repeated";

@@ -11,6 +11,8 @@ export interface PeerSettings {
   frameBytesMax: number;
   /** The largest header list it says it takes, in bytes by the count of RFC 9113, 6.5.2. */
   headerListBytesMax: number;
+  /** Whether it takes extended CONNECT (RFC 8441, 3). */
+  takesExtendedConnect: boolean;
 }
 
 /** What holds before the peer has said anything. */
@@ -22,6 +24,7 @@ export function newPeerSettings(): PeerSettings {
     streamWindowBytes: initialWindowBytes,
     frameBytesMax: smallestFrameBytesMax,
     headerListBytesMax: Number.POSITIVE_INFINITY,
+    takesExtendedConnect: false,
   };
 }
 
@@ -68,6 +71,10 @@ function apply(
       settings.headerListBytesMax = value;
       return undefined;
     case settingId.enableConnectProtocol:
+      // Once given, the word is not taken back.
+      if (value > 1 || (value === 0 && settings.takesExtendedConnect)) return "setting-invalid";
+      settings.takesExtendedConnect = value === 1;
+      return undefined;
     case settingId.noRfc7540Priorities:
       return value <= 1 ? undefined : "setting-invalid";
     default:

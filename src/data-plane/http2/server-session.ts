@@ -3,7 +3,13 @@ import { type HeaderField, headerField } from "./hpack/header-field.ts";
 import { Http2Session, type ReceivedFields } from "./http2-session.ts";
 import type { Http2Stream, StreamHandler } from "./http2-stream.ts";
 import { errorCode, type Http2Violation } from "./http2-violation.ts";
-import { checkTrailers, type Http2RequestHead, readRequestHead } from "./message-head.ts";
+import {
+  type ConnectForms,
+  checkTrailers,
+  type Http2RequestHead,
+  noConnect,
+  readRequestHead,
+} from "./message-head.ts";
 import type { SessionOptions, SessionOwner } from "./session-core.ts";
 
 /** Who answers requests. */
@@ -23,11 +29,13 @@ export class ServerSession extends Http2Session {
   /** Streams after this one are ignored; set by the second GOAWAY of a drain. */
   private lastTakenId = int31Max;
   private prefaceBytes = 0;
+  private readonly connect: ConnectForms;
 
   constructor(owner: ServerOwner, options: SessionOptions) {
     super("server", owner, options);
     this.requests = owner;
-    this.start();
+    this.connect = options.connect ?? noConnect;
+    this.start(this.connect.extended);
   }
 
   override read(chunk: Buffer): void {
@@ -40,10 +48,11 @@ export class ServerSession extends Http2Session {
   }
 
   /** Announces the end, waits a round trip for requests on their way, then takes no more (RFC 9113, 6.8). */
-  override drain(): void {
-    if (this.isDraining || this.isClosed) return;
+  override drain(isRetiring = false): void {
+    if (this.isClosed) return;
+    this.life.draining(this.timer.nowMillis, isRetiring);
+    if (this.isDraining) return;
     this.isDraining = true;
-    this.life.draining(this.timer.nowMillis);
     this.writer.goaway(int31Max, errorCode.noError, "");
     if (!this.life.isAsking) this.writer.ping(this.life.question(this.timer.nowMillis), false);
     this.pump.request();
@@ -83,10 +92,10 @@ export class ServerSession extends Http2Session {
     if (streamId > this.lastTakenId) return this.spendControl(1);
     this.life.worked(this.timer.nowMillis);
     this.requestsSeen += 1;
-    if (this.requestsSeen >= this.limits.streamsPerConnectionMax) this.drain();
+    if (this.requestsSeen >= this.limits.streamsPerConnectionMax) this.drain(true);
     if (this.streams.size >= this.limits.peerStreamsMax) return this.failStream(streamId, "too-many-streams");
     if (received.violation === "header-list-too-large") return this.refuseFields(streamId, received.isEnd);
-    const head = received.violation ?? readRequestHead(received.fields);
+    const head = received.violation ?? readRequestHead(received.fields, this.connect);
     if (typeof head === "string") return this.failStream(streamId, head);
     if (received.isEnd && (head.contentLength ?? 0) > 0)
       return this.failStream(streamId, "content-length-mismatch");
@@ -97,6 +106,7 @@ export class ServerSession extends Http2Session {
     const stream = this.newStream(streamId);
     stream.hasHead = true;
     stream.contentLength = head.contentLength;
+    stream.isConnect = head.method === "CONNECT";
     const handler = this.requests.onRequest(stream, head, isEnd);
     if (stream.isReset) return;
     if (handler === undefined) return stream.reset(errorCode.refusedStream);
@@ -106,7 +116,11 @@ export class ServerSession extends Http2Session {
 
   /** A second header section on a request is its trailers. */
   protected override onHead(stream: Http2Stream, fields: readonly HeaderField[], isEnd: boolean): void {
-    const violation = isEnd ? (checkTrailers(fields) ?? shortfall(stream)) : "trailers-without-end";
+    const violation = stream.isConnect
+      ? "tunnel-header-section"
+      : isEnd
+        ? (checkTrailers(fields) ?? shortfall(stream))
+        : "trailers-without-end";
     if (violation !== undefined) return this.failStream(stream.id, violation);
     this.endRemote(stream, fields);
   }

@@ -7,6 +7,7 @@ import type { HeaderField } from "./hpack/header-field.ts";
 import { checkHttp2Limits, defaultHttp2Limits, type Http2Limits } from "./http2-limits.ts";
 import { Http2Stream, type StreamSession } from "./http2-stream.ts";
 import { errorCode, errorCodeOf, type Http2Violation } from "./http2-violation.ts";
+import type { ConnectForms } from "./message-head.ts";
 import { OutputPump, type Schedule, type Transport } from "./output-pump.ts";
 import { newPeerSettings } from "./peer-settings.ts";
 import { ReceiveCredit } from "./receive-credit.ts";
@@ -33,6 +34,8 @@ export interface SessionOptions {
   readonly timer: CoarseTimer;
   readonly schedule: Schedule;
   readonly limits?: Http2Limits;
+  /** Which forms of CONNECT a server takes; none unless given. */
+  readonly connect?: ConnectForms;
   /** What a handler threw: a fault of ours, over which the session ends and the process does not. */
   readonly onFault?: (fault: unknown) => void;
 }
@@ -112,8 +115,8 @@ export abstract class SessionCore implements StreamSession, Deadline {
     return left >= 0;
   }
 
-  /** Takes no new streams, lets those open end, then closes. */
-  abstract drain(): void;
+  /** Takes no new streams, lets those open end, then closes; `isRetiring` lets them take their time. */
+  abstract drain(isRetiring?: boolean): void;
 
   /** The last stream of the peer's that we dealt with. */
   protected abstract get lastPeerStreamId(): number;
@@ -170,7 +173,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
     const isStuck = this.pump.isBlocked && now - this.pump.blockedMillis > this.limits.sendStallMillis;
     const violation = this.life.judge(now, this.streams.size) ?? (isStuck ? "transport-stalled" : undefined);
     if (violation !== undefined) return this.fail(violation);
-    if (!this.isDraining && this.life.isDue(now, this.streams.size)) this.drain();
+    if (!this.isDraining && this.life.isDue(now, this.streams.size)) this.drain(true);
     const question = this.life.questionDue(now, this.streams.size);
     if (question !== undefined) this.writer.ping(question, false);
     for (const stream of this.streams.values()) this.sweepStream(stream, now);
@@ -339,8 +342,8 @@ export abstract class SessionCore implements StreamSession, Deadline {
       stream.deadlineMillis = undefined;
       stream.handler.onDeadline();
     }
-    const { stalledMillis, isReset } = stream;
-    if (!isReset && stalledMillis !== undefined && now - stalledMillis > this.limits.sendStallMillis)
+    const { stalledMillis, isReset, sendStallMillis = this.limits.sendStallMillis } = stream;
+    if (!isReset && stalledMillis !== undefined && now - stalledMillis > sendStallMillis)
       this.failStream(stream.id, "send-stalled");
   }
 }

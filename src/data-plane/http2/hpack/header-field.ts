@@ -9,14 +9,16 @@ export const fieldKind = {
   authority: 3,
   path: 4,
   status: 5,
-  unknownPseudo: 6,
+  /** Of extended CONNECT (RFC 8441, 4). */
+  protocol: 6,
+  unknownPseudo: 7,
   /** About one connection of HTTP/1.1; no message may have it (RFC 9113, 8.2.2). */
-  connectionSpecific: 7,
-  te: 8,
-  contentLength: 9,
-  host: 10,
+  connectionSpecific: 8,
+  te: 9,
+  contentLength: 10,
+  host: 11,
   /** A name or value no field may have (RFC 9113, 8.2.1). */
-  invalid: 11,
+  invalid: 12,
 } as const;
 
 const kinds: ReadonlyMap<string, number> = new Map<string, number>([
@@ -25,6 +27,7 @@ const kinds: ReadonlyMap<string, number> = new Map<string, number>([
   [":authority", fieldKind.authority],
   [":path", fieldKind.path],
   [":status", fieldKind.status],
+  [":protocol", fieldKind.protocol],
   ["connection", fieldKind.connectionSpecific],
   ["keep-alive", fieldKind.connectionSpecific],
   ["proxy-connection", fieldKind.connectionSpecific],
