@@ -5,6 +5,7 @@ import { bytesOf, hexOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
 import { hostAndPort } from "../base/host-and-port.ts";
 import { codeOf } from "../base/mesh-error.ts";
+import { softwareVersion } from "../base/software-version.ts";
 import { exportPrivateKey, generateEd25519, importPrivateKey, sha256 } from "../crypto/index.ts";
 import { Admin } from "../protocol/index.ts";
 import { openFileKeyStore } from "../storage/index.ts";
@@ -47,6 +48,12 @@ const authorityKinds: ReadonlySet<string> = new Set(["authority.put", "key.put",
 export interface NewEntry {
   readonly kind: EntryKind;
   readonly body: JsonObject;
+}
+
+/** How entries are ordered. */
+export interface WriteHow {
+  /** Although followers that are older than their kinds will stop before them. */
+  readonly mayStopFollowers?: boolean;
 }
 
 /** A proposal that waits, judged by this client. */
@@ -165,6 +172,9 @@ export class OperatorClient implements Disposable {
     const updates = asked(() => this.admin.readLog({ fromSize: BigInt(this.view.follower.size) }));
     for await (const update of updates) {
       const taken = await this.view.take(update);
+      const { standstill } = this.view;
+      if (standstill !== undefined)
+        throw new CliError(exitCode.no, `this troth, version ${softwareVersion}, ${standstill}`);
       if (!taken.ok)
         throw new CliError(
           exitCode.no,
@@ -189,7 +199,7 @@ export class OperatorClient implements Disposable {
    * Signs entries and has them ordered. An entry that takes the signatures of more people than this one is proposed
    * instead, each on its own, and that is said on standard error: so it is for every command that writes.
    */
-  async append(entries: readonly NewEntry[]): Promise<Appended> {
+  async append(entries: readonly NewEntry[], { mayStopFollowers = false }: WriteHow = {}): Promise<Appended> {
     for (const { kind } of entries) this.#requireRole(kind);
     let sequence = await this.#lastSequence();
     const proposals: ProposedEntry[] = [];
@@ -199,7 +209,7 @@ export class OperatorClient implements Disposable {
       if (batch.length === 0) return;
       for (let from = 0; from < batch.length; from += entriesPerAppendMax) {
         const some = batch.slice(from, from + entriesPerAppendMax);
-        size = Number((await answered(() => this.admin.append({ entries: some }))).size);
+        size = Number((await answered(() => this.admin.append({ entries: some, mayStopFollowers }))).size);
       }
       batch = [];
       await this.refresh();
@@ -226,8 +236,12 @@ export class OperatorClient implements Disposable {
   }
 
   /** Signs a proposal; the log's size once that was enough, undefined while signatures are missing. */
-  async approve({ text }: JudgedProposal): Promise<number | undefined> {
-    const { size } = await answered(() => this.admin.approve({ entry: signNote(text, [this.#operator]) }));
+  async approve(
+    { text }: JudgedProposal,
+    { mayStopFollowers = false }: WriteHow = {},
+  ): Promise<number | undefined> {
+    const entry = signNote(text, [this.#operator]);
+    const { size } = await answered(() => this.admin.approve({ entry, mayStopFollowers }));
     if (size === 0n) return undefined;
     await this.refresh();
     return Number(size);

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { softwareVersion } from "../base/software-version.ts";
 import { exitCode } from "./exit-codes.ts";
 import { setQuiet } from "./talk.ts";
 import { addAttackCommands } from "./tree/attack.ts";
@@ -51,7 +52,7 @@ const staying: ReadonlySet<string> = new Set([
 export function buildProgram(defaultDirectory: string): Command {
   const program = new Command("troth")
     .description("A service mesh in which every request proves who sent it.")
-    .version("0.1.0")
+    .version(softwareVersion)
     .option("--dir <path>", "directory of the mesh (TROTH_DIR)", defaultDirectory)
     .addHelpText("after", helpAfter)
     .showHelpAfterError("(see --help)")

@@ -18,6 +18,15 @@ it.each([
   },
 );
 
+it.each([
+  [{ isRetiring: true }, "DRAINING"],
+  [{ stoppedReason: "unknown-kind", isRetiring: true }, "STOPPED unknown-kind"],
+])("calls a proxy that says %j: %s", (said, words) => {
+  const follower = create(FollowerStatusSchema, { size: 4n, stalenessSeconds: 99, ...said });
+
+  expect(proxyStateText(proxyStateOf(follower, 7, false), follower, 7)).toBe(words);
+});
+
 it("calls a proxy silent that nobody has heard of", () => {
   expect(proxyStateText(proxyStateOf(undefined, 7, false), undefined, 7)).toBe("SILENT");
 });

@@ -66,3 +66,8 @@ function roleOf(follower: FollowerStatus | undefined): string {
   if (follower === undefined) return "";
   return follower.role === "" ? "sidecar" : follower.role;
 }
+
+/** A version that was told; the first ones tell none. */
+export function versionText(version: string): string {
+  return version === "" ? "older" : version;
+}

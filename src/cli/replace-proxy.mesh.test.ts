@@ -124,7 +124,7 @@ it("shows both while the old one ends what it has, and then the new one alone", 
 
 it("runs what is on disk then: what does not start leaves the old one, what is newer shows its version", async () => {
   const good = readFileSync(program(), "utf8");
-  const version = join(copy, "src", "protocol", "index.ts");
+  const version = join(copy, "src", "base", "software-version.ts");
   const before = await servingInstance(mesh.path, "/test/caller");
 
   writeFileSync(program(), 'throw new Error("half of an upgrade");\n');

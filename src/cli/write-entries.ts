@@ -1,5 +1,5 @@
 import { CliError, exitCode } from "./exit-codes.ts";
-import type { NewEntry, OperatorClient } from "./operator-client.ts";
+import type { NewEntry, OperatorClient, WriteHow } from "./operator-client.ts";
 import type { ProposedEntry } from "./proposed-entry.ts";
 import { type ProxiesReached, type ProxyBehind, reachedOf } from "./proxy-progress.ts";
 
@@ -18,8 +18,9 @@ export async function writeEntries(
   client: OperatorClient,
   entries: readonly NewEntry[],
   waitMillisMax: number | undefined,
+  how: WriteHow = {},
 ): Promise<Written> {
-  const { size, proposals } = await client.append(entries);
+  const { size, proposals } = await client.append(entries, how);
   const isWaitedFor = waitMillisMax !== undefined && proposals.length < entries.length;
   const proxies = isWaitedFor ? await waitForProxies(client, size, waitMillisMax) : undefined;
   return { size, proposals, proxies };

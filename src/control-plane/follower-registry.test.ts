@@ -123,3 +123,51 @@ it("says how stale a follower is by now: it reports every new epoch, and else on
 
   expect(registry.statuses()).toMatchObject([{ instance: "a", stalenessSeconds: 6 }]);
 });
+
+it("names who would stop before an entry that takes a later revision", () => {
+  register("aaaaaaaa-1", "one");
+  register("bbbbbbbb-1", "two");
+  const at = (entryRevision: number, softwareVersion = "1.0.0") => ({ entryRevision, softwareVersion });
+  const say = (node: string, agent: object, instance: string, follower: object): void =>
+    registry.report(
+      state,
+      node,
+      create(ReportRequestSchema, { ...agent, followers: [{ instance, ...follower }] }),
+    );
+  const older = (revision: number): readonly string[] =>
+    registry
+      .olderThan(revision, state)
+      .map(({ name, told: { entryRevision, softwareVersion } = at(-1, "unheard") }) =>
+        [name, entryRevision, softwareVersion].join(" "),
+      );
+
+  expect(older(1)).toEqual([]);
+  expect(older(2)).toEqual([
+    "node agent of one -1 unheard",
+    "node agent of two -1 unheard",
+    "/shop/pay aaaaaaaa -1 unheard",
+    "/shop/pay bbbbbbbb -1 unheard",
+  ]);
+
+  say("one", at(2), "aaaaaaaa-1", at(2));
+  say("two", at(3), "bbbbbbbb-1", {});
+  expect(older(2)).toEqual(["/shop/pay bbbbbbbb 0 "]);
+  expect(older(3)).toEqual([
+    "node agent of one 2 1.0.0",
+    "/shop/pay aaaaaaaa 2 1.0.0",
+    "/shop/pay bbbbbbbb 0 ",
+  ]);
+
+  say("two", at(3), "bbbbbbbb-1", at(2, "no version at all"));
+  expect(older(2)).toEqual([]);
+  expect(registry.statuses().map(({ softwareVersion }) => softwareVersion)).toEqual(["1.0.0", ""]);
+});
+
+it("waits for nobody who has not been heard of long after the start", () => {
+  register("aaaaaaaa-1", "one");
+  expect(registry.olderThan(2, state)).toHaveLength(3);
+
+  clock.advanceSeconds(60);
+
+  expect(registry.olderThan(2, state)).toEqual([]);
+});

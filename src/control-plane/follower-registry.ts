@@ -47,6 +47,10 @@ export type AlarmReason = (typeof alarmReasons)[number];
 
 /** What a proxy may call what it is for. */
 const rolePattern = /^[a-z]{1,16}$/;
+/** What a follower knows that does not say what it knows. */
+const firstRevision = 1;
+const versionPattern = /^[0-9A-Za-z.+-]{1,64}$/;
+const reasonPattern = /^[a-z-]{1,64}$/;
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 /** What of the trust log says who should report. */
@@ -64,6 +68,8 @@ interface NodeReport {
   readonly atMillis: number;
   /** Undefined where the agent did not tell. */
   readonly clockAheadSeconds: number | undefined;
+  readonly softwareVersion: string;
+  readonly entryRevision: number;
 }
 
 /** What is told of followers as they report. */
@@ -71,6 +77,15 @@ export interface FollowerEvents {
   /** A follower has got further, after so long behind. */
   readonly converged?: (seconds: number) => void;
   readonly raised?: (reason: string) => void;
+}
+
+/** A follower that does not know all kinds of entries. */
+export interface OlderFollower {
+  readonly name: string;
+  /** What it said of itself, noughts where it is so old that it says nothing; undefined where it was not heard of yet. */
+  readonly told:
+    | { readonly softwareVersion: string; readonly entryRevision: number; readonly isRetiring?: boolean }
+    | undefined;
 }
 
 interface RaisedAlarm {
@@ -132,6 +147,8 @@ export class FollowerRegistry {
       sinceMillis,
       atMillis: now,
       clockAheadSeconds: this.#aheadOf(report.clockSeconds),
+      softwareVersion: versionOrNone(report.softwareVersion),
+      entryRevision: report.entryRevision,
     });
     for (const instance of report.ended)
       if (this.#followers.get(instance)?.node === node) this.#forget(instance);
@@ -217,6 +234,8 @@ export class FollowerRegistry {
     isConnected: boolean;
     lastReportSecondsAgo: number;
     clockAheadSeconds: number;
+    softwareVersion: string;
+    entryRevision: number;
   }[] {
     const now = this.#clock.monotonicMillis();
     return [...state.nodes.entries()].map(([node]) => {
@@ -228,8 +247,28 @@ export class FollowerRegistry {
         isConnected: report !== undefined && silence < nodeSilenceMillisMax,
         lastReportSecondsAgo: silence / 1000,
         clockAheadSeconds: report?.clockAheadSeconds ?? 0,
+        softwareVersion: report?.softwareVersion ?? "",
+        entryRevision: report?.entryRevision ?? 0,
       };
     });
+  }
+
+  /**
+   * Who would stop before an entry that takes a revision (entry-kinds.ts), or may, since nothing has been heard of them
+   * since the start of this process.
+   */
+  olderThan(revision: number, state: Registered): OlderFollower[] {
+    if (revision <= firstRevision) return [];
+    const isEarly = this.endpoints(state).isPartial;
+    const older: OlderFollower[] = [];
+    const judge = (name: string, told: OlderFollower["told"]): void => {
+      const isOlder = told === undefined ? isEarly : Math.max(told.entryRevision, firstRevision) < revision;
+      if (isOlder) older.push({ name, told });
+    };
+    for (const [node] of state.nodes.entries()) judge(`node agent of ${node}`, this.#nodes.get(node));
+    for (const [instance, { service }] of state.instances.entries())
+      judge(`${service} ${instance.slice(0, 8)}`, this.#followers.get(instance)?.status);
+    return older;
   }
 
   /** By how many seconds the clock of each connected node is ahead of this machine's. */
@@ -305,7 +344,13 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
     adminAddress: addressOrNone(status.adminAddress),
     outboundAddress: addressOrNone(status.outboundAddress),
     role: rolePattern.test(status.role) ? status.role : "",
+    softwareVersion: versionOrNone(status.softwareVersion),
+    stoppedReason: reasonPattern.test(status.stoppedReason) ? status.stoppedReason : "",
   });
+}
+
+function versionOrNone(version: string): string {
+  return versionPattern.test(version) ? version : "";
 }
 
 function addressOrNone(address: string): string {

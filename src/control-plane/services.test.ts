@@ -17,10 +17,11 @@ import {
 } from "../../test/fakes/small-domain.ts";
 import { keyTextOf, serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
 import { bytesOf } from "../base/bytes.ts";
+import { softwareVersion } from "../base/software-version.ts";
 import { buildCertificateRequest, generateP256, publicKeyBytes, signEd25519 } from "../crypto/index.ts";
 import { Admin, Admission, type Endpoint, Mesh, protocolVersion, type Update } from "../protocol/index.ts";
 import { LogView, openRpcConnection, tlsIdentityOf } from "../transport/index.ts";
-import { type NoteSigner, nodeJoinText, verifierKeyOf } from "../trust-log/index.ts";
+import { entryRevision, type NoteSigner, nodeJoinText, verifierKeyOf } from "../trust-log/index.ts";
 
 const clock = fakeClock();
 const open = new AsyncDisposableStack();
@@ -514,3 +515,87 @@ it("does not hold a log in memory for followers that never read", async () => {
     expect(outcomes).toEqual(["ok", "ok", "ok", "ok"]);
   }, 10_000);
 }, 30_000);
+
+describe("an entry of a kind that a follower is too old for", () => {
+  let older: RunningControlPlane;
+  let small: SmallDomain;
+  let agent: NoteSigner;
+  const report = { agentSize: 1n, softwareVersion: "0.1.0", entryRevision };
+
+  beforeAll(async () => {
+    const folder = open.use(await temporaryFolder());
+    small = await foundSmallDomain(folder.path, clock);
+    older = open.use(await runControlPlane(small, clock));
+    agent = await putNode(small, older.writer, "edge-1");
+    await putService(small, older.writer, "/shop/web");
+  });
+
+  async function calling(signer: NoteSigner): Promise<Calls> {
+    const identity = tlsIdentityOf(signer.privateKey, randomBytes);
+    const target = { kind: "tls" as const, host: "127.0.0.1", port: older.port, identity };
+    const connection = open.use(await openRpcConnection(target));
+    return {
+      mesh: createClient(Mesh, connection.transport),
+      admission: createClient(Admission, connection.transport),
+      admin: createClient(Admin, connection.transport),
+      [Symbol.dispose]: () => connection[Symbol.dispose](),
+    };
+  }
+  const zone = (name: string): Uint8Array =>
+    operatorEntry(small, older.writer.state, { kind: "node.zone", body: { node: "edge-1", zone: name } });
+
+  it("is not ordered before every follower has been heard of, nor while one is older: it is named", async () => {
+    const operator = await calling(small.operator);
+    const before = older.writer.newest?.size;
+
+    await expect(operator.admin.append({ entries: [zone("a")] })).rejects.toThrow(
+      /older-followers: node\.zone is newer .*: node agent of edge-1 \(not heard of yet/,
+    );
+    const { mesh } = await calling(agent);
+    await mesh.report({ agentSize: 1n });
+    await expect(operator.admin.append({ entries: [zone("a")] })).rejects.toThrow(
+      /node agent of edge-1 \(an older version\)\. Replace .* or say --stop-older$/,
+    );
+    await mesh.report({ ...report, entryRevision: entryRevision - 1 });
+    const [first, second] = [operatorEntry(small, older.writer.state, noticeable), zone("a")];
+    await expect(operator.admin.append({ entries: [first, second] })).rejects.toThrow(
+      /node agent of edge-1 \(version 0\.1\.0\)/,
+    );
+
+    expect(older.writer.newest?.size).toBe(before);
+    expect(older.writer.state.services.has("/shop/new")).toBe(false);
+  });
+
+  it("is ordered where the operator says so, and once all are new enough", async () => {
+    const operator = await calling(small.operator);
+
+    await operator.admin.append({ entries: [zone("a")], mayStopFollowers: true });
+    expect(older.writer.state.zones.get("edge-1")).toEqual({ zone: "a" });
+    const { mesh } = await calling(agent);
+    await mesh.report(report);
+    await operator.admin.append({ entries: [zone("b")] });
+
+    expect(older.writer.state.zones.get("edge-1")).toEqual({ zone: "b" });
+    const { softwareVersion: version, nodes } = await operator.admin.getStatus({});
+    expect([version, nodes[0]?.softwareVersion, nodes[0]?.entryRevision]).toEqual([
+      softwareVersion,
+      "0.1.0",
+      entryRevision,
+    ]);
+  });
+
+  it("is not approved either", async () => {
+    const operator = await calling(small.operator);
+    const { mesh } = await calling(agent);
+    await mesh.report({});
+
+    const approved = operator.admin.approve({ entry: zone("c") });
+
+    await expect(approved).rejects.toThrow(/older-followers/);
+    expect(await outcomeOf(operator.admin.approve({ entry: zone("c"), mayStopFollowers: true }))).toBe(
+      "PermissionDenied",
+    );
+  });
+});
+
+const noticeable = { kind: "service.put", body: serviceBody("/shop/new") };

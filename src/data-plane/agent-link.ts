@@ -120,6 +120,11 @@ export class AgentLink implements AsyncDisposable {
         if (taken.ok) continue;
         // Nothing is believed because the agent says so; a lying one is left alone until it tells the truth.
         log.error("the agent's log was refused", { reason: taken.reason, detail: taken.detail });
+        // Another relay would say the same, and away from this one nobody could call here.
+        if (view.standstill !== undefined) {
+          log.error("the trust log cannot be followed any more", { why: view.standstill });
+          continue;
+        }
         throw new MeshError("ERR_DATA_PLANE_AGENT", `${taken.reason}: ${taken.detail}`);
       }
     } finally {

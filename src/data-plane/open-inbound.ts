@@ -70,6 +70,8 @@ export interface Inbound extends AsyncDisposable {
   readonly drain: (waitMillisMax?: number) => Promise<void>;
   /** Ends the connections there are with the request that each carries; new ones are taken. */
   readonly endConnections: () => void;
+  /** Ends requests in progress that the rules of now do not allow; for after a step of the trust log. */
+  readonly review: () => void;
 }
 
 /** What the inbound side needs besides what both sides share. */
@@ -86,6 +88,8 @@ export interface InboundOptions {
 interface ServedPeer {
   /** Finishes the requests in progress, then closes. */
   close(): void;
+  /** Decides on the requests in progress again. */
+  review(): void;
 }
 
 /** Opens the mesh listener of a sidecar: mutual TLS in, verdict, decision, plain HTTP to the application. */
@@ -96,6 +100,8 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
+  /** The digest of the rules that requests in progress were decided on by. */
+  let reviewedRules = context.view.follower.state.rules.digest();
   let emptied = (): void => {};
 
   server.maxConnections = connectionsMax;
@@ -125,6 +131,12 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     useSvid: (svid) => useSvid(server, svid),
     endConnections: () => {
       for (const connection of served.values()) connection?.close();
+    },
+    review: () => {
+      const digest = context.view.follower.state.rules.digest();
+      if (digest === reviewedRules) return;
+      reviewedRules = digest;
+      for (const connection of served.values()) connection?.review();
     },
     drain: async (waitMillisMax = drainMillisMax) => {
       await new Promise<void>((resolve) => {
@@ -216,25 +228,30 @@ function servePeer(
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
-  if (version === "2")
-    return serveHttp2(socket, {
-      observe,
-      timer,
-      headLimits,
-      audience,
-      isClientProxy: isMember,
-      exhausted: context.exhausted,
-      onFault,
-      onViolation,
-    });
+  const tunnels = { kinds: ["websocket"], randomBytes: context.randomBytes } as const;
   const one = observe();
-  return serveHttp1(socket, {
-    decide: (request) => one.decide(request),
-    timer,
-    audience,
-    onComplete: (event) => one.onComplete(event),
-    onFault,
-  });
+  const connection =
+    version === "2"
+      ? serveHttp2(socket, {
+          observe,
+          timer,
+          tunnels,
+          headLimits,
+          audience,
+          isClientProxy: isMember,
+          exhausted: context.exhausted,
+          onFault,
+          onViolation,
+        })
+      : serveHttp1(socket, {
+          decide: (request) => one.decide(request),
+          timer,
+          tunnels,
+          audience,
+          onComplete: (event) => one.onComplete(event),
+          onFault,
+        });
+  return { close: () => connection.close(), review: () => connection.review(decider.review()) };
 }
 
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */

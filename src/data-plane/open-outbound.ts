@@ -74,6 +74,7 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const find: FindRoute = (request) => router.route(request.host);
+  const tunnels = { kinds: ["websocket"], randomBytes: context.randomBytes } as const;
   const one = new OutboundRequest(context, find, "1");
   let http2: Http2Connection | undefined;
   let isRetiring = false;
@@ -81,12 +82,13 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
     decide: (request) => one.decide(request),
     onComplete: (event) => one.onComplete(event),
     timer,
+    tunnels,
     onFault,
     onHttp2: (first) => {
       const observe = (): OutboundRequest => new OutboundRequest(context, find, "2");
       const onViolation = context.violations.of("outbound", "application");
       const http2Limits = appClientHttp2Limits;
-      http2 = serveHttp2(socket, { observe, timer, http2Limits, onFault, onViolation }, first);
+      http2 = serveHttp2(socket, { observe, timer, tunnels, http2Limits, onFault, onViolation }, first);
       if (isRetiring) http2.close();
     },
   });

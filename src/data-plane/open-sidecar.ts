@@ -39,6 +39,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
   listeners.inbound = inbound.address;
+  core.onStep(() => inbound.review());
   core.onRotation((svid) => inbound.useSvid(svid));
   await core.haveRoutes();
   const service = opened.use(announce(core, options, inbound));

@@ -7,6 +7,7 @@ import {
   type ProblemAudience,
   problemAnswer,
   type RequestHead,
+  type Review,
   type Verdict,
 } from "./forwarding/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
@@ -80,12 +81,42 @@ export class PeerDecider {
       this.#decidedSize = view.follower.size;
       this.#freshness = freshness;
     }
-    const path = pathOf(request.target);
-    const known = this.#decided.get(`${request.method} ${path}`);
+    const known = this.#decided.get(keyOf(request));
     asked.decision = known;
     asked.isDenied = known?.effect === "deny";
     if (known?.effect === "allow") return forward;
     return known === undefined ? this.#decideAnew(request, forward, asked) : this.#denial(request, known);
+  }
+
+  /**
+   * Judges requests in progress by the rules of now; what is no longer allowed is recorded. How fresh the rules are is a
+   * matter for new requests alone.
+   */
+  review(): Review {
+    const { service, audit } = this.#context;
+    const judged = new Map<string, Omit<Decision, "decisionId">>();
+    return (request) => {
+      const { method } = request;
+      const path = pathOf(request.target);
+      const key = keyOf(request);
+      const decision = judged.get(key) ?? this.#judgeByRules(method, path);
+      judged.set(key, decision);
+      if (decision.effect === "allow") return true;
+      const { metrics, randomBytes, checker } = this.#context;
+      metrics.deniedRequests.add(decision.reason);
+      void audit.recordDurably({
+        type: "decision",
+        ...decision,
+        decisionId: hexOf(randomBytes(decisionIdBytes)),
+        caller: this.#peer.svid.spiffeId,
+        callee: service,
+        method,
+        path,
+        evaluatorVersion,
+        freshness: checker.freshness("openConnection"),
+      });
+      return false;
+    };
   }
 
   #decideAnew(request: RequestHead, forward: Verdict, asked: DecidedRequest): Verdict | Promise<Verdict> {
@@ -93,11 +124,11 @@ export class PeerDecider {
     const { method } = request;
     const path = pathOf(request.target);
     const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
-    const decision = { ...this.#judge(method, path), decisionId };
+    const decision = { ...this.#judge(request, path), decisionId };
     asked.decision = decision;
     asked.isDenied = decision.effect === "deny";
     if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
-      this.#decided.set(`${method} ${path}`, decision);
+      this.#decided.set(keyOf(request), decision);
     const record = {
       type: "decision",
       ...decision,
@@ -118,10 +149,16 @@ export class PeerDecider {
       .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
   }
 
-  #judge(method: string, path: string): Omit<Decision, "decisionId"> {
+  #judge({ method, tunnel }: RequestHead, path: string): Omit<Decision, "decisionId"> {
     const freshness = this.#freshness;
-    if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
+    // What goes through a tunnel may do anything, whatever method asked for it.
+    const isSafe = safeMethods.has(method) && tunnel === undefined;
+    if (freshness === "stale" || (freshness === "degraded" && !isSafe))
       return { effect: "deny", reason: `view-${freshness}`, rule: "" };
+    return this.#judgeByRules(method, path);
+  }
+
+  #judgeByRules(method: string, path: string): Omit<Decision, "decisionId"> {
     const { service, view } = this.#context;
     const { state } = view.follower;
     const isTcp = method === "CONNECT";
@@ -189,6 +226,11 @@ export class PeerDecider {
     const isForStranger = request.valuesOf(audienceHeader).includes("stranger");
     return problemAnswer(problem, isForStranger ? "stranger" : this.#audience);
   }
+}
+
+/** A tunnel is decided on as a GET, but not where only a GET is safe. */
+function keyOf({ method, target, tunnel }: RequestHead): string {
+  return `${tunnel === undefined ? method : tunnel} ${pathOf(target)}`;
 }
 
 function* rulesOf(entries: Iterable<[string, RuleRow]>): Generator<RuleRow> {

@@ -1,13 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
 import { MeshError } from "../base/mesh-error.ts";
+import { softwareVersion } from "../base/software-version.ts";
 import {
   AlarmSchema,
   type EndpointList,
   type FollowerStatus,
   FollowerStatusSchema,
   mergeEndpoints,
-  softwareVersion,
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView, resolvesWithin } from "../transport/index.ts";
@@ -57,6 +57,7 @@ export class SidecarCore implements AsyncDisposable {
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #drainingChanged: (() => void) | undefined;
+  #hasStepped: (() => void) | undefined;
   #isDraining = false;
   #isRetiring = false;
   #advertised = "";
@@ -234,6 +235,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#isRetiring = true;
   }
 
+  /** Calls back after every step of the trust log. */
+  onStep(callback: () => void): void {
+    this.#hasStepped = callback;
+  }
+
   /** Lets others call this instance at `address`, or, when empty, no longer. */
   async advertise(address: string): Promise<void> {
     this.#advertised = address;
@@ -253,7 +259,9 @@ export class SidecarCore implements AsyncDisposable {
     return [
       {
         name: "trust-log",
-        missing: () => unless(view.follower.hasCaughtUp, "nothing yet from the node agent; is it running?"),
+        missing: () =>
+          view.standstill ??
+          unless(view.follower.hasCaughtUp, "nothing yet from the node agent; is it running?"),
       },
       {
         name: "identity",
@@ -289,6 +297,7 @@ export class SidecarCore implements AsyncDisposable {
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
     this.router.stepped();
+    this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
     const isDraining = instances.get(this.context.instance)?.isDraining === true;
     if (isDraining !== this.#isDraining) {

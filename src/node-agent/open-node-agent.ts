@@ -7,6 +7,7 @@ import type { Clock, RandomBytes } from "../base/clock.ts";
 import { hostAndPort } from "../base/host-and-port.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
+import { softwareVersion } from "../base/software-version.ts";
 import { AlarmSchema, type EndpointList, Mesh, mergeEndpoints, protocolVersion } from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
 import { openAdminListener, type ReadinessCheck } from "../telemetry/index.ts";
@@ -22,6 +23,7 @@ import {
 } from "../transport/index.ts";
 import {
   claimedSnapshotSize,
+  entryRevision,
   type LogFollower,
   parseVerifierKey,
   verifierKeyOf,
@@ -168,6 +170,7 @@ class Relay {
       {
         name: "trust-log",
         missing: () =>
+          this.#view.standstill ??
           unless(this.#view.follower.hasCaughtUp, `nothing yet from the control plane at ${where}`),
       },
       {
@@ -256,7 +259,8 @@ class Relay {
         // Hearsay waits until the server has proved who it is; a step proves itself.
         if (update.content.case === "endpoints" && this.#upstream !== client) continue;
         const taken = await this.view.take(update);
-        if (!taken.ok) throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
+        if (!taken.ok && this.view.standstill === undefined)
+          throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (!this.view.follower.hasCaughtUp) continue;
         if (!this.view.follower.state.hasServerKey(connection.serverKey)) {
           this.#alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
@@ -321,6 +325,8 @@ class Relay {
         {
           ...pending,
           agentSize: BigInt(this.view.follower.size),
+          softwareVersion,
+          entryRevision,
           clockSeconds: this.#options.clock.nowSeconds(),
         },
         { timeoutMs: 5_000 },

@@ -155,8 +155,9 @@ export class SidecarRegistry {
   }
 }
 
-function isBounded({ service, address, adminAddress, outboundAddress, role }: FollowerStatus): boolean {
-  return [service, address, adminAddress, outboundAddress, role].every(
+function isBounded(status: FollowerStatus): boolean {
+  const { service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason } = status;
+  return [service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason].every(
     ({ length }) => length <= addressCharactersMax,
   );
 }

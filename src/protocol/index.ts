@@ -25,8 +25,5 @@ export { isSameStatus } from "./is-same-status.ts";
 export { formatJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 export { type EndpointList, mergeEndpoints } from "./merge-endpoints.ts";
 
-/** The version of this software, as package.json has it. */
-export const softwareVersion = "0.1.0";
-
 /** The version of the protocol between planes that this software speaks. */
 export const protocolVersion = 1;

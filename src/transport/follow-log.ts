@@ -87,6 +87,14 @@ export class LogView {
     return this.#follower;
   }
 
+  /** Why nothing that comes can be taken any more, and what would change that; undefined while it can. */
+  get standstill(): string | undefined {
+    const { stoppedReason, size } = this.#follower;
+    if (stoppedReason === undefined) return undefined;
+    const what = stoppedReason === "unknown-kind" ? "it needs a newer version of Troth" : stoppedReason;
+    return `stopped before entry ${size} of the trust log: ${what}`;
+  }
+
   /** How old the newest epoch is, on the local monotonic clock: how stale the view may be. */
   get stalenessSeconds(): number {
     return this.#epochAge.seconds;
@@ -109,7 +117,10 @@ export class LogView {
     return this.#epochAge.clockAheadSeconds;
   }
 
-  /** Takes an update from a relay; a refusal means that the relay is not to be followed any further. */
+  /**
+   * Takes an update from a relay; a refusal means that the relay is not to be followed any further, unless no relay
+   * could help: at a {@link standstill}. From then on steps are passed over, and where others serve is still heard.
+   */
   async take(update: Update): Promise<Result<true, ViewRefusal>> {
     switch (update.content.case) {
       case "step":
@@ -149,6 +160,7 @@ export class LogView {
     checkpoint: Uint8Array;
   }): Promise<Result<true, StepRefusal>> {
     const follower = this.#candidate ?? this.#follower;
+    if (follower.stoppedReason !== undefined) return ok(true);
     const expected = follower.size + this.#entries.length;
     if (Number(part.firstIndex) !== expected)
       return this.#refuse("not-the-next-entries", `${part.firstIndex} instead of ${expected}`);

@@ -1,5 +1,5 @@
 import { createClient } from "@connectrpc/connect";
-import { type Alarm, Mesh, type Update } from "../../src/protocol/index.ts";
+import { type Alarm, type FollowerStatus, Mesh, type Update } from "../../src/protocol/index.ts";
 import { openRpcConnection, openRpcServer } from "../../src/transport/index.ts";
 
 /** Stands between a sidecar and the real node agent. */
@@ -7,6 +7,8 @@ export interface DeceitfulAgent extends AsyncDisposable {
   readonly socketPath: string;
   /** What the sidecar has reported as wrong. */
   readonly alarms: Alarm[];
+  /** What it last said of itself. */
+  readonly reported: () => FollowerStatus | undefined;
   /** How often the sidecar has begun to follow. */
   readonly follows: () => number;
   /** Sends something of its own between what the real agent sends. */
@@ -20,6 +22,7 @@ export async function openDeceitfulAgent(
   alter: (update: Update) => Update | undefined,
 ): Promise<DeceitfulAgent> {
   const alarms: Alarm[] = [];
+  let reported: FollowerStatus | undefined;
   let follows = 0;
   let own: Update[] = [];
   let wake = (): void => {};
@@ -50,6 +53,7 @@ export async function openDeceitfulAgent(
       issueSvid: (request) => real.issueSvid(request),
       report: (request) => {
         alarms.push(...request.alarms);
+        reported = request.followers.at(-1) ?? reported;
         return real.report(request);
       },
     });
@@ -57,6 +61,7 @@ export async function openDeceitfulAgent(
   return {
     socketPath,
     alarms,
+    reported: () => reported,
     follows: () => follows,
     say: (update) => {
       own.push(update);

@@ -286,17 +286,18 @@ export class MeshInProcess implements AsyncDisposable {
 
   /** Puts an entry into the log that the operator has signed; throws where the log does not take it. */
   async put(kind: EntryKind, body: JsonObject): Promise<void> {
-    this.#sequence += 1;
-    const statement = {
-      kind,
-      version: entryVersion,
-      log: this.genesis,
-      author: this.#operator.name,
-      sequence: this.#sequence,
-      body,
-    };
-    const written = await this.controlPlane.writer.submit([signEntry(statement, [this.#operator])]);
+    const written = await this.controlPlane.writer.submit([this.sign(kind, body)]);
     if (!written.ok) throw new Error(`${kind}: ${written.reason}: ${written.detail}`);
+  }
+
+  /** The operator's next entry, of whatever kind. */
+  sign(kind: string, body: JsonObject): Uint8Array {
+    this.#sequence += 1;
+    const { name: author } = this.#operator;
+    const sequence = this.#sequence;
+    return signEntry({ kind, version: entryVersion, log: this.genesis, author, sequence, body }, [
+      this.#operator,
+    ]);
   }
 
   /** Registers a service that may run here. */

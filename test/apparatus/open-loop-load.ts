@@ -32,7 +32,7 @@ export interface LoadReport {
 }
 
 /**
- * Sends GETs at a fixed rate, whether or not earlier ones have been answered, until `isOver` says so. Whatever is not
+ * Sends GETs, or POSTs of a body, at a fixed rate, whether or not earlier ones have been answered, until `isOver` says so. Whatever is not
  * answered with 200 within ten seconds is a failure, and so is what could not be sent for want of answers.
  */
 export async function openLoopLoad(load: {
@@ -42,6 +42,7 @@ export async function openLoopLoad(load: {
   readonly requestsPerSecond: number;
   readonly isOver: () => boolean;
   readonly growsSlowly?: boolean;
+  readonly body?: string;
   /** Told of every request that was sent; its number is the query that it asked with. */
   readonly onEnd?: (asked: AskedOnce) => void;
 }): Promise<LoadReport> {
@@ -61,6 +62,7 @@ export async function openLoopLoad(load: {
     const { status, body } = await httpCall({
       address: load.outboundAddress,
       host: load.host,
+      ...(load.body === undefined ? {} : { method: "POST", body: load.body }),
       path: load.onEnd === undefined ? "/" : `/?${number}`,
       timeoutMillis: answerMillisMax,
       agent,

@@ -40,7 +40,7 @@ export async function listProposals(options: Options): Promise<void> {
 /** `troth approve ID…`: shows what each proposal does, asks, signs it; ordered once there are enough signatures. */
 export async function approve(
   ids: readonly string[],
-  options: Options & { readonly yes: boolean; readonly all: boolean },
+  options: Options & { readonly yes: boolean; readonly all: boolean; readonly stopOlder: boolean },
 ): Promise<void> {
   using client = await OperatorClient.open(meshDirectory(options.dir));
   const waiting = await client.proposals();
@@ -58,7 +58,7 @@ export async function approve(
     const reason = whyNot(client, proposal);
     if (reason !== undefined) throw new CliError(exitCode.no, `${shortId(proposal.id)}: ${reason}`);
     await confirmSigning(shownOf(proposal), options.yes);
-    const size = await client.approve(proposal);
+    const size = await client.approve(proposal, { mayStopFollowers: options.stopOlder });
     const still = size === undefined ? await client.proposals() : [];
     const missing = still.find(({ id }) => id === proposal.id)?.missing ?? { signatures: 0, approvals: 0 };
     items.push({ ...viewOf(proposal), missing, isInForce: size !== undefined, size: size ?? null });

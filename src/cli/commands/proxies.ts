@@ -5,7 +5,7 @@ import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf, type OutputFormat, printAnswer, tableOf, talk } from "../output.ts";
 import { reachedInWords } from "../proxy-progress.ts";
-import { proxyFigures, proxyStateOf, proxyStateText } from "../proxy-state.ts";
+import { proxyFigures, proxyStateOf, proxyStateText, versionText } from "../proxy-state.ts";
 import { readProxyConfig } from "../read-proxy-config.ts";
 import { followersOf, gatherFacts, type MeshFacts, requireResources } from "../resources.ts";
 import { requireReached, writeEntries } from "../write-entries.ts";
@@ -176,11 +176,6 @@ async function requireHere(directory: MeshDirectory, node: string, name: string)
     exitCode.notFound,
     `${name} runs on ${node}, and a proxy tells its configuration on its own machine only; there, run: troth proxy config ${name}`,
   );
-}
-
-/** A version that was told; the first ones tell none. */
-export function versionText(version: string): string {
-  return version === "" ? "older" : version;
 }
 
 function certificateText(secondsLeft: number): string {

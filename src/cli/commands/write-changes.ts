@@ -13,6 +13,8 @@ export interface WriteOptions {
   readonly output: OutputFormat;
   readonly dryRun: boolean;
   readonly wait: boolean;
+  /** Whether followers that are older than a kind of entry may be left behind by it. */
+  readonly stopOlder: boolean;
   /** In seconds. */
   readonly timeout: number;
 }
@@ -33,7 +35,9 @@ export async function writeChanges(
   const waitMillisMax = options.timeout * 1000;
   const isWritten = entries.length > 0 && !options.dryRun;
   const { size, proposals, proxies } = isWritten
-    ? await writeEntries(client, entries, options.wait ? waitMillisMax : undefined)
+    ? await writeEntries(client, entries, options.wait ? waitMillisMax : undefined, {
+        mayStopFollowers: options.stopOlder,
+      })
     : { size: client.view.follower.size, proposals: [], proxies: undefined };
   const shown = changes.map(({ kind, name, outcome, entries: { length } }) => ({
     kind,

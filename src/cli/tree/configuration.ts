@@ -1,5 +1,5 @@
 import { Argument, type Command, Option } from "commander";
-import { directoryOf, help, output, waitTimeout, wholeNumber } from "./options.ts";
+import { directoryOf, help, output, stopOlder, waitTimeout, wholeNumber } from "./options.ts";
 
 const kinds = "service, accesspolicy, trafficpolicy, instance, node, proxy, operator, certificate or grant";
 
@@ -17,6 +17,7 @@ function addFileCommands(program: Command): void {
     .addOption(files().makeOptionMandatory())
     .option("--dry-run", "say what would change, and change nothing", false)
     .option("--no-wait", "do not wait until the proxies have it")
+    .addOption(stopOlder())
     .addOption(waitTimeout())
     .addOption(output())
     .addHelpText(
@@ -129,6 +130,7 @@ function addRemovalCommands(program: Command): void {
     .addOption(files())
     .option("--dry-run", "say what would be removed, and remove nothing", false)
     .option("--no-wait", "do not wait until the proxies have it")
+    .addOption(stopOlder())
     .addOption(waitTimeout())
     .addOption(output())
     .addHelpText(

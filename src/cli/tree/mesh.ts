@@ -78,6 +78,14 @@ function addLookCommands(program: Command): void {
     );
 
   program
+    .command("version")
+    .description("the versions of this command, the control plane, the node agents and the proxies")
+    .addOption(output())
+    .action(async (options) =>
+      (await import("../commands/version.ts")).version({ ...options, dir: directoryOf(program) }),
+    );
+
+  program
     .command("services")
     .description("what is registered, who may call it, what serves it")
     .addOption(output())

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { directoryOf, output, wholeNumber } from "./options.ts";
+import { directoryOf, output, stopOlder, wholeNumber } from "./options.ts";
 
 /** People: `operator …`, `proposals`, `approve`, `withdraw`, `session …`. */
 export function addOperatorCommands(program: Command): void {
@@ -77,6 +77,7 @@ function addProposalCommands(program: Command): void {
     .argument("[id...]", "proposals, or how their ids begin")
     .option("--all", "all that wait for your signature", false)
     .option("--yes", "do not ask", false)
+    .addOption(stopOlder())
     .addOption(output())
     .action(async (ids: string[], options) =>
       (await load()).approve(ids, { ...options, dir: directoryOf(program) }),

@@ -8,6 +8,14 @@ export function output(): Option {
     .default("table");
 }
 
+/** `--stop-older`, of commands that may write entries which older versions do not know. */
+export function stopOlder(): Option {
+  return new Option(
+    "--stop-older",
+    "although proxies that are too old for it stop: they learn nothing more, and soon refuse all calls",
+  ).default(false);
+}
+
 /** `--timeout` of commands that wait for the proxies. */
 export function waitTimeout(): Option {
   return new Option("--timeout <seconds>", "how long to wait for the proxies")

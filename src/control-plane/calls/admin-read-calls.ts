@@ -1,6 +1,8 @@
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { softwareVersion } from "../../base/software-version.ts";
 import type { Admin } from "../../protocol/index.ts";
 import { nextChange } from "../../transport/index.ts";
+import { entryRevision } from "../../trust-log/index.ts";
 import type { FollowerReport } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { callingPerson, type Person } from "./callers.ts";
@@ -29,6 +31,8 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
         nodes: parts.registry.nodes(writer.state),
         followers: parts.registry.statuses(),
         alarms: parts.registry.alarms(),
+        softwareVersion,
+        entryRevision,
         uptimeSeconds: (parts.clock.monotonicMillis() - startedMillis) / 1000,
       };
     },

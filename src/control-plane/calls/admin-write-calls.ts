@@ -2,8 +2,8 @@ import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@conn
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Refusal } from "../../base/result.ts";
 import type { Admin } from "../../protocol/index.ts";
-import type { PersonRole } from "../../trust-log/index.ts";
-import type { AlarmReason } from "../follower-registry.ts";
+import { type PersonRole, parseEntry, revisionOf } from "../../trust-log/index.ts";
+import type { AlarmReason, OlderFollower } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { callingPerson, type Person } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
@@ -15,6 +15,8 @@ const appendsPerPerson = { perSecond: 200, burst: 1_000, callersMax: 10_000 };
 /** Each of them writes a file. */
 const proposalsPerPerson = { perSecond: 5, burst: 100, callersMax: 10_000 };
 const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
+/** Followers that a refusal names. */
+const namedMax = 10;
 const writers: ReadonlySet<PersonRole> = new Set(["operator", "approver"]);
 
 /**
@@ -33,11 +35,12 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
     return new ConnectError(`${refusal.reason}: ${refusal.detail}`, Code.PermissionDenied);
   };
   return {
-    append: async ({ entries }, context) => {
+    append: async ({ entries, mayStopFollowers }, context) => {
       const person = writerOf(context, appends);
       const bytes = entries.reduce((sum, entry) => sum + entry.byteLength, 0);
       if (entries.length > entriesPerAppendMax || bytes > appendBytesMax)
         throw new ConnectError("too many entries at once", Code.InvalidArgument);
+      if (!mayStopFollowers) requireFollowed(parts, entries);
       const written = await stored(issuer.writer.submit(entries));
       if (!written.ok) throw refuse(person, "entry-refused", written);
       return { size: BigInt(written.value) };
@@ -48,8 +51,9 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       if (!proposed.ok) throw refuse(person, "proposal-refused", proposed);
       return { id: proposed.value };
     },
-    approve: async ({ entry }, context) => {
+    approve: async ({ entry, mayStopFollowers }, context) => {
       const person = writerOf(context, proposing);
+      if (!mayStopFollowers) requireFollowed(parts, [entry]);
       const approved = await stored(proposals.approve(entry));
       if (!approved.ok) throw refuse(person, "approval-refused", approved);
       return { size: BigInt(approved.value) };
@@ -77,6 +81,34 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       return {};
     },
   };
+}
+
+/**
+ * Refuses entries before which connected followers would stop, since they are older than the entries' kinds: they would
+ * learn nothing more, and refuse all work once their view is stale.
+ */
+function requireFollowed({ registry, issuer }: ControlPlaneParts, entries: readonly Uint8Array[]): void {
+  const { state } = issuer.writer;
+  for (const bytes of entries) {
+    const parsed = parseEntry(bytes);
+    // What is no entry has its own refusal.
+    if (!parsed.ok) continue;
+    const { kind } = parsed.value.statement;
+    const older = registry.olderThan(revisionOf(kind), state);
+    if (older.length > 0) throw new ConnectError(wouldStop(kind, older), Code.FailedPrecondition);
+  }
+}
+
+function wouldStop(kind: string, older: readonly OlderFollower[]): string {
+  const names = older.slice(0, namedMax).map(({ name, told }) => `${name} (${versionOf(told)})`);
+  const more = older.length > namedMax ? ` and ${older.length - namedMax} more` : "";
+  return `older-followers: ${kind} is newer than what follows the log, which would stop before it: ${names.join(", ")}${more}. Replace the node agents (restart them) and the sidecars (troth proxy replace) by this version first, or say --stop-older`;
+}
+
+function versionOf(told: OlderFollower["told"]): string {
+  if (told === undefined) return "not heard of yet, since the control plane has just started";
+  const version = told.softwareVersion === "" ? "an older version" : `version ${told.softwareVersion}`;
+  return told.isRetiring === true ? `${version}, replaced, ends what it has` : version;
 }
 
 function within(person: Person, limit: { readonly take: (caller: string) => boolean }): Person {

@@ -8,6 +8,8 @@ export type RequestFailure =
   | AcquireRefusal
   | "tunnel-unsupported"
   | "tunnel-idle"
+  | "tunnel-drained"
+  | "no-longer-allowed"
   | "head-timeout"
   | "body-timeout"
   | "decision-failed"
@@ -28,6 +30,8 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "head-timeout":
     case "body-timeout":
       return 408;
+    case "no-longer-allowed":
+      return 403;
     case "body-too-large":
       return 413;
     case "trailers-too-large":
@@ -44,6 +48,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "decision-timeout":
     case "overloaded":
     case "fault-injected":
+    case "tunnel-drained":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":
       return 503;

@@ -66,6 +66,8 @@ export interface Http2Limits {
   readonly ageMillisMax: number;
   /** How long streams may take to end once a connection is drained. */
   readonly drainMillis: number;
+  /** The same once it has only grown old or has a successor: tunnels and streams of events last. */
+  readonly retireMillis: number;
   /** How long a connection that we ended waits for the peer's end. */
   readonly lingerMillis: number;
 }
@@ -116,8 +118,8 @@ export const defaultHttp2Limits: Http2Limits = {
   pingMillis: 5_000,
   sendStallMillis: 30_000,
   ageMillisMax: 3_600_000,
-  // A certificate is replaced while a download goes on for an hour; the connection ends with the old one anyway.
-  drainMillis: 3_600_000,
+  drainMillis: 600_000,
+  retireMillis: 10_800_000,
   lingerMillis: 2_000,
 };
 

@@ -11,7 +11,7 @@ export class SessionLife {
   private settingsSentMillis: number;
   private heardMillis: number;
   private workedMillis: number;
-  private drainingMillis = Number.POSITIVE_INFINITY;
+  private drainedByMillis = Number.POSITIVE_INFINITY;
   private lingeringMillis = Number.POSITIVE_INFINITY;
   private askedMillis = Number.POSITIVE_INFINITY;
   private mayAskMillis = 0;
@@ -43,8 +43,10 @@ export class SessionLife {
   }
 
   /** The streams that are open are the last. */
-  draining(nowMillis: number): void {
-    this.drainingMillis = Math.min(this.drainingMillis, nowMillis);
+  draining(nowMillis: number, isRetiring: boolean): void {
+    const { drainMillis, retireMillis } = this.limits;
+    const untilMillis = nowMillis + (isRetiring ? retireMillis : drainMillis);
+    this.drainedByMillis = Math.min(this.drainedByMillis, untilMillis);
   }
 
   /** Our side has ended. */
@@ -59,12 +61,12 @@ export class SessionLife {
 
   /** What has taken too long, if anything. */
   judge(nowMillis: number, streams: number): Http2Violation | undefined {
-    const { handshakeMillis, settingsAckMillis, drainMillis } = this.limits;
+    const { handshakeMillis, settingsAckMillis } = this.limits;
     if (!this.hasPeerSettings && nowMillis - this.openedMillis > handshakeMillis) return "settings-timeout";
     if (nowMillis - this.settingsSentMillis > settingsAckMillis) return "settings-timeout";
     if (nowMillis > this.blockDeadlineMillis) return "header-block-timeout";
     if (this.isUnanswered(nowMillis)) return "ping-timeout";
-    if (streams > 0 && nowMillis - this.drainingMillis > drainMillis) return "drain-timeout";
+    if (streams > 0 && nowMillis > this.drainedByMillis) return "drain-timeout";
     return undefined;
   }
 
