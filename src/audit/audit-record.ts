@@ -22,6 +22,8 @@ export type AuditRecord =
       readonly path: string;
       readonly evaluatorVersion: number;
       readonly freshness: string;
+      /** How many open TCP connections were cut by it, where it was made about those. */
+      readonly connectionsCut?: number;
     }
   | {
       readonly type: "connection-refused";

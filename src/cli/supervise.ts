@@ -11,7 +11,7 @@ const stopMillisMax = 8_000;
 const logBytesMax = 16 * 1024 * 1024;
 /** How long connections to a held port wait for a child that does not become ready; then they are reset. */
 const heldMillisMax = 30_000;
-/** The descriptor under which a child finds its held port: after input, output, errors and the channel. */
+/** The descriptor under which a child finds the first of its held ports: after input, output, errors and the channel. */
 const heldDescriptor = 4;
 
 /** What is supervised. */
@@ -27,6 +27,8 @@ export interface Supervised {
   readonly environment?: Readonly<Record<string, string>>;
   /** A port that stays open while the child is started again; the child is told with `--outbound-descriptor`. */
   readonly heldPort?: HeldPort;
+  /** More such ports; the child is told with `--tcp-descriptors`, in the same order. */
+  readonly heldTcpPorts?: readonly HeldPort[];
 }
 
 /** A child that is started again whenever it ends unasked. */
@@ -115,10 +117,8 @@ class ChildSupervisor implements Supervisor {
   }
 
   #spawn(): ChildProcess {
-    const { args, flags = [], logFile, heldPort } = this.#what;
-    const descriptor = heldPort?.descriptor;
-    const held = descriptor === undefined ? [] : [descriptor];
-    const heldArgs = descriptor === undefined ? [] : ["--outbound-descriptor", String(heldDescriptor)];
+    const { args, flags = [], logFile } = this.#what;
+    const { held, heldArgs } = inherited(this.#what);
     const log = openLogFile(logFile);
     try {
       return spawn(process.execPath, [...flags, mainScript(), ...args, ...heldArgs], {
@@ -132,7 +132,9 @@ class ChildSupervisor implements Supervisor {
 
   #restart(): void {
     if (this.#isStopping) return;
-    this.#releaseTimer ??= setTimeout(() => this.#what.heldPort?.release(), heldMillisMax);
+    this.#releaseTimer ??= setTimeout(() => {
+      for (const port of [this.#what.heldPort, ...(this.#what.heldTcpPorts ?? [])]) port?.release();
+    }, heldMillisMax);
     this.restarts += 1;
     this.#restartTimer = setTimeout(() => {
       this.start().then(
@@ -143,6 +145,24 @@ class ChildSupervisor implements Supervisor {
     }, this.#delay);
     this.#delay = Math.min(this.#delay * 2, restartMillisMax);
   }
+}
+
+/** The descriptors that a child inherits, and the arguments that tell it of them. */
+function inherited({ heldPort, heldTcpPorts = [] }: Supervised): { held: number[]; heldArgs: string[] } {
+  const held: number[] = [];
+  const heldArgs: string[] = [];
+  const outbound = heldPort?.descriptor;
+  if (outbound !== undefined) {
+    held.push(outbound);
+    heldArgs.push("--outbound-descriptor", String(heldDescriptor));
+  }
+  const tcp = heldTcpPorts.map(({ descriptor }) => descriptor).filter((one) => one !== undefined);
+  if (tcp.length > 0 && tcp.length === heldTcpPorts.length) {
+    const places = tcp.map((_, place) => heldDescriptor + held.length + place);
+    held.push(...tcp);
+    heldArgs.push("--tcp-descriptors", places.join(","));
+  }
+  return { held, heldArgs };
 }
 
 /** The program itself, as it was started. */

@@ -4,12 +4,20 @@ import { defaultHttp2Limits } from "./http2/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
+import { defaultTcpLimits } from "./tcp/index.ts";
+
+/** Where a sidecar listens besides its admin listener; filled in as that comes about. */
+export interface Listeners {
+  inbound: string;
+  outbound: string;
+  readonly tcp: { readonly service: string; readonly address: string }[];
+}
 
 /** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules and limits. No key is in it. */
 export function describeSidecar(
   core: SidecarCore,
   options: SidecarOptions,
-  listeners: { readonly inbound: string; readonly outbound: string },
+  listeners: Readonly<Listeners>,
 ): object {
   const { view, checker } = core.context;
   const { follower, stalenessSeconds } = view;
@@ -47,6 +55,7 @@ export function describeSidecar(
       pool: defaultPoolLimits,
       http2: defaultHttp2Limits,
       link: defaultLinkLimits,
+      tcp: defaultTcpLimits,
     },
   };
 }

@@ -25,6 +25,7 @@ import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
 import { RequestTrace } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
+import { AppTcp } from "./tcp/index.ts";
 
 const connectionsMax = 10_000;
 /** Of one source, in their handshake; many, since all proxies of a machine are one source and may come at once. */
@@ -91,6 +92,13 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
   const toApp = new AppUpstream(options.app, context);
+  const toAppTcp = new AppTcp({
+    host: options.app.host,
+    port: options.app.port,
+    tunnels: context.tunnels,
+    counts: context.metrics.tcp.inbound,
+    treeSize: () => context.view.follower.size,
+  });
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
@@ -112,7 +120,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     socket.on("error", () => socket.destroy());
     void admit(context, socket).then((peer) => {
       if (peer === undefined || !countLink(context, { socket, peer, links })) return;
-      const connection = servePeer(context, socket, { peer, toApp });
+      const connection = servePeer(context, socket, { peer, toApp, toAppTcp });
       served.set(socket, connection);
       if (isDraining) connection.close();
     });
@@ -197,7 +205,7 @@ function refuse(
 function servePeer(
   context: ProxyContext,
   socket: TLSSocket,
-  { peer, toApp }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream },
+  { peer, toApp, toAppTcp }: Pick<InboundParts, "toApp" | "toAppTcp"> & { readonly peer: CheckedPeer },
 ): ServedPeer {
   const { svid } = peer;
   const { timer, tracer, log } = context;
@@ -209,7 +217,7 @@ function servePeer(
   const untraced = new RequestTrace(undefined, fixed, version);
   const observe = (): InboundRequest => {
     const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-    return new InboundRequest(context, { decider, trace, toApp });
+    return new InboundRequest(context, { decider, trace, toApp, toAppTcp });
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
@@ -220,6 +228,7 @@ function servePeer(
       headLimits,
       audience,
       isClientProxy: isMember,
+      tunnels: { kinds: ["connect"], randomBytes: context.randomBytes },
       onFault,
       onViolation,
     });
@@ -233,6 +242,14 @@ function servePeer(
   });
 }
 
+/** What one request, or one TCP connection, of a peer needs. */
+interface InboundParts {
+  readonly decider: PeerDecider;
+  readonly trace: RequestTrace;
+  readonly toApp: AppUpstream;
+  readonly toAppTcp: AppTcp;
+}
+
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
 class InboundRequest implements RequestObserver, DecidedRequest {
   decision: Decision | undefined;
@@ -240,21 +257,19 @@ class InboundRequest implements RequestObserver, DecidedRequest {
   readonly #context: ProxyContext;
   readonly #decider: PeerDecider;
   readonly #trace: RequestTrace;
-  readonly #toApp: AppUpstream;
+  readonly #parts: InboundParts;
 
-  constructor(
-    context: ProxyContext,
-    parts: { readonly decider: PeerDecider; readonly trace: RequestTrace; readonly toApp: AppUpstream },
-  ) {
+  constructor(context: ProxyContext, parts: InboundParts) {
     this.#context = context;
     this.#decider = parts.decider;
     this.#trace = parts.trace;
-    this.#toApp = parts.toApp;
+    this.#parts = parts;
   }
 
   decide(request: RequestHead): Verdict | Promise<Verdict> {
     const edits = this.#trace.begin(request);
-    const upstream = this.#toApp.for(request);
+    const { toApp, toAppTcp } = this.#parts;
+    const upstream = request.tunnel === "connect" ? toAppTcp.for(this.#decider) : toApp.for(request);
     return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }
 
@@ -264,9 +279,13 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     const isDenied = request !== undefined && this.isDenied;
     const error = failure ?? (isDenied ? this.decision?.reason : undefined);
     if (!isDenied) metrics.totals.forwarded += 1;
-    metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
-    const method = request?.method ?? "";
-    metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+    if (request?.tunnel === "connect")
+      metrics.tcpConnections.inbound.add(failure ?? (isDenied ? "denied" : "ok"));
+    else {
+      metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
+      const method = request?.method ?? "";
+      metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+    }
     if (request === undefined || !this.#trace.isRecording) return;
     const attributes = this.#decider.attributesOf(this.decision);
     this.#trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });

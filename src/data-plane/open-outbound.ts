@@ -1,5 +1,7 @@
 import net from "node:net";
 import { messageOf } from "../base/mesh-error.ts";
+import { fail, type Result } from "../base/result.ts";
+import { isTcpService } from "../trust-log/index.ts";
 import {
   type CompletedRequest,
   type Http2Connection,
@@ -14,7 +16,10 @@ import { noEdits } from "./http1/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
-import type { RouteRefusal, ServiceRouter } from "./service-router.ts";
+import type { Route, RouteRefusal, ServiceRouter } from "./service-router.ts";
+
+/** Why a request of the application is not forwarded. */
+type OutboundRefusal = RouteRefusal | "service-speaks-tcp" | "service-speaks-http";
 
 const connectionsMax = 10_000;
 
@@ -78,7 +83,7 @@ class OutboundRequest implements RequestObserver {
   readonly #context: ProxyContext;
   readonly #router: ServiceRouter;
   readonly #trace: RequestTrace;
-  #refusal: RouteRefusal | undefined;
+  #refusal: OutboundRefusal | undefined;
   #service = "";
 
   constructor(context: ProxyContext, router: ServiceRouter, version: HttpVersion) {
@@ -89,12 +94,27 @@ class OutboundRequest implements RequestObserver {
 
   decide(request: RequestHead): Verdict {
     const edits = this.#trace.begin(request);
-    const route = this.#router.route(request.host);
+    const route = this.#routeOf(request);
     this.#refusal = route.ok ? undefined : route.reason;
     this.#service = route.ok ? route.value.service : "";
     if (route.ok) return { kind: "forward", upstream: route.value.upstream, edits };
     const { reason, detail } = route;
     return problemAnswer({ status: statusOf(reason), reason, detail, missing: missingFor(reason) });
+  }
+
+  /** A service is called over HTTP or over TCP, as the log says. */
+  #routeOf(request: RequestHead): Result<Route, OutboundRefusal> {
+    const route = this.#router.route(request.host);
+    if (!route.ok) return route;
+    const { service } = route.value;
+    const isTcp = isTcpService(this.#context.view.follower.state, service);
+    if (isTcp === (request.tunnel === "connect")) return route;
+    return isTcp
+      ? fail(
+          "service-speaks-tcp",
+          `${service} is called over TCP, by CONNECT or at a port: troth run --tcp ${service}`,
+        )
+      : fail("service-speaks-http", `${service} is called over HTTP; ask it without CONNECT`);
   }
 
   onComplete({ request, status, durationMicros, error: failure }: CompletedRequest): void {
@@ -103,9 +123,13 @@ class OutboundRequest implements RequestObserver {
     // A head that was refused was about nothing.
     const service = request === undefined ? "" : this.#service;
     metrics.totals.outbound += 1;
-    metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
-    const method = request?.method ?? "";
-    metrics.outboundDurations.observe({ service, method, status, error, durationMicros });
+    if (request?.tunnel === "connect")
+      metrics.tcpConnections.outbound.add(error ?? (status < 300 ? "ok" : "refused"));
+    else {
+      metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
+      const method = request?.method ?? "";
+      metrics.outboundDurations.observe({ service, method, status, error, durationMicros });
+    }
     if (request === undefined || !this.#trace.isRecording) return;
     const attributes = { "troth.caller": caller, "troth.tree_size": view.follower.size };
     this.#trace.finish({ side: "client", request, service, status, error, durationMicros, attributes });
@@ -113,12 +137,17 @@ class OutboundRequest implements RequestObserver {
 }
 
 /** What the application asked for is not there, or not there now. */
-function statusOf(reason: RouteRefusal): 404 | 503 {
+function statusOf(reason: OutboundRefusal): 404 | 421 | 503 {
+  if (reason === "service-speaks-tcp" || reason === "service-speaks-http") return 421;
   return reason === "no-instances" || reason === "view-stale" ? 503 : 404;
 }
 
-function missingFor(reason: RouteRefusal): string {
+function missingFor(reason: OutboundRefusal): string {
   switch (reason) {
+    case "service-speaks-tcp":
+      return "a TCP connection";
+    case "service-speaks-http":
+      return "a request of HTTP";
     case "not-a-mesh-name":
       return "a Host that names a service, like payments.shop.mesh";
     case "unknown-service":

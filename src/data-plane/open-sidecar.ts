@@ -1,11 +1,12 @@
 import { generateEd25519 } from "../crypto/index.ts";
 import { openAdminListener } from "../telemetry/index.ts";
 import { verifierKeyOf } from "../trust-log/index.ts";
-import { describeSidecar } from "./describe-sidecar.ts";
+import { describeSidecar, type Listeners } from "./describe-sidecar.ts";
 import { openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
 import { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
+import { openTcpPort, RefusedTcpLog } from "./tcp/index.ts";
 import { watchApp } from "./watch-app.ts";
 
 /** A running sidecar. */
@@ -13,6 +14,8 @@ export interface Sidecar extends AsyncDisposable {
   readonly inboundAddress: string;
   readonly outboundAddress: string;
   readonly adminAddress: string;
+  /** Where the ports for services over TCP are, in the order in which they were asked for. */
+  readonly tcpAddresses: readonly string[];
   /** Stops taking work: out of the routes, and every connection ends with the request it carries. Resolves when all
    * have ended, or after a few seconds. */
   readonly drain: () => Promise<void>;
@@ -25,7 +28,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const signer = { name: `${options.anchor.trustDomain}/audit/${options.instance}`, ...auditKey };
   const core = opened.use(await SidecarCore.open(options, signer));
   const { context } = core;
-  const listeners = { inbound: "", outbound: "" };
+  const listeners: Listeners = { inbound: "", outbound: "", tcp: [] };
   // Open while the rest comes up, so that somebody can see what it waits for.
   const admin = opened.use(
     await openAdminListener({
@@ -48,6 +51,13 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const outbound = opened.use(
     await openOutbound({ context, router: core.router, listenOn: options.outbound }),
   );
+  const refusedTcp = opened.use(new RefusedTcpLog(options.log, context.timer));
+  for (const listener of options.tcp ?? []) {
+    const port = opened.use(
+      await openTcpPort(listener, { context, router: core.router, refused: refusedTcp }),
+    );
+    listeners.tcp.push({ service: listener.service, address: port.address });
+  }
   listeners.inbound = inbound.address;
   listeners.outbound = outbound.address;
   core.outboundAddress = outbound.address;
@@ -70,6 +80,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     inboundAddress: inbound.address,
     outboundAddress: outbound.address,
     adminAddress: admin.address,
+    tcpAddresses: listeners.tcp.map(({ address }) => address),
     drain: async () => {
       app[Symbol.dispose]();
       isAppUp = false;

@@ -1,3 +1,4 @@
+import type { AuditRecord } from "../audit/index.ts";
 import { hexOf } from "../base/bytes.ts";
 import { type AccessDecision, decideAccess, decideTcpAccess, evaluatorVersion } from "../policy/index.ts";
 import { type Freshness, isTcpService, type RuleRow } from "../trust-log/index.ts";
@@ -39,6 +40,8 @@ export interface DecidedRequest {
   isDenied: boolean;
 }
 
+type DecisionRecord = Extract<AuditRecord, { type: "decision" }>;
+
 /** Decides the requests of one connection. What was decided at the same tree size and freshness is not decided again. */
 export class PeerDecider {
   readonly #context: ProxyContext;
@@ -69,6 +72,35 @@ export class PeerDecider {
     };
   }
 
+  /** The peer's instance. */
+  get instance(): string {
+    return this.#peer.instance;
+  }
+
+  /**
+   * Decides again on the TCP connections that are open. A view that is only old keeps them, as one that is too old to
+   * be believed does not; a denial is recorded with how many it cuts.
+   */
+  decideOpenTcp(openCount: number): "allow" | "deny" {
+    const { checker, metrics, audit } = this.#context;
+    const freshness = checker.freshness("openConnection");
+    const decided: Omit<Decision, "decisionId"> =
+      freshness === "stale"
+        ? { effect: "deny", reason: "view-stale", rule: "" }
+        : this.#judgeByRules("CONNECT", "");
+    if (decided.effect === "allow") return "allow";
+    const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
+    metrics.deniedRequests.add(decided.reason);
+    metrics.totals.refused += openCount;
+    // They are cut at once; nobody waits for an answer that must not leave before the record is on disk.
+    void audit.recordDurably({
+      ...this.#recordOf({ ...decided, decisionId }, "CONNECT", ""),
+      freshness,
+      connectionsCut: openCount,
+    });
+    return "deny";
+  }
+
   /** Answers with `forward`, or with a denial that is durable in the audit log; `asked` learns which. */
   decide(request: RequestHead, forward: Verdict, asked: DecidedRequest): Verdict | Promise<Verdict> {
     const { checker, view } = this.#context;
@@ -78,7 +110,7 @@ export class PeerDecider {
       this.#decidedSize = view.follower.size;
       this.#freshness = freshness;
     }
-    const path = pathOf(request.target);
+    const path = decidedPath(request);
     const known = this.#decided.get(`${request.method} ${path}`);
     asked.decision = known;
     asked.isDenied = known?.effect === "deny";
@@ -87,25 +119,16 @@ export class PeerDecider {
   }
 
   #decideAnew(request: RequestHead, forward: Verdict, asked: DecidedRequest): Verdict | Promise<Verdict> {
-    const { service, audit } = this.#context;
+    const { audit } = this.#context;
     const { method } = request;
-    const path = pathOf(request.target);
+    const path = decidedPath(request);
     const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
     const decision = { ...this.#judge(method, path), decisionId };
     asked.decision = decision;
     asked.isDenied = decision.effect === "deny";
     if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
       this.#decided.set(`${method} ${path}`, decision);
-    const record = {
-      type: "decision",
-      ...decision,
-      caller: this.#peer.svid.spiffeId,
-      callee: service,
-      method,
-      path,
-      evaluatorVersion,
-      freshness: this.#freshness,
-    } as const;
+    const record = this.#recordOf(decision, method, path);
     if (decision.effect === "allow") {
       audit.record(record);
       return forward;
@@ -116,10 +139,27 @@ export class PeerDecider {
       .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded()));
   }
 
+  #recordOf(decision: Decision, method: string, path: string): DecisionRecord {
+    return {
+      type: "decision",
+      ...decision,
+      caller: this.#peer.svid.spiffeId,
+      callee: this.#context.service,
+      method,
+      path,
+      evaluatorVersion,
+      freshness: this.#freshness,
+    };
+  }
+
   #judge(method: string, path: string): Omit<Decision, "decisionId"> {
     const freshness = this.#freshness;
     if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
       return { effect: "deny", reason: `view-${freshness}`, rule: "" };
+    return this.#judgeByRules(method, path);
+  }
+
+  #judgeByRules(method: string, path: string): Omit<Decision, "decisionId"> {
     const { service, view } = this.#context;
     const { state } = view.follower;
     const isTcp = method === "CONNECT";
@@ -142,7 +182,9 @@ export class PeerDecider {
       }
       case "no-rule": {
         const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
-        const missing = `a rule that allows ${from} to call ${service} with ${request.method} ${pathOf(request.target)}`;
+        const narrowed =
+          request.tunnel === "connect" ? "" : ` with ${request.method} ${pathOf(request.target)}`;
+        const missing = `a rule that allows ${from} to call ${service}${narrowed}`;
         return this.#deny({ status: 403, reason, detail, missing, decisionId });
       }
       case "service-speaks-tcp": {
@@ -185,6 +227,11 @@ export class PeerDecider {
     metrics.totals.refused += 1;
     return problemAnswer(problem, this.#audience);
   }
+}
+
+/** What was asked for; nothing is known of a TCP connection, so all of a peer are decided on as one. */
+function decidedPath({ tunnel, target }: RequestHead): string {
+  return tunnel === "connect" ? "" : pathOf(target);
 }
 
 function* rulesOf(entries: Iterable<[string, RuleRow]>): Generator<RuleRow> {

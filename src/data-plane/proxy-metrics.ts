@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { HttpDurations } from "../telemetry/index.ts";
+import { noTcpCounts, type TcpCounts } from "./tcp/tcp-counts.ts";
 
 /** What a proxy counts. Labels come from closed sets, and names of services from the trust log only. */
 export interface ProxyMetrics {
@@ -10,6 +11,10 @@ export interface ProxyMetrics {
   /** What peers did against the rules of HTTP/2, by its name. */
   readonly http2Violations: TwoWays;
   readonly deniedRequests: Tally;
+  /** TCP connections by outcome. */
+  readonly tcpConnections: TwoWays;
+  /** TCP connections that are open, and what they have carried. */
+  readonly tcp: { readonly inbound: TcpCounts; readonly outbound: TcpCounts };
   readonly inboundDurations: HttpDurations;
   readonly outboundDurations: HttpDurations;
   /** The sums that a proxy reports of itself. */
@@ -51,6 +56,8 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     refusedConnections: { inbound: new Tally(), outbound: new Tally() },
     http2Violations: { inbound: new Tally(), outbound: new Tally() },
     deniedRequests: new Tally(),
+    tcpConnections: { inbound: new Tally(), outbound: new Tally() },
+    tcp: { inbound: noTcpCounts(), outbound: noTcpCounts() },
   };
   const inboundDurations = new HttpDurations("server", clock);
   const outboundDurations = new HttpDurations("client", clock);

@@ -6,6 +6,7 @@ import type { TracingOptions } from "../telemetry/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
 import type { AppAddress } from "./app-upstream.ts";
 import type { ListenAddress } from "./listen.ts";
+import type { TcpListener } from "./tcp/index.ts";
 
 /** What a sidecar needs. */
 export interface SidecarOptions {
@@ -18,6 +19,8 @@ export interface SidecarOptions {
   readonly app: AppAddress;
   readonly inbound: { readonly host: string; readonly port: number };
   readonly outbound: ListenAddress;
+  /** Ports of loopback for the application's connections to services over TCP; none unless given. */
+  readonly tcp?: readonly TcpListener[];
   /** Where the admin listener is; any port of 127.0.0.1 unless given. */
   readonly admin?: { readonly host: string; readonly port: number };
   /** Where spans go; nowhere unless given, and then trace headers pass as they came. */

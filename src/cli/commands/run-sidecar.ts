@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { hostAndPort } from "../../base/host-and-port.ts";
-import { type AppProtocol, openSidecar } from "../../data-plane/index.ts";
+import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
 import { parseServiceName } from "../../identity/index.ts";
 import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from "../../storage/index.ts";
 import { parseVerifierKey } from "../../trust-log/index.ts";
@@ -9,6 +9,7 @@ import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
+import { parseTcpPort } from "../tcp-ports.ts";
 import { tracingFromEnvironment } from "../tracing-settings.ts";
 import { runProcess } from "./run-process.ts";
 
@@ -22,6 +23,9 @@ export async function runSidecar(options: {
   adminListen?: string;
   /** The socket bound to the outbound port, where the supervisor holds it. */
   outboundDescriptor?: number;
+  tcp: readonly string[];
+  /** The sockets bound to the ports of `tcp`, in the same order, where the supervisor holds them. */
+  tcpDescriptors?: readonly number[];
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -52,6 +56,7 @@ export async function runSidecar(options: {
             port: options.outboundPort,
             ...(options.outboundDescriptor === undefined ? {} : { descriptor: options.outboundDescriptor }),
           },
+          tcp: tcpListeners(options.tcp, options.tcpDescriptors ?? []),
           audit: {
             journal,
             saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),
@@ -78,4 +83,13 @@ export async function runSidecar(options: {
     },
     () => drain(),
   );
+}
+
+function tcpListeners(flags: readonly string[], descriptors: readonly number[]): TcpListener[] {
+  return flags.map((flag, place) => {
+    const { service, port = 0 } = parseTcpPort(flag);
+    const descriptor = descriptors[place];
+    const held = descriptor === undefined ? {} : { descriptor };
+    return { service, listenOn: { host: "127.0.0.1", port, ...held } };
+  });
 }

@@ -1,14 +1,15 @@
 export { ConnectionPool, type OpenConnection } from "./connection-pool.ts";
 export type { AcquireRefusal, ConnectionSource, Waiter } from "./connection-source.ts";
-export type {
-  ForwardedRequest,
-  Forwarding,
-  ForwardingClient,
-  ForwardingFailure,
-  MessageEnd,
-  RequestHead,
-  ResponseHead,
-  Upstream,
+export {
+  type ForwardedRequest,
+  type Forwarding,
+  type ForwardingClient,
+  type ForwardingFailure,
+  type MessageEnd,
+  plainEnd,
+  type RequestHead,
+  type ResponseHead,
+  type Upstream,
 } from "./forwarding.ts";
 export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";

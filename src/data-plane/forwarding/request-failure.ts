@@ -8,6 +8,8 @@ export type RequestFailure =
   | AcquireRefusal
   | "tunnel-unsupported"
   | "tunnel-idle"
+  | "no-longer-allowed"
+  | "too-many-tcp-connections"
   | "head-timeout"
   | "body-timeout"
   | "decision-failed"
@@ -25,6 +27,8 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "head-timeout":
     case "body-timeout":
       return 408;
+    case "no-longer-allowed":
+      return 403;
     case "body-too-large":
       return 413;
     case "trailers-too-large":
@@ -39,6 +43,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "tunnel-unsupported":
       return 502;
     case "decision-timeout":
+    case "too-many-tcp-connections":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":
       return 503;
