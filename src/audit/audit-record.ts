@@ -22,8 +22,6 @@ export type AuditRecord =
       readonly path: string;
       readonly evaluatorVersion: number;
       readonly freshness: string;
-      /** How many open TCP connections were cut by it, where it was made about those. */
-      readonly connectionsCut?: number;
     }
   | {
       readonly type: "connection-refused";

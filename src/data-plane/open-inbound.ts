@@ -1,6 +1,7 @@
 import type { TLSSocket } from "node:tls";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { HalfOpen } from "../transport/index.ts";
+import { isTcpService } from "../trust-log/index.ts";
 import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
@@ -9,6 +10,7 @@ import {
   type RequestObserver,
   serveHttp1,
   serveHttp2,
+  type Upstream,
   type Verdict,
 } from "./forwarding/index.ts";
 import { headerLines } from "./http1/index.ts";
@@ -69,6 +71,8 @@ export interface Inbound extends AsyncDisposable {
   readonly drain: () => Promise<void>;
   /** Ends the connections there are with the request that each carries; new ones are taken. */
   readonly endConnections: () => void;
+  /** Ends requests in progress that the rules of now do not allow; for after a step of the trust log. */
+  readonly review: () => void;
 }
 
 /** What the inbound side needs besides what both sides share. */
@@ -85,6 +89,8 @@ export interface InboundOptions {
 interface ServedPeer {
   /** Finishes the requests in progress, then closes. */
   close(): void;
+  /** Decides on the requests in progress again. */
+  review(): void;
 }
 
 /** Opens the mesh listener of a sidecar: mutual TLS in, verdict, decision, plain HTTP to the application. */
@@ -92,16 +98,12 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
   const toApp = new AppUpstream(options.app, context);
-  const toAppTcp = new AppTcp({
-    host: options.app.host,
-    port: options.app.port,
-    tunnels: context.tunnels,
-    counts: context.metrics.tcp.inbound,
-    treeSize: () => context.view.follower.size,
-  });
+  const toAppTcp = new AppTcp(options.app, context.metrics.tcp.inbound);
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
+  /** What requests in progress were decided on by. */
+  let reviewed = reviewedBy(context);
   let emptied = (): void => {};
 
   server.maxConnections = connectionsMax;
@@ -132,6 +134,12 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     endConnections: () => {
       for (const connection of served.values()) connection?.close();
     },
+    review: () => {
+      const now = reviewedBy(context);
+      if (now === reviewed) return;
+      reviewed = now;
+      for (const connection of served.values()) connection?.review();
+    },
     drain: async () => {
       await new Promise<void>((resolve) => {
         if (served.size === 0) return resolve();
@@ -158,6 +166,13 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
       await closed;
     },
   };
+}
+
+/** What decides on requests in progress, in one text that changes when it does. */
+function reviewedBy({ checker, view, service }: ProxyContext): string {
+  const { state } = view.follower;
+  const isStale = checker.freshness("openConnection") === "stale";
+  return `${state.rules.digest()} ${isTcpService(state, service)} ${isStale}`;
 }
 
 /** Nothing is read from the socket before the verdict: no listener for its data is there yet. */
@@ -205,41 +220,50 @@ function refuse(
 function servePeer(
   context: ProxyContext,
   socket: TLSSocket,
-  { peer, toApp, toAppTcp }: Pick<InboundParts, "toApp" | "toAppTcp"> & { readonly peer: CheckedPeer },
+  {
+    peer,
+    toApp,
+    toAppTcp,
+  }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream; readonly toAppTcp: AppTcp },
 ): ServedPeer {
   const { svid } = peer;
   const { timer, tracer, log } = context;
   const isMember = svid.trustDomain === context.view.follower.state.genesis?.trustDomain;
   const audience = isMember ? "member" : "stranger";
   const decider = new PeerDecider(context, peer, audience);
+  const toTcp = toAppTcp.for(peer.instance);
   const fixed = headerLines([["X-Forwarded-Client-Cert", `Hash=${svid.sha256};URI=${svid.spiffeId}`]]);
   const version = socket.alpnProtocol === "h2" ? "2" : "1";
   const untraced = new RequestTrace(undefined, fixed, version);
   const observe = (): InboundRequest => {
     const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-    return new InboundRequest(context, { decider, trace, toApp, toAppTcp });
+    return new InboundRequest(context, { decider, trace, toApp, toTcp });
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
-  if (version === "2")
-    return serveHttp2(socket, {
-      observe,
-      timer,
-      headLimits,
-      audience,
-      isClientProxy: isMember,
-      tunnels: { kinds: ["connect"], randomBytes: context.randomBytes },
-      onFault,
-      onViolation,
-    });
+  const tunnels = { kinds: ["websocket", "connect"], randomBytes: context.randomBytes } as const;
   const one = observe();
-  return serveHttp1(socket, {
-    decide: (request) => one.decide(request),
-    timer,
-    audience,
-    onComplete: (event) => one.onComplete(event),
-    onFault,
-  });
+  const connection =
+    version === "2"
+      ? serveHttp2(socket, {
+          observe,
+          timer,
+          tunnels,
+          headLimits,
+          audience,
+          isClientProxy: isMember,
+          onFault,
+          onViolation,
+        })
+      : serveHttp1(socket, {
+          decide: (request) => one.decide(request),
+          timer,
+          tunnels,
+          audience,
+          onComplete: (event) => one.onComplete(event),
+          onFault,
+        });
+  return { close: () => connection.close(), review: () => connection.review(decider.review()) };
 }
 
 /** What one request, or one TCP connection, of a peer needs. */
@@ -247,7 +271,7 @@ interface InboundParts {
   readonly decider: PeerDecider;
   readonly trace: RequestTrace;
   readonly toApp: AppUpstream;
-  readonly toAppTcp: AppTcp;
+  readonly toTcp: Upstream;
 }
 
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
@@ -268,8 +292,8 @@ class InboundRequest implements RequestObserver, DecidedRequest {
 
   decide(request: RequestHead): Verdict | Promise<Verdict> {
     const edits = this.#trace.begin(request);
-    const { toApp, toAppTcp } = this.#parts;
-    const upstream = request.tunnel === "connect" ? toAppTcp.for(this.#decider) : toApp.for(request);
+    const { toApp, toTcp } = this.#parts;
+    const upstream = request.tunnel === "connect" ? toTcp : toApp.for(request);
     return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }
 

@@ -62,17 +62,19 @@ export async function openOutbound(options: {
 function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
+  const tunnels = { kinds: ["websocket"], randomBytes: context.randomBytes } as const;
   const one = new OutboundRequest(context, router, "1");
   let http2: Http2Connection | undefined;
   const http1 = serveHttp1(socket, {
     decide: (request) => one.decide(request),
     onComplete: (event) => one.onComplete(event),
     timer,
+    tunnels,
     onFault,
     onHttp2: (first) => {
       const observe = (): OutboundRequest => new OutboundRequest(context, router, "2");
       const onViolation = context.violations.of("outbound", "application");
-      http2 = serveHttp2(socket, { observe, timer, onFault, onViolation }, first);
+      http2 = serveHttp2(socket, { observe, timer, tunnels, onFault, onViolation }, first);
     },
   });
   return { destroy: () => (http2 ?? http1).destroy() };

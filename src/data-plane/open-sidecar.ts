@@ -46,6 +46,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const inbound = opened.use(
     await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
   );
+  core.onStep(() => inbound.review());
   core.onRotation((svid) => inbound.useSvid(svid));
   await core.haveRoutes();
   const outbound = opened.use(

@@ -8,6 +8,7 @@ import {
   type ProblemAudience,
   problemAnswer,
   type RequestHead,
+  type Review,
   type Verdict,
 } from "./forwarding/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
@@ -40,6 +41,7 @@ export interface DecidedRequest {
   isDenied: boolean;
 }
 
+type Judged = Omit<Decision, "decisionId">;
 type DecisionRecord = Extract<AuditRecord, { type: "decision" }>;
 
 /** Decides the requests of one connection. What was decided at the same tree size and freshness is not decided again. */
@@ -72,35 +74,6 @@ export class PeerDecider {
     };
   }
 
-  /** The peer's instance. */
-  get instance(): string {
-    return this.#peer.instance;
-  }
-
-  /**
-   * Decides again on the TCP connections that are open. A view that is only old keeps them, as one that is too old to
-   * be believed does not; a denial is recorded with how many it cuts.
-   */
-  decideOpenTcp(openCount: number): "allow" | "deny" {
-    const { checker, metrics, audit } = this.#context;
-    const freshness = checker.freshness("openConnection");
-    const decided: Omit<Decision, "decisionId"> =
-      freshness === "stale"
-        ? { effect: "deny", reason: "view-stale", rule: "" }
-        : this.#judgeByRules("CONNECT", "");
-    if (decided.effect === "allow") return "allow";
-    const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
-    metrics.deniedRequests.add(decided.reason);
-    metrics.totals.refused += openCount;
-    // They are cut at once; nobody waits for an answer that must not leave before the record is on disk.
-    void audit.recordDurably({
-      ...this.#recordOf({ ...decided, decisionId }, "CONNECT", ""),
-      freshness,
-      connectionsCut: openCount,
-    });
-    return "deny";
-  }
-
   /** Answers with `forward`, or with a denial that is durable in the audit log; `asked` learns which. */
   decide(request: RequestHead, forward: Verdict, asked: DecidedRequest): Verdict | Promise<Verdict> {
     const { checker, view } = this.#context;
@@ -110,25 +83,46 @@ export class PeerDecider {
       this.#decidedSize = view.follower.size;
       this.#freshness = freshness;
     }
-    const path = decidedPath(request);
-    const known = this.#decided.get(`${request.method} ${path}`);
+    const known = this.#decided.get(keyOf(request));
     asked.decision = known;
     asked.isDenied = known?.effect === "deny";
     if (known?.effect === "allow") return forward;
     return known === undefined ? this.#decideAnew(request, forward, asked) : this.#denial(request, known);
   }
 
+  /**
+   * Judges requests in progress by the rules of now; one record says of all that are alike that they are no longer
+   * allowed. Rules that may be out of date are a matter for new requests alone, until they are too old to be believed:
+   * nobody can know what a tunnel carries.
+   */
+  review(): Review {
+    const { checker, metrics, audit } = this.#context;
+    const freshness = checker.freshness("openConnection");
+    const judged = new Map<string, Judged>();
+    const judge = (request: RequestHead): Judged => {
+      const isTooOld = freshness === "stale" && request.tunnel !== undefined;
+      const judgement = isTooOld ? tooOld : this.#judgeByRules(request);
+      judged.set(keyOf(request), judgement);
+      if (judgement.effect === "deny")
+        void audit.recordDurably(this.#recordOf(this.#numbered(judgement), request, freshness));
+      return judgement;
+    };
+    return (request) => {
+      const { effect, reason } = judged.get(keyOf(request)) ?? judge(request);
+      if (effect === "deny") metrics.deniedRequests.add(reason);
+      return effect === "allow";
+    };
+  }
+
   #decideAnew(request: RequestHead, forward: Verdict, asked: DecidedRequest): Verdict | Promise<Verdict> {
     const { audit } = this.#context;
-    const { method } = request;
-    const path = decidedPath(request);
-    const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
-    const decision = { ...this.#judge(method, path), decisionId };
+    const decision = this.#numbered(this.#judge(request));
     asked.decision = decision;
     asked.isDenied = decision.effect === "deny";
-    if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
-      this.#decided.set(`${method} ${path}`, decision);
-    const record = this.#recordOf(decision, method, path);
+    const isShort = pathOf(request.target).length <= decidedPathCharactersMax;
+    if (this.#decided.size < decisionsPerConnectionMax && isShort)
+      this.#decided.set(keyOf(request), decision);
+    const record = this.#recordOf(decision, request, this.#freshness);
     if (decision.effect === "allow") {
       audit.record(record);
       return forward;
@@ -139,35 +133,43 @@ export class PeerDecider {
       .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded()));
   }
 
-  #recordOf(decision: Decision, method: string, path: string): DecisionRecord {
+  #numbered(judgement: Judged): Decision {
+    return { ...judgement, decisionId: hexOf(this.#context.randomBytes(decisionIdBytes)) };
+  }
+
+  #recordOf(decision: Decision, request: RequestHead, freshness: Freshness): DecisionRecord {
     return {
       type: "decision",
       ...decision,
       caller: this.#peer.svid.spiffeId,
       callee: this.#context.service,
-      method,
-      path,
+      method: request.method,
+      path: decidedPath(request),
       evaluatorVersion,
-      freshness: this.#freshness,
+      freshness,
     };
   }
 
-  #judge(method: string, path: string): Omit<Decision, "decisionId"> {
+  #judge(request: RequestHead): Judged {
+    const { method, tunnel } = request;
     const freshness = this.#freshness;
-    if (freshness === "stale" || (freshness === "degraded" && !safeMethods.has(method)))
+    // What goes through a tunnel may do anything, whatever method asked for it.
+    const isSafe = safeMethods.has(method) && tunnel === undefined;
+    if (freshness === "stale" || (freshness === "degraded" && !isSafe))
       return { effect: "deny", reason: `view-${freshness}`, rule: "" };
-    return this.#judgeByRules(method, path);
+    return this.#judgeByRules(request);
   }
 
-  #judgeByRules(method: string, path: string): Omit<Decision, "decisionId"> {
-    const { service, view } = this.#context;
+  #judgeByRules(request: RequestHead): Judged {
+    const { service: to, view } = this.#context;
+    const { service: from } = this.#peer;
     const { state } = view.follower;
-    const isTcp = method === "CONNECT";
-    if (isTcp !== isTcpService(state, service))
+    const isTcp = request.tunnel === "connect";
+    if (isTcp !== isTcpService(state, to))
       return { effect: "deny", reason: isTcp ? "service-speaks-http" : "service-speaks-tcp", rule: "" };
-    const asked = { from: this.#peer.service, to: service, method, path };
     const rules = rulesOf(state.rules.entries());
-    return isTcp ? decideTcpAccess(rules, asked) : decideAccess(rules, asked);
+    if (isTcp) return decideTcpAccess(rules, { from, to });
+    return decideAccess(rules, { from, to, method: request.method, path: decidedPath(request) });
   }
 
   #denial(request: RequestHead, { reason, rule, decisionId }: Decision): Verdict {
@@ -229,10 +231,17 @@ export class PeerDecider {
   }
 }
 
-/** What was asked for; nothing is known of a TCP connection, so all of a peer are decided on as one. */
+/** What is decided on besides the two services; of a TCP connection nothing more is known. */
 function decidedPath({ tunnel, target }: RequestHead): string {
   return tunnel === "connect" ? "" : pathOf(target);
 }
+
+/** A tunnel is decided on as a GET, but not where only a GET is safe; all TCP connections of a peer are alike. */
+function keyOf(request: RequestHead): string {
+  return `${request.tunnel ?? request.method} ${decidedPath(request)}`;
+}
+
+const tooOld: Judged = { effect: "deny", reason: "view-stale", rule: "" };
 
 function* rulesOf(entries: Iterable<[string, RuleRow]>): Generator<RuleRow> {
   for (const [, rule] of entries) yield rule;

@@ -9,7 +9,6 @@ import type { LivePeers } from "./live-peers.ts";
 import type { PeerViolations } from "./peer-violations.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";
-import type { OpenTunnels } from "./tcp/index.ts";
 
 /** What both sides of a proxy share. */
 export interface ProxyContext {
@@ -20,8 +19,6 @@ export interface ProxyContext {
   readonly livePeers: LivePeers;
   readonly refused: RefusedConnections;
   readonly violations: PeerViolations;
-  /** The TCP connections that peers have to the application. */
-  readonly tunnels: OpenTunnels;
   readonly audit: AuditLog;
   readonly metrics: ProxyMetrics;
   /** Absent where no collector is configured. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { type AuditLog, openAuditLog } from "../audit/index.ts";
-import { MeshError, messageOf } from "../base/mesh-error.ts";
+import { MeshError } from "../base/mesh-error.ts";
 import {
   AlarmSchema,
   type EndpointList,
@@ -24,7 +24,6 @@ import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./service-router.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
-import { defaultTcpLimits, OpenTunnels } from "./tcp/index.ts";
 
 /** After a rotation, connections are replaced over this part of the new SVID's life, and over this long at most. */
 const rotationShare = 0.1;
@@ -54,6 +53,7 @@ export class SidecarCore implements AsyncDisposable {
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
   #drainingChanged: (() => void) | undefined;
+  #hasStepped: (() => void) | undefined;
   #isDraining = false;
   #advertised = "";
   #isClockWrong = false;
@@ -84,9 +84,6 @@ export class SidecarCore implements AsyncDisposable {
       checker: new PeerChecker({ view, clock, ownService: service }),
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
       violations: new PeerViolations({ metrics, log }),
-      tunnels: new OpenTunnels(defaultTcpLimits, (fault) =>
-        log.error("fault while cutting", { error: messageOf(fault) }),
-      ),
     };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
@@ -207,6 +204,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#drainingChanged = callback;
   }
 
+  /** Calls back after every step of the trust log, and again and again once the view is too old to be believed. */
+  onStep(callback: () => void): void {
+    this.#hasStepped = callback;
+  }
+
   /** Lets others call this instance at `address`, or, when empty, no longer. */
   async advertise(address: string): Promise<void> {
     this.#advertised = address;
@@ -258,9 +260,9 @@ export class SidecarCore implements AsyncDisposable {
     const { livePeers, log } = this.context;
     const closed = livePeers.closeUnnamed();
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
-    this.#judgeTunnels();
     if (!this.#isNamed()) this.#keeper?.renew();
     this.router.stepped();
+    this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
     const isDraining = instances.get(this.context.instance)?.isDraining === true;
     if (isDraining !== this.#isDraining) {
@@ -299,14 +301,8 @@ export class SidecarCore implements AsyncDisposable {
     this.context.refused.flush();
     this.context.violations.flush();
     this.router.sweep();
-    // A step decides on them as well; where none comes, the view grows too old to keep them.
-    const { checker, tunnels } = this.context;
-    if (tunnels.size > 0 && checker.freshness("openConnection") === "stale") this.#judgeTunnels();
-  }
-
-  #judgeTunnels(): void {
-    const cut = this.context.tunnels.decideAgain();
-    if (cut > 0) this.context.log.warn("TCP connections cut: they would not be allowed now", { cut });
+    // As a step has open requests decided on again, so has the lack of any for too long.
+    if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
   }
 
   /** Whether peers can find this instance's SVID in the trust log. */

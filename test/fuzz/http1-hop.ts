@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type OnReadOpts, type Server, type Socket } from "node:net";
 import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
@@ -13,7 +14,12 @@ import {
   serveHttp1,
   type Verdict,
 } from "../../src/data-plane/forwarding/index.ts";
-import { defaultHttp1Limits, type Http1Limits, headerLines } from "../../src/data-plane/http1/index.ts";
+import {
+  defaultHttp1Limits,
+  type Http1Limits,
+  headerLines,
+  type Tunnel,
+} from "../../src/data-plane/http1/index.ts";
 import { type FakeClock, fakeClock } from "../fakes/fake-clock.ts";
 
 /** One proxy between a client and an upstream, whose time stands still until it is moved. */
@@ -36,6 +42,8 @@ export interface HopOptions {
   readonly decide?: (request: RequestHead, forward: Verdict) => Verdict | Promise<Verdict>;
   readonly limits?: Partial<Http1Limits>;
   readonly poolLimits?: Partial<PoolLimits>;
+  /** What tunnels the proxy takes. */
+  readonly tunnels?: readonly Tunnel[];
   readonly open?: OpenConnection;
 }
 
@@ -59,6 +67,7 @@ export async function openHop(upstreamPort: number, options: HopOptions = {}): P
     connections.push(
       serveHttp1(socket, {
         timer,
+        tunnels: { kinds: options.tunnels ?? [], randomBytes: (bytes) => randomBytes(bytes) },
         limits: { ...defaultHttp1Limits, ...options.limits },
         decide: (request) => options.decide?.(request, forward) ?? forward,
         onComplete: (event) => events.push(event),

@@ -1,5 +1,12 @@
 import { STATUS_CODES } from "node:http";
-import { checkEdits, type HeadEdits, linesOfChanges, type ResponseChanges, teLines } from "../http1/index.ts";
+import {
+  checkEdits,
+  type HeadEdits,
+  linesOfChanges,
+  type ResponseChanges,
+  teLines,
+  upgradeLines,
+} from "../http1/index.ts";
 import { fieldKind, type Http2ResponseHead } from "../http2/index.ts";
 import { type FieldRequestHead, isForNeighbour } from "./judge-fields.ts";
 
@@ -8,6 +15,7 @@ export function requestBytes(head: FieldRequestHead, edits: HeadEdits, body: Uin
   checkEdits(edits);
   const { framing } = head;
   let text = `${head.method} ${edits.target ?? head.target} HTTP/1.1\r\nHost: ${edits.host ?? head.host}\r\n`;
+  if (head.tunnel === "websocket") text += `${upgradeLines}Sec-WebSocket-Key: ${head.webSocketKey}\r\n`;
   if (head.wantsTrailers) text += teLines;
   let cookie: string | undefined;
   for (const field of head.fields) {

@@ -3,6 +3,7 @@ import {
   chunksOf,
   type Http1Limits,
   type Http1ResponseHead,
+  isWebSocketAccepted,
   scanResponseHead,
   serialiseRequest,
 } from "../http1/index.ts";
@@ -18,6 +19,7 @@ import {
   type RequestHead,
 } from "./forwarding.ts";
 import { requestBytes } from "./head-text.ts";
+import { silenceMillisOf } from "./tunnel.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
 /** One request on its way to an upstream of HTTP/1.1 and its response on the way back, streaming in both directions. */
@@ -41,6 +43,11 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   private hasSent = false;
   private hasHeard = false;
   private hasRetried = false;
+  private isTunnelOpen = false;
+  /** Whether the other end of an open tunnel sends no more. */
+  private hasTunnelEnded = false;
+  /** How long the body of the response may be silent. */
+  private silenceMillis = 0;
   private isOver = false;
 
   /** Throws where the edits are none (serialise-head.ts). */
@@ -65,8 +72,8 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   }
 
   start(): void {
-    if (this.request.tunnel !== undefined)
-      return this.fail("tunnel-unsupported", "the upstream speaks HTTP/1.1");
+    if (this.request.tunnel === "connect")
+      return this.fail("tunnel-unsupported", "the upstream speaks HTTP/1.1, which carries no such tunnel");
     this.acquire(false);
   }
 
@@ -77,6 +84,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     this.hasBody ||= body.length > 0;
     const bytes = this.framed(body, end);
     if (bytes.length > 0 && !connection.write(bytes) && !this.isRequestComplete) this.client.pauseBody();
+    if (this.isTunnelOpen && this.isRequestComplete) connection.end(() => this.endTunnel());
     this.waitForProgress();
   }
 
@@ -100,6 +108,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
 
   onDeadline(): void {
     if (this.connection?.isPaused === true) return this.fail("client-gone", "");
+    if (this.isTunnelOpen) return this.fail("tunnel-idle", "");
     this.fail(this.isClientLate() ? "body-timeout" : "upstream-timeout", "");
   }
 
@@ -109,7 +118,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     connection.lend(this);
     const isFlowing = connection.write(this.head);
     this.waitForProgress();
-    if (this.isRequestComplete) return;
+    if (this.isRequestComplete || this.request.tunnel !== undefined) return;
     if (isFlowing) this.client.onBodyWanted();
     else this.client.pauseBody();
   }
@@ -131,10 +140,12 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
 
   onDrain(): void {
     this.waitForProgress();
-    if (!this.isRequestComplete) this.client.onBodyWanted();
+    const isAwaited = this.request.tunnel === undefined || this.isTunnelOpen;
+    if (!this.isRequestComplete && isAwaited) this.client.onBodyWanted();
   }
 
   onEnd(): void {
+    if (this.isTunnelOpen) return this.onTunnelEnd();
     if (this.responseBody?.framing.kind !== "until-close") return this.onBroken("closed by the peer");
     this.client.write(nothing, plainEnd);
     this.finish(true);
@@ -173,6 +184,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
       if (head.kind === "refused") return this.fail("upstream-malformed-response", head.reason);
       at = head.section.end;
       if (head.status >= 200) return this.beginResponse(head, window, end);
+      if (head.status === 101 && this.request.tunnel !== undefined) return this.openTunnel(head, window, end);
       this.interimResponses += 1;
       // 101 would hand the connection over to a protocol that nobody here agreed to.
       if (head.status === 101 || this.interimResponses > this.limits.interimResponsesMax)
@@ -189,10 +201,43 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     this.mayReuseUpstream = head.keepAlive && this.isRequestComplete;
     this.status = head.status;
     this.responseBody = body;
+    if (!body.isComplete) this.silenceMillis = silenceMillisOf(head, this.limits);
     this.nominated = head.section.nominated;
     this.head = nothing;
     const first = body.payloadOf(window.subarray(at, bodyEnd), at);
     this.afterBody(body, this.client.writeHead(head, first, endOf(body, this.nominated)), bodyEnd < end);
+  }
+
+  /** From here on the connection is the client's and the upstream's, and what goes through it nobody's business. */
+  private openTunnel(head: Http1ResponseHead, window: Buffer, end: number): void {
+    if (!isWebSocketAccepted(head.section, this.request.webSocketKey))
+      return this.fail("upstream-malformed-response", "the upstream switches to what it was not asked for");
+    const at = head.section.end;
+    const body = new BodyCursor({ kind: "until-close" }, Number.MAX_SAFE_INTEGER);
+    body.advance(window, at, end);
+    this.connection?.allowHalfOpen();
+    this.isTunnelOpen = true;
+    this.status = head.status;
+    this.responseBody = body;
+    this.head = nothing;
+    this.afterBody(body, this.client.writeHead(head, window.subarray(at, end), undefined), false);
+    if (!this.isOver) this.client.onBodyWanted();
+  }
+
+  private onTunnelEnd(): void {
+    this.hasTunnelEnded = true;
+    this.client.write(nothing, plainEnd);
+    this.waitForProgress();
+    this.endTunnel();
+  }
+
+  /** Ends it once neither side sends any more and all has been sent; each may go on after the other has ended. */
+  private endTunnel(): void {
+    const { connection } = this;
+    if (this.isOver || !this.hasTunnelEnded || connection?.socket.writableFinished !== true) return;
+    this.isOver = true;
+    this.leaveConnection()?.destroy();
+    this.client.onResponded();
   }
 
   private passBody(body: BodyCursor, window: Buffer, at: number, end: number): void {
@@ -224,13 +269,25 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   }
 
   private waitForProgress(): void {
-    const isWaiting = this.isRequestComplete && this.responseBody === undefined;
-    this.client.waitAtMost(isWaiting ? this.limits.responseHeadMillis : this.limits.bodyIdleMillis);
+    this.client.waitAtMost(this.idleMillis);
+  }
+
+  private get idleMillis(): number {
+    const { limits, request, isRequestComplete } = this;
+    if (this.responseBody === undefined)
+      return isRequestComplete || request.tunnel !== undefined
+        ? limits.responseHeadMillis
+        : limits.bodyIdleMillis;
+    // A WebSocket of which one side has ended is all but over.
+    if (this.isTunnelOpen)
+      return this.hasTunnelEnded || isRequestComplete ? limits.bodyIdleMillis : limits.tunnelIdleMillis;
+    return this.connection?.isPaused === true ? limits.bodyIdleMillis : this.silenceMillis;
   }
 
   /** Whether it is the client's body that is missing, and not the upstream's leave to send it. */
   private isClientLate(): boolean {
-    if (this.isRequestComplete || this.connection?.socket.writableNeedDrain === true) return false;
+    if (this.isRequestComplete || this.request.tunnel !== undefined) return false;
+    if (this.connection?.socket.writableNeedDrain === true) return false;
     return !this.request.expectsContinue || this.interimResponses > 0 || this.hasBody;
   }
 }

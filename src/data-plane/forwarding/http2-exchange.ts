@@ -20,7 +20,7 @@ import {
 } from "./forwarding.ts";
 import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
-import { opensTunnel } from "./tunnel.ts";
+import { opensTunnel, silenceMillisOf } from "./tunnel.ts";
 import { undeliveredName, undeliveredValue } from "./undelivered.ts";
 
 /** How many instances are tried before a request is given up for want of a connection. */
@@ -76,6 +76,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private hasHeard = false;
   private hasHead = false;
   private isTunnelOpen = false;
+  /** How long the body of the response may be silent, once it has begun. */
+  private silenceMillis: number | undefined;
   /** Whether the other end of an open tunnel sends no more. */
   private hasResponseEnded = false;
   private hasBegun = false;
@@ -314,6 +316,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (!isFlowing) this.isBlocked = true;
     if (this.isBlocked) this.owedBytes += unsentBytes;
     else this.stream?.consume(unsentBytes);
+    if (unsentHead !== undefined && end === undefined)
+      this.silenceMillis = silenceMillisOf(unsentHead, this.limits);
     this.waitForProgress();
     if (unsentHead !== undefined && this.isTunnelOpen && !this.isOver) client.onBodyWanted();
   }
@@ -384,7 +388,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (this.isTunnelOpen) return this.client.waitAtMost(this.tunnelIdleMillis);
     const isWhole = this.requestEnd !== undefined || this.request.tunnel !== undefined;
     const isWaiting = isWhole && !this.hasHead;
-    this.client.waitAtMost(isWaiting ? limits.responseHeadMillis : limits.bodyIdleMillis);
+    const silence = this.isBlocked ? limits.bodyIdleMillis : (this.silenceMillis ?? limits.bodyIdleMillis);
+    this.client.waitAtMost(isWaiting ? limits.responseHeadMillis : silence);
   }
 
   /** A WebSocket of which one side has ended is all but over; through another tunnel the rest may take its time. */

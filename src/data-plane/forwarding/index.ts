@@ -26,8 +26,8 @@ export {
   problemAnswer,
 } from "./problem-answer.ts";
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
-export { type Http1Connection, type Http1ServeOptions, serveHttp1 } from "./serve-http1.ts";
+export { serveHttp1 } from "./serve-http1.ts";
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
-export type { TunnelOptions } from "./serve-options.ts";
+export type { Http1Connection, Http1ServeOptions, TunnelOptions } from "./serve-options.ts";
 export { opensTunnel, tunnelOpened } from "./tunnel.ts";
-export type { CompletedRequest, RequestObserver, Verdict } from "./verdict.ts";
+export type { CompletedRequest, RequestObserver, Review, Verdict } from "./verdict.ts";

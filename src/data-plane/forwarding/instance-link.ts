@@ -259,7 +259,7 @@ export class InstanceLink implements SessionHome, Deadline {
 
   onReady(lane: LinkSession): void {
     if (this.opening?.lane === lane) this.opening = undefined;
-    for (const other of this.lanes) if (other.isRetiring) other.session.drain();
+    for (const other of this.lanes) if (other.isRetiring) other.session.drain(true);
     this.serve();
     if (this.isLeaving) lane.session.drain();
   }

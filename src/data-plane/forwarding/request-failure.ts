@@ -8,6 +8,7 @@ export type RequestFailure =
   | AcquireRefusal
   | "tunnel-unsupported"
   | "tunnel-idle"
+  | "tunnel-drained"
   | "no-longer-allowed"
   | "too-many-tcp-connections"
   | "head-timeout"
@@ -44,6 +45,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 502;
     case "decision-timeout":
     case "too-many-tcp-connections":
+    case "tunnel-drained":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":
       return 503;

@@ -18,34 +18,17 @@ import {
   type ForwardingFailure,
   type ForwardingProgress,
   type MessageEnd,
-  type RequestHead,
+  plainEnd,
   type ResponseHead,
 } from "./forwarding.ts";
+import { HeldBytes } from "./held-bytes.ts";
 import { Http1Response, interimBytes } from "./http1-response.ts";
 import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 import { beginsHttp2 } from "./serve-http2.ts";
-import type { ServeOptions } from "./serve-options.ts";
-import type { CompletedRequest, Verdict } from "./verdict.ts";
-
-/** How a connection of HTTP/1.1 is served. */
-export interface Http1ServeOptions extends ServeOptions {
-  /** Called once per request head; nothing of the request goes upstream before it answers. A throw refuses. */
-  readonly decide: (request: RequestHead) => Verdict | Promise<Verdict>;
-  readonly onComplete?: (event: CompletedRequest) => void;
-  /** Takes a connection over whose client speaks HTTP/2 from its first byte on (RFC 9113, 3.3), with what has been read. */
-  readonly onHttp2?: (first: Buffer) => void;
-}
-
-/** A client's connection that is being served. */
-export interface Http1Connection {
-  /** Whether no request is in progress. */
-  readonly isIdle: boolean;
-  /** Finishes the request in progress, then closes. */
-  close(): void;
-  /** Breaks the connection at once, and what was going on upstream for it. */
-  destroy(): void;
-}
+import type { Http1Connection, Http1ServeOptions } from "./serve-options.ts";
+import { openingBytes, opensTunnel, refusedUpgrade, unopenedHead } from "./tunnel.ts";
+import type { Review, Verdict } from "./verdict.ts";
 
 /** Serves HTTP/1.1 (RFC 9112) on one connection from a client whose identity, if it has one, is already checked. */
 export function serveHttp1(socket: Socket, options: Http1ServeOptions): Http1Connection {
@@ -61,9 +44,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private readonly options: Http1ServeOptions;
   private readonly limits: Http1Limits;
   private phase: Phase = "idle";
-  /** Bytes from the client that nobody has taken yet, from `at` on. */
-  private window: Buffer | undefined;
-  private at = 0;
+  private readonly held = new HeldBytes();
   private request: Http1RequestHead | undefined;
   private requestBody: BodyCursor | undefined;
   private exchange: Forwarding | undefined;
@@ -75,6 +56,9 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private lingeredBytes = 0;
   private isPumping = false;
   private hasClientEnded = false;
+  private isTunnelOpen = false;
+  /** Until when a tunnel may go on. */
+  private tunnelUntilMillis = Number.POSITIVE_INFINITY;
   private hasServed = false;
   private readonly listeners = {
     data: (chunk: Buffer): void => this.onData(chunk),
@@ -99,12 +83,19 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   get isIdle(): boolean {
-    return this.phase === "idle" && this.window === undefined;
+    return this.phase === "idle" && this.held.window === undefined;
   }
 
   close(): void {
     this.isClosing = true;
+    if (this.request?.tunnel !== undefined) this.endTunnelSoon();
     if (this.phase === "idle" || this.phase === "head") this.endLingering();
+  }
+
+  review(isAllowed: Review): void {
+    const { phase, request, exchange } = this;
+    if (phase !== "exchanging" || request === undefined || isAllowed(request)) return;
+    this.guard(() => exchange?.fail("no-longer-allowed", ""));
   }
 
   destroy(): void {
@@ -121,7 +112,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       case "deciding":
         return this.fail("decision-timeout", "");
       case "exchanging":
-        return this.exchange?.onDeadline();
+        if (this.options.timer.nowMillis < this.tunnelUntilMillis) return this.exchange?.onDeadline();
+        return this.exchange?.fail("tunnel-drained", "");
       case "lingering":
         return this.destroy();
       case "closed":
@@ -136,16 +128,39 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
     const { request, requestBody, response } = this;
     if (request === undefined) return true;
+    if (request.tunnel !== undefined) {
+      if (opensTunnel(request, head)) return this.openTunnel(request, head, body);
+      head = unopenedHead(head);
+    }
     response.frame(head, request, body.length === 0 && end?.trailers.length === 0);
-    this.mayContinue =
-      request.keepAlive && requestBody?.isComplete === true && !response.endsByClosing && !this.isClosing;
+    this.mayContinue = this.mayGoOn(request) && requestBody?.isComplete === true && !response.endsByClosing;
     return this.send(response.head(head, !this.mayContinue, body, end));
   }
 
+  /** What a client has sent behind an upgrade that came to nothing may be no request, so none is read from it. */
+  private mayGoOn({ keepAlive, wantsUpgrade }: Http1RequestHead): boolean {
+    return keepAlive && !wantsUpgrade && !this.isClosing;
+  }
+
+  private openTunnel({ webSocketKey }: Http1RequestHead, head: ResponseHead, first: Buffer): boolean {
+    this.isTunnelOpen = true;
+    this.mayContinue = false;
+    this.requestBody = new BodyCursor({ kind: "until-close" }, this.limits.requestBodyBytesMax);
+    return this.send(openingBytes(head, webSocketKey, first));
+  }
+
+  private endTunnelSoon(): void {
+    this.tunnelUntilMillis = this.options.timer.in(this.limits.tunnelDrainMillis);
+    this.deadlineMillis = Math.min(this.deadlineMillis, this.tunnelUntilMillis);
+  }
+
   write(body: Buffer, end: MessageEnd | undefined): boolean {
-    const bytes = this.response.body(body, end);
+    const { isTunnelOpen } = this;
+    const bytes = isTunnelOpen ? body : this.response.body(body, end);
     // What is still the upstream's may be overwritten before it has left.
-    return bytes.length === 0 || this.send(bytes === body ? Buffer.from(bytes) : bytes);
+    const isFlowing = bytes.length === 0 || this.send(bytes === body ? Buffer.from(bytes) : bytes);
+    if (isTunnelOpen && end !== undefined) this.socket.end();
+    return isFlowing;
   }
 
   pauseBody(): void {
@@ -158,21 +173,20 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   waitAtMost(millis: number): void {
-    this.deadlineMillis = this.options.timer.in(millis);
+    this.deadlineMillis = Math.min(this.options.timer.in(millis), this.tunnelUntilMillis);
   }
 
   onBodyWanted(): void {
     this.wantsBody = true;
-    const { window } = this;
+    const { window, at } = this.held;
     if (window !== undefined && this.requestBody?.isComplete === false) {
-      const { at } = this;
-      this.window = undefined;
-      this.at = 0;
+      this.held.clear();
       this.takeBody(window, at);
     }
+    if (this.isTunnelOpen) this.passTunnelEnd();
     if (this.isCutShort) return this.destroy();
     // What is left over belongs to the next request, which waits.
-    if (this.window === undefined && this.wantsBody) this.socket.resume();
+    if (this.held.window === undefined && this.wantsBody) this.socket.resume();
   }
 
   onResponded(): void {
@@ -191,10 +205,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     switch (this.phase) {
       case "idle":
       case "head":
-        this.hold(chunk, 0);
+        this.held.add(chunk, 0);
         return this.pump();
       case "deciding":
-        this.hold(chunk, 0);
+        this.held.add(chunk, 0);
         this.socket.pause();
         return undefined;
       case "exchanging":
@@ -209,9 +223,9 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   private onBodyData(chunk: Buffer): void {
-    const takes = this.wantsBody && this.window === undefined && this.requestBody?.isComplete === false;
+    const takes = this.wantsBody && this.held.window === undefined && this.requestBody?.isComplete === false;
     if (takes) return this.takeBody(chunk, 0);
-    this.hold(chunk, 0);
+    this.held.add(chunk, 0);
     this.socket.pause();
   }
 
@@ -222,28 +236,12 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     const bodyEnd = requestBody.advance(window, at, window.length);
     if (bodyEnd < 0) return exchange.fail(requestBody.refusal ?? "chunk-size-invalid", "");
     if (bodyEnd < window.length) {
-      this.hold(window, bodyEnd);
+      this.held.add(window, bodyEnd);
       this.socket.pause();
     }
     const body = requestBody.payloadOf(window.subarray(at, bodyEnd), at);
     const end = endOf(requestBody, this.request?.section.nominated);
     if (body.length > 0 || end !== undefined) exchange.onBody(body, end);
-  }
-
-  private hold(chunk: Buffer, from: number): void {
-    const { window } = this;
-    this.window =
-      window === undefined ? chunk : Buffer.concat([window.subarray(this.at), chunk.subarray(from)]);
-    this.at = window === undefined ? from : 0;
-  }
-
-  /** Moves to what follows the bytes taken; a negative end took none. */
-  private consume(end: number): void {
-    if (end < 0 || this.window === undefined) return;
-    this.at = end;
-    if (end < this.window.length) return;
-    this.window = undefined;
-    this.at = 0;
   }
 
   /** Reads heads while there are any; requests that came together are answered in turn, not in depth. */
@@ -261,8 +259,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.socket.pause();
       return false;
     }
-    const { window } = this;
-    const head = window && scanRequestHead(window, this.at, window.length, this.limits);
+    const { window } = this.held;
+    const head = window && scanRequestHead(window, this.held.at, window.length, this.limits);
     if (head === undefined || head.kind === "need-more") {
       if (this.hasClientEnded) this.endLingering();
       else this.socket.resume();
@@ -281,7 +279,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   /** Whether a connection begins as one of HTTP/2; then it is another's. */
   private isHandedOver(): boolean {
-    const { window, options } = this;
+    const { options } = this;
+    const { window } = this.held;
     if (options.onHttp2 === undefined || this.hasServed || !beginsHttp2(window)) return false;
     this.phase = "closed";
     options.timer.remove(this);
@@ -301,12 +300,13 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   private begin(head: Http1RequestHead): void {
     this.hasServed = true;
-    this.consume(head.section.end);
+    this.held.consume(head.section.end);
     this.request = head;
     this.requestBody = new BodyCursor(head.framing, this.limits.requestBodyBytesMax);
     this.startedMillis = this.options.timer.clock.monotonicMillis();
     this.phase = "deciding";
-    if (head.wantsUpgrade) return this.refuseUpgrade();
+    const refusal = refusedUpgrade(head, this.options);
+    if (refusal !== undefined) return this.respond(refusal, "upgrade-unsupported");
     if (head.framing.kind === "length" && head.framing.bytes > this.limits.requestBodyBytesMax)
       return this.fail("body-too-large", "");
     this.waitAtMost(this.limits.decisionMillis);
@@ -317,11 +317,6 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       guard: (run) => this.guard(run),
       onFault: this.options.onFault,
     });
-  }
-
-  private refuseUpgrade(): void {
-    const reason = "upgrade-unsupported";
-    this.respond(problemAnswer({ status: 501, reason }, this.options.audience), reason);
   }
 
   private guard(run: () => void): void {
@@ -337,17 +332,18 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private apply(head: Http1RequestHead, verdict: Verdict | undefined): void {
     if (verdict === undefined) return this.fail("decision-failed", "");
     if (verdict.kind === "answer") return this.respond(verdict);
-    const { requestBody, window, limits } = this;
+    const { requestBody, limits } = this;
+    const { window } = this.held;
     if (requestBody === undefined) return;
     const { upstream, edits } = verdict;
-    const start = this.at;
+    const start = this.held.at;
     const bodyEnd = window === undefined ? start : requestBody.advance(window, start, window.length);
     if (bodyEnd < 0) return this.fail(requestBody.refusal ?? "chunk-size-invalid", "");
     const firstBody =
       window === undefined ? nothing : requestBody.payloadOf(window.subarray(start, bodyEnd), start);
-    this.consume(bodyEnd);
+    this.held.consume(bodyEnd);
     if (this.isCutShort) return this.destroy();
-    const end = endOf(requestBody, head.section.nominated);
+    const end = head.tunnel === undefined ? endOf(requestBody, head.section.nominated) : undefined;
     const forwarded = { client: this, request: head, edits, limits, firstBody, end };
     const exchange = beginAt(upstream, forwarded, this.options.onFault);
     if (exchange === undefined) return this.fail("decision-failed", "");
@@ -363,12 +359,12 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   private respond(answer: Answer, failure?: RequestFailure): void {
-    const { request, requestBody, window } = this;
+    const { request, requestBody } = this;
+    const { window } = this.held;
     if (request === undefined || requestBody === undefined) return this.destroy();
     if (window !== undefined && requestBody.refusal === undefined)
-      this.consume(requestBody.advance(window, this.at, window.length));
-    const mayContinue =
-      request.keepAlive && requestBody.isComplete && answer.close !== true && !this.isClosing;
+      this.held.consume(requestBody.advance(window, this.held.at, window.length));
+    const mayContinue = this.mayGoOn(request) && requestBody.isComplete && answer.close !== true;
     const isHead = request.method === "HEAD";
     this.send(serialiseAnswer(answer, isHead, !mayContinue));
     this.report(answer.status, isHead ? 0 : answer.body.length, failure);
@@ -397,14 +393,14 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   /** For a client that has said that it sends no more, and whose request is whole: there is nothing to read on for. */
   private endAtOnce(): void {
-    if (this.window === undefined && this.socket.writableLength === 0) this.destroy();
+    if (this.held.window === undefined && this.socket.writableLength === 0) this.destroy();
     else this.endLingering();
   }
 
   /** Ends our side and reads on for a while: to close over unread bytes would reset the answer away (RFC 9112, 9.6). */
   private endLingering(): void {
     this.phase = "lingering";
-    this.window = undefined;
+    this.held.clear();
     this.waitAtMost(this.limits.bodyIdleMillis);
     this.socket.resume();
     this.socket.end(() => this.waitAtMost(this.limits.lingerMillis));
@@ -428,12 +424,22 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.hasClientEnded = true;
     if (this.phase === "idle" && this.socket.writableLength === 0) return this.destroy();
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
+    if (this.isTunnelOpen) return this.passTunnelEnd();
     if (this.isCutShort && this.phase !== "lingering") this.destroy();
+  }
+
+  /** A client that has ended its side of a tunnel ends it at the far end too, once that has taken all it sent. */
+  private passTunnelEnd(): void {
+    const { requestBody, exchange } = this;
+    if (!this.hasClientEnded || !this.wantsBody || this.held.window !== undefined) return;
+    if (requestBody === undefined || requestBody.isComplete || exchange === undefined) return;
+    requestBody.isComplete = true;
+    exchange.onBody(nothing, plainEnd);
   }
 
   /** Whether the client has ended its side within a body of which nothing is left to take. */
   private get isCutShort(): boolean {
-    return this.hasClientEnded && this.window === undefined && this.requestBody?.isComplete === false;
+    return this.hasClientEnded && this.held.window === undefined && this.requestBody?.isComplete === false;
   }
 
   private onClose(): void {
@@ -444,7 +450,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (isBusy) this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, "client-gone");
     this.exchange = undefined;
     this.request = undefined;
-    this.window = undefined;
+    this.held.clear();
   }
 }
 

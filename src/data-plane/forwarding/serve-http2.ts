@@ -10,7 +10,7 @@ import {
 import { LineFields } from "./line-fields.ts";
 import type { ServeOptions } from "./serve-options.ts";
 import { ServedStream } from "./served-stream.ts";
-import type { RequestObserver } from "./verdict.ts";
+import type { RequestObserver, Review } from "./verdict.ts";
 
 /** How a connection of HTTP/2 is served. */
 export interface Http2ServeOptions extends ServeOptions {
@@ -29,6 +29,8 @@ export interface Http2ServeOptions extends ServeOptions {
 export interface Http2Connection {
   /** Announces the end and finishes the requests in progress, then closes. */
   close(): void;
+  /** Ends the requests in progress that have been allowed and are no more. */
+  review(isAllowed: Review): void;
   /** Breaks the connection at once, and what was going on upstream for it. */
   destroy(): void;
 }
@@ -95,7 +97,14 @@ export function serveHttp2(socket: Socket, options: Http2ServeOptions, first?: B
   socket.setNoDelay(true);
   attachSocket(socket, session);
   if (first !== undefined) session.read(first);
-  return { close: () => session.drain(), destroy: () => session.destroy() };
+  return {
+    close: () => session.drain(),
+    review: (isAllowed) => {
+      for (const { handler } of session.streams.values())
+        if (handler instanceof ServedStream) guard(() => handler.review(isAllowed));
+    },
+    destroy: () => session.destroy(),
+  };
 }
 
 /** Whether a connection begins as one of HTTP/2, by as much of the preface (RFC 9113, 3.4) as no HTTP/1 begins with. */

@@ -24,8 +24,8 @@ import { judgeFields } from "./judge-fields.ts";
 import type { LineFields } from "./line-fields.ts";
 import { type Answer, type ProblemAudience, problemAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
-import { opensTunnel } from "./tunnel.ts";
-import type { RequestObserver, Verdict } from "./verdict.ts";
+import { opensTunnel, unopenedFields } from "./tunnel.ts";
+import type { RequestObserver, Review, Verdict } from "./verdict.ts";
 
 /** Bytes of a response that wait for the peer's windows before the upstream is asked to wait. */
 const pendingBytesMax = 64 * 1024;
@@ -193,7 +193,11 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   private fieldsOf(head: ResponseHead): HeaderField[] {
     const { stream, request, limits, service } = this;
     this.isTunnelOpen = request !== undefined && opensTunnel(request, head);
-    if (!this.isTunnelOpen) return service.lines.response(head);
+    if (!this.isTunnelOpen) {
+      const fields = service.lines.response(head);
+      const isUnopened = request?.tunnel !== undefined && head.status >= 200 && head.status < 300;
+      return isUnopened ? unopenedFields(fields, head.status, service.isClientProxy) : fields;
+    }
     stream.sendStallMillis = limits.tunnelIdleMillis;
     return service.lines.opening(head);
   }
@@ -210,6 +214,14 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     // Once it was said, it holds until `clientDrained`: an upstream over HTTP/2 has more on its way.
     this.isAskedToWait ||= this.pending !== undefined && this.pending.length >= pendingBytesMax;
     return !this.isAskedToWait;
+  }
+
+  /** Ends a request that has been allowed and is no more, be it on its way or about to be. */
+  review(isAllowed: Review): void {
+    const { phase, request, exchange, forward } = this;
+    if (phase === "over" || forward === undefined || request === undefined || isAllowed(request)) return;
+    if (exchange === undefined) this.fail("no-longer-allowed", "");
+    else exchange.fail("no-longer-allowed", "");
   }
 
   pauseBody(): void {

@@ -66,6 +66,16 @@ export class UpstreamConnection {
     return this.socket.write(bytes);
   }
 
+  /** Lets the peer go on after its own end, or ours. */
+  allowHalfOpen(): void {
+    this.socket.allowHalfOpen = true;
+  }
+
+  /** Sends no more; `flushed` is called once the peer has all of it. */
+  end(flushed: () => void): void {
+    this.socket.end(flushed);
+  }
+
   /** Reads no further until {@link resume}. */
   pause(): void {
     if (this.isPaused) return;

@@ -23,6 +23,9 @@ export interface CompletedRequest {
   readonly error?: RequestFailure;
 }
 
+/** Says of a request that was allowed whether it still is. */
+export type Review = (request: RequestHead) => boolean;
+
 /** Decides on requests, one after the other, and hears what became of each. */
 export interface RequestObserver {
   /** Called once per request head; nothing of the request goes upstream before it answers. A throw refuses. */

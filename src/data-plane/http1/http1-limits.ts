@@ -22,6 +22,10 @@ export interface Http1Limits {
   readonly callIdleMillis: number;
   /** How long a tunnel, of a WebSocket or of CONNECT, may stand still in both directions. */
   readonly tunnelIdleMillis: number;
+  /** How long a tunnel over HTTP/1.1 may go on once its connection is to end. */
+  readonly tunnelDrainMillis: number;
+  /** How long a stream of events (`text/event-stream`) may be silent. */
+  readonly eventStreamIdleMillis: number;
   /** How long a client may keep a connection without a request. */
   readonly keepAliveIdleMillis: number;
   /** How long a connection that we closed waits for the client's own end. */
@@ -43,6 +47,8 @@ export const defaultHttp1Limits: Http1Limits = {
   bodyIdleMillis: 30_000,
   callIdleMillis: 3_600_000,
   tunnelIdleMillis: 7_200_000,
+  tunnelDrainMillis: 30_000,
+  eventStreamIdleMillis: 7_200_000,
   keepAliveIdleMillis: 60_000,
   lingerMillis: 2_000,
   lingerBytesMax: 256 * 1024,

@@ -29,3 +29,4 @@ export {
   teLines,
 } from "./serialise-head.ts";
 export { checkTrailers, chunksOf, type Trailer, type TrailerRefusal } from "./trailers.ts";
+export { isWebSocketAccepted, upgradeLines, webSocketAcceptOf } from "./web-socket-handshake.ts";

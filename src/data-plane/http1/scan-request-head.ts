@@ -22,6 +22,7 @@ import {
 } from "./header-section.ts";
 import type { Http1Limits } from "./http1-limits.ts";
 import { normaliseTarget, type TargetRefusal } from "./normalise-target.ts";
+import { webSocketKeyOf } from "./web-socket-handshake.ts";
 
 /** Why a request head was refused. */
 export type RequestRefusal =
@@ -75,7 +76,9 @@ export class Http1RequestHead {
   readonly keepAlive: boolean;
   readonly expectsContinue: boolean;
   readonly wantsUpgrade: boolean;
-  readonly tunnel: Tunnel | undefined = undefined;
+  readonly tunnel: Tunnel | undefined;
+  /** What a client that asks for a WebSocket wants to have answered (RFC 6455, 4.1); empty in every other request. */
+  readonly webSocketKey: string;
   /** Whether it says that trailers are welcome. */
   readonly wantsTrailers: boolean;
   /** The header lines where they stand in the window. */
@@ -87,7 +90,11 @@ export class Http1RequestHead {
   /** Where the target, as it was sent, ends in the window. */
   readonly targetEnd: number;
 
-  private constructor(line: RequestLine, section: HeaderSection, place: { target: string; host: string }) {
+  private constructor(
+    line: RequestLine,
+    section: HeaderSection,
+    place: { readonly target: string; readonly host: string; readonly webSocketKey: string },
+  ) {
     this.method = line.method;
     this.target = place.target;
     this.host = place.host;
@@ -97,6 +104,8 @@ export class Http1RequestHead {
     this.expectsContinue = line.minorVersion === 1 && section.expectsContinue;
     this.wantsUpgrade = section.hasUpgrade;
     this.wantsTrailers = section.wantsTrailers;
+    this.webSocketKey = place.webSocketKey;
+    this.tunnel = place.webSocketKey === "" ? undefined : "websocket";
     this.section = section;
     this.start = line.start;
     this.methodEnd = line.methodEnd;
@@ -119,7 +128,11 @@ export class Http1RequestHead {
     if (typeof host !== "string") return host;
     const target = targetOf(line, section, host);
     if (typeof target !== "string") return target;
-    return new Http1RequestHead(line, section, { target, host });
+    const mayUpgrade = section.hasUpgrade && line.method === "GET" && line.minorVersion === 1;
+    const webSocketKey = mayUpgrade ? webSocketKeyOf(section) : "";
+    // What waits for leave to send has no place in a tunnel.
+    if (webSocketKey !== "" && section.expectsContinue) return refuse("expectation-unsupported");
+    return new Http1RequestHead(line, section, { target, host, webSocketKey });
   }
 }
 

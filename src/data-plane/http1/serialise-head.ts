@@ -3,6 +3,7 @@ import { space } from "./byte-classes.ts";
 import { contentLengthLine, type HeaderSection, hostLine, transferEncodingLine } from "./header-section.ts";
 import type { Http1RequestHead } from "./scan-request-head.ts";
 import type { Http1ResponseHead } from "./scan-response-head.ts";
+import { upgradeLines } from "./web-socket-handshake.ts";
 
 /** What is changed in a request head before it goes upstream. */
 export interface HeadEdits {
@@ -45,7 +46,8 @@ export function serialiseRequest(head: Http1RequestHead, edits: HeadEdits, body:
   const target = edits.target ?? head.target;
   const host = edits.host ?? head.host;
   const { section } = head;
-  const start = `${head.method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${section.wantsTrailers ? teLines : ""}`;
+  const ownLines = head.tunnel === "websocket" ? upgradeLines : section.wantsTrailers ? teLines : "";
+  const start = `${head.method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${ownLines}`;
   const size = start.length + headersSize(section) + edits.add.length + 2 + body.length;
   const bytes = Buffer.allocUnsafe(size);
   let at = bytes.write(start, 0, "latin1");

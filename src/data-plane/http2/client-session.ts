@@ -44,15 +44,15 @@ export class ClientSession extends Http2Session {
     this.life.worked(this.timer.nowMillis);
     stream.sendHead(fields, isEnd);
     this.isFull = !this.canOpen;
-    if (this.nextId > int31Max || this.nextId / 2 > this.limits.streamsPerConnectionMax) this.drain();
+    if (this.nextId > int31Max || this.nextId / 2 > this.limits.streamsPerConnectionMax) this.drain(true);
     return stream;
   }
 
   /** Opens no streams any more and ends after the last. */
-  override drain(): void {
+  override drain(isRetiring = false): void {
+    this.life.draining(this.timer.nowMillis, isRetiring);
     if (this.isDraining) return;
     this.isDraining = true;
-    this.life.draining(this.timer.nowMillis);
     this.owner.onDraining?.();
     this.endIfDrained();
   }
@@ -87,7 +87,8 @@ export class ClientSession extends Http2Session {
     this.spendControl(1);
     if (!this.isDraining) {
       this.isDraining = true;
-      this.life.draining(this.timer.nowMillis);
+      // How long the streams that are open may take is the server's to say.
+      this.life.draining(this.timer.nowMillis, true);
       this.owner.onDraining?.();
     }
     for (const stream of this.streams.values())

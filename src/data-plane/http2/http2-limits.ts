@@ -64,6 +64,8 @@ export interface Http2Limits {
   readonly ageMillisMax: number;
   /** How long streams may take to end once a connection is drained. */
   readonly drainMillis: number;
+  /** The same once it has only grown old or has a successor: tunnels and streams of events last. */
+  readonly retireMillis: number;
   /** How long a connection that we ended waits for the peer's end. */
   readonly lingerMillis: number;
 }
@@ -114,5 +116,6 @@ export const defaultHttp2Limits: Http2Limits = {
   sendStallMillis: 30_000,
   ageMillisMax: 3_600_000,
   drainMillis: 30_000,
+  retireMillis: 10_800_000,
   lingerMillis: 2_000,
 };

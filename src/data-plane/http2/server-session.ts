@@ -48,10 +48,11 @@ export class ServerSession extends Http2Session {
   }
 
   /** Announces the end, waits a round trip for requests on their way, then takes no more (RFC 9113, 6.8). */
-  override drain(): void {
-    if (this.isDraining || this.isClosed) return;
+  override drain(isRetiring = false): void {
+    if (this.isClosed) return;
+    this.life.draining(this.timer.nowMillis, isRetiring);
+    if (this.isDraining) return;
     this.isDraining = true;
-    this.life.draining(this.timer.nowMillis);
     this.writer.goaway(int31Max, errorCode.noError, "");
     if (!this.life.isAsking) this.writer.ping(this.life.question(this.timer.nowMillis), false);
     this.pump.request();
@@ -91,7 +92,7 @@ export class ServerSession extends Http2Session {
     if (streamId > this.lastTakenId) return this.spendControl(1);
     this.life.worked(this.timer.nowMillis);
     this.requestsSeen += 1;
-    if (this.requestsSeen >= this.limits.streamsPerConnectionMax) this.drain();
+    if (this.requestsSeen >= this.limits.streamsPerConnectionMax) this.drain(true);
     if (this.streams.size >= this.limits.peerStreamsMax) return this.failStream(streamId, "too-many-streams");
     if (received.violation === "header-list-too-large") return this.refuseFields(streamId, received.isEnd);
     const head = received.violation ?? readRequestHead(received.fields, this.connect);

@@ -115,8 +115,8 @@ export abstract class SessionCore implements StreamSession, Deadline {
     return left >= 0;
   }
 
-  /** Takes no new streams, lets those open end, then closes. */
-  abstract drain(): void;
+  /** Takes no new streams, lets those open end, then closes; `isRetiring` lets them take their time. */
+  abstract drain(isRetiring?: boolean): void;
 
   /** The last stream of the peer's that we dealt with. */
   protected abstract get lastPeerStreamId(): number;
@@ -173,7 +173,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
     const isStuck = this.pump.isBlocked && now - this.pump.blockedMillis > this.limits.sendStallMillis;
     const violation = this.life.judge(now, this.streams.size) ?? (isStuck ? "transport-stalled" : undefined);
     if (violation !== undefined) return this.fail(violation);
-    if (!this.isDraining && this.life.isDue(now, this.streams.size)) this.drain();
+    if (!this.isDraining && this.life.isDue(now, this.streams.size)) this.drain(true);
     const question = this.life.questionDue(now, this.streams.size);
     if (question !== undefined) this.writer.ping(question, false);
     for (const stream of this.streams.values()) this.sweepStream(stream, now);

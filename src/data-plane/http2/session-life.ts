@@ -11,7 +11,7 @@ export class SessionLife {
   private settingsSentMillis: number;
   private heardMillis: number;
   private workedMillis: number;
-  private drainingMillis = Number.POSITIVE_INFINITY;
+  private drainedByMillis = Number.POSITIVE_INFINITY;
   private lingeringMillis = Number.POSITIVE_INFINITY;
   private askedMillis = Number.POSITIVE_INFINITY;
   private questions = 0;
@@ -42,8 +42,10 @@ export class SessionLife {
   }
 
   /** The streams that are open are the last. */
-  draining(nowMillis: number): void {
-    this.drainingMillis = Math.min(this.drainingMillis, nowMillis);
+  draining(nowMillis: number, isRetiring: boolean): void {
+    const { drainMillis, retireMillis } = this.limits;
+    const untilMillis = nowMillis + (isRetiring ? retireMillis : drainMillis);
+    this.drainedByMillis = Math.min(this.drainedByMillis, untilMillis);
   }
 
   /** Our side has ended. */
@@ -58,12 +60,12 @@ export class SessionLife {
 
   /** What has taken too long, if anything. */
   judge(nowMillis: number, streams: number): Http2Violation | undefined {
-    const { handshakeMillis, settingsAckMillis, pingMillis, drainMillis } = this.limits;
+    const { handshakeMillis, settingsAckMillis, pingMillis } = this.limits;
     if (!this.hasPeerSettings && nowMillis - this.openedMillis > handshakeMillis) return "settings-timeout";
     if (nowMillis - this.settingsSentMillis > settingsAckMillis) return "settings-timeout";
     if (nowMillis > this.blockDeadlineMillis) return "header-block-timeout";
     if (nowMillis - this.askedMillis > pingMillis) return "ping-timeout";
-    if (streams > 0 && nowMillis - this.drainingMillis > drainMillis) return "drain-timeout";
+    if (streams > 0 && nowMillis > this.drainedByMillis) return "drain-timeout";
     return undefined;
   }
 

@@ -1,48 +1,45 @@
 import type { ForwardedRequest, Upstream } from "../forwarding/index.ts";
-import type { OpenTunnels, TunnelDecider } from "./open-tunnels.ts";
 import type { TcpCounts } from "./tcp-counts.ts";
 import { TcpExchange } from "./tcp-exchange.ts";
 import { defaultTcpLimits, type TcpLimits } from "./tcp-limits.ts";
-
-/** Where the application listens, and what its connections are counted in. */
-export interface AppTcpParts {
-  readonly host: string;
-  readonly port: number;
-  readonly tunnels: OpenTunnels;
-  readonly counts: TcpCounts;
-  /** How many entries of the trust log are in force. */
-  readonly treeSize: () => number;
-  readonly limits?: TcpLimits;
-}
+import { TcpShares } from "./tcp-shares.ts";
 
 /** TCP connections of a proxy to the application beside it, one for each tunnel. */
 export class AppTcp {
-  readonly #parts: AppTcpParts;
+  readonly #address: { readonly host: string; readonly port: number };
+  readonly #counts: TcpCounts;
+  readonly #limits: TcpLimits;
+  readonly #shares: TcpShares;
 
-  constructor(parts: AppTcpParts) {
-    this.#parts = parts;
+  constructor(
+    { host, port }: { readonly host: string; readonly port: number },
+    counts: TcpCounts,
+    limits: TcpLimits = defaultTcpLimits,
+  ) {
+    this.#address = { host, port };
+    this.#counts = counts;
+    this.#limits = limits;
+    this.#shares = new TcpShares(limits);
   }
 
-  /** What takes a tunnel on that is decided on now. Where the log has grown until it begins, it is decided on again. */
-  for(decider: TunnelDecider): Upstream {
-    const { tunnels, treeSize, limits = defaultTcpLimits, ...dial } = this.#parts;
-    const decidedSize = treeSize();
-    return {
-      begin: (request: ForwardedRequest) =>
-        new TcpExchange(request, {
-          ...dial,
-          limits,
-          admit: (exchange) => {
-            if (treeSize() !== decidedSize && decider.decideOpenTcp(1) === "deny") return "no-longer-allowed";
-            if (!tunnels.add(decider, exchange)) return "too-many-tcp-connections";
-            dial.counts.open = tunnels.size;
-            return undefined;
-          },
-          onOver: (exchange) => {
-            tunnels.remove(decider, exchange);
-            dial.counts.open = tunnels.size;
-          },
-        }),
+  /** What takes the tunnels of a calling instance on. */
+  for(instance: string): Upstream {
+    const shares = this.#shares;
+    const counts = this.#counts;
+    const dial = {
+      ...this.#address,
+      counts,
+      limits: this.#limits,
+      open: (): boolean => {
+        const isRoom = shares.add(instance);
+        counts.open = shares.size;
+        return isRoom;
+      },
+      close: (): void => {
+        shares.remove(instance);
+        counts.open = shares.size;
+      },
     };
+    return { begin: (request: ForwardedRequest) => new TcpExchange(request, dial) };
   }
 }

@@ -19,10 +19,10 @@ export interface TcpDial {
   readonly port: number;
   readonly limits: TcpLimits;
   readonly counts: TcpCounts;
-  /** Asked before the application is connected to; a name of what forbids it. */
-  readonly admit: (exchange: TcpExchange) => ForwardingFailure | undefined;
-  /** Called once, when the connection is over. */
-  readonly onOver: (exchange: TcpExchange) => void;
+  /** Asked before the application is connected to: whether there is room for one more. */
+  readonly open: () => boolean;
+  /** Called once, when a connection that there was room for is over. */
+  readonly close: () => void;
 }
 
 /**
@@ -51,9 +51,8 @@ export class TcpExchange implements Forwarding {
   }
 
   start(): void {
-    const { host, port, limits, admit } = this.#dial;
-    const refusal = admit(this);
-    if (refusal !== undefined) return this.fail(refusal, "");
+    const { host, port, limits, open } = this.#dial;
+    if (!open()) return this.#refuse();
     this.#client.waitAtMost(limits.connectMillis);
     const socket = connect({
       host,
@@ -105,6 +104,12 @@ export class TcpExchange implements Forwarding {
     this.fail(this.status === 0 ? "upstream-connect-timeout" : "tunnel-idle", "");
   }
 
+  #refuse(): void {
+    this.#isOver = true;
+    const detail = "the application has as many connections as it may have";
+    this.#client.onFailed("too-many-tcp-connections", detail, "unsent");
+  }
+
   #onConnect(socket: Socket): void {
     if (this.#isOver) return;
     this.status = 200;
@@ -153,7 +158,7 @@ export class TcpExchange implements Forwarding {
     if (!this.#hasClientEnded || !this.#hasAppEnded || this.#isOver || socket === undefined) return;
     this.#isOver = true;
     endLater(socket, this.#dial.limits);
-    this.#dial.onOver(this);
+    this.#dial.close();
     this.#client.onResponded();
   }
 
@@ -165,7 +170,7 @@ export class TcpExchange implements Forwarding {
   #break(): void {
     this.#isOver = true;
     this.#socket?.resetAndDestroy();
-    this.#dial.onOver(this);
+    this.#dial.close();
   }
 }
 
