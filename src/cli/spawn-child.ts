@@ -8,7 +8,7 @@ import { parseChildMessage } from "./until-stopped.ts";
 const logBytesMax = 16 * 1024 * 1024;
 /** How much of a log file is looked at for the line that says why a child ended. */
 const tailBytesMax = 4 * 1024;
-/** The descriptor under which a child finds its held port: after input, output, errors and the channel. */
+/** The descriptor under which a child finds the first of its held ports: after input, output, errors and the channel. */
 const heldDescriptor = 4;
 
 /** A child that has been started. */
@@ -20,10 +20,8 @@ export interface SpawnedChild {
 
 /** Starts this program, as it is on disk now, as a child. */
 export function spawnChild(what: Supervised, more: readonly string[] = []): SpawnedChild {
-  const { args, flags = [], logFile, heldPort } = what;
-  const descriptor = heldPort?.descriptor;
-  const held = descriptor === undefined ? [] : [descriptor];
-  const heldArgs = descriptor === undefined ? [] : ["--outbound-descriptor", String(heldDescriptor)];
+  const { args, flags = [], logFile } = what;
+  const { held, heldArgs } = inherited(what);
   const log = openLogFile(logFile);
   try {
     const logBytes = fstatSync(log).size;
@@ -59,6 +57,24 @@ function untilReady(
       reject(new CliError(exitCode.failed, `${name}: ${why}`));
     });
   });
+}
+
+/** The descriptors that a child inherits, and the arguments that tell it of them. */
+function inherited({ heldPort, heldTcpPorts = [] }: Supervised): { held: number[]; heldArgs: string[] } {
+  const held: number[] = [];
+  const heldArgs: string[] = [];
+  const outbound = heldPort?.descriptor;
+  if (outbound !== undefined) {
+    held.push(outbound);
+    heldArgs.push("--outbound-descriptor", String(heldDescriptor));
+  }
+  const tcp = heldTcpPorts.map(({ descriptor }) => descriptor).filter((one) => one !== undefined);
+  if (tcp.length > 0 && tcp.length === heldTcpPorts.length) {
+    const places = tcp.map((_, place) => heldDescriptor + held.length + place);
+    held.push(...tcp);
+    heldArgs.push("--tcp-descriptors", places.join(","));
+  }
+  return { held, heldArgs };
 }
 
 /** The program itself, as it was started. */

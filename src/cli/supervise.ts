@@ -32,6 +32,8 @@ export interface Supervised {
   readonly environment?: Readonly<Record<string, string>>;
   /** A port that stays open while the child is started again; the child is told with `--outbound-descriptor`. */
   readonly heldPort?: HeldPort;
+  /** More such ports; the child is told with `--tcp-descriptors`, in the same order. */
+  readonly heldTcpPorts?: readonly HeldPort[];
 }
 
 /** A child that is started again whenever it ends unasked. */
@@ -191,7 +193,9 @@ class ChildSupervisor implements Supervisor {
 
   #restart(): void {
     if (this.#isStopping) return;
-    this.#releaseTimer ??= setTimeout(() => this.#what.heldPort?.release(), heldMillisMax);
+    this.#releaseTimer ??= setTimeout(() => {
+      for (const port of [this.#what.heldPort, ...(this.#what.heldTcpPorts ?? [])]) port?.release();
+    }, heldMillisMax);
     this.restarts += 1;
     this.#restartTimer = setTimeout(() => {
       this.start().then(

@@ -5,13 +5,21 @@ import { inboundLimits } from "./open-inbound.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
+import { defaultTcpLimits } from "./tcp/index.ts";
 import { trafficLimits } from "./traffic/index.ts";
+
+/** Where a sidecar listens besides its admin listener; filled in as that comes about. */
+export interface Listeners {
+  inbound: string;
+  outbound: string;
+  readonly tcp: { readonly service: string; readonly address: string }[];
+}
 
 /** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules and limits. No key is in it. */
 export function describeSidecar(
   core: SidecarCore,
   options: SidecarOptions,
-  listeners: { readonly inbound: string; readonly outbound: string },
+  listeners: Readonly<Listeners>,
 ): object {
   const application = `${options.app.host}:${options.app.port}`;
   return describeProxy(core, options, {
@@ -67,6 +75,7 @@ export function describeProxy(core: SidecarCore, options: ProxyOptions, role: Ro
       http2: defaultHttp2Limits,
       link: defaultLinkLimits,
       traffic: trafficLimits,
+      tcp: defaultTcpLimits,
     },
   };
 }

@@ -12,3 +12,4 @@ export {
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";
+export type { TcpListener } from "./tcp/index.ts";

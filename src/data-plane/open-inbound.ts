@@ -1,6 +1,7 @@
 import type { TLSSocket } from "node:tls";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { HalfOpen } from "../transport/index.ts";
+import { isTcpService } from "../trust-log/index.ts";
 import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
@@ -11,6 +12,7 @@ import {
   type RequestObserver,
   serveHttp1,
   serveHttp2,
+  type Upstream,
   type Verdict,
 } from "./forwarding/index.ts";
 import { listen } from "./listen.ts";
@@ -27,6 +29,7 @@ import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
 import { RequestTrace } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
+import { AppTcp } from "./tcp/index.ts";
 
 const connectionsMax = 10_000;
 /** Of one source, in their handshake; many, since all proxies of a machine are one source and may come at once. */
@@ -97,11 +100,12 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
   const toApp = new AppUpstream(options.app, context);
+  const toAppTcp = new AppTcp(options.app, context.metrics.tcp.inbound);
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
-  /** The digest of the rules that requests in progress were decided on by. */
-  let reviewedRules = context.view.follower.state.rules.digest();
+  /** What requests in progress were decided on by. */
+  let reviewed = reviewedBy(context);
   let emptied = (): void => {};
 
   server.maxConnections = connectionsMax;
@@ -120,7 +124,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     socket.on("error", () => socket.destroy());
     void admit(context, socket).then((peer) => {
       if (peer === undefined || !countLink(context, { socket, peer, links })) return;
-      const connection = servePeer(context, socket, { peer, toApp });
+      const connection = servePeer(context, socket, { peer, toApp, toAppTcp });
       served.set(socket, connection);
       if (isDraining) connection.close();
     });
@@ -133,9 +137,9 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
       for (const connection of served.values()) connection?.close();
     },
     review: () => {
-      const digest = context.view.follower.state.rules.digest();
-      if (digest === reviewedRules) return;
-      reviewedRules = digest;
+      const now = reviewedBy(context);
+      if (now === reviewed) return;
+      reviewed = now;
       for (const connection of served.values()) connection?.review();
     },
     drain: async (waitMillisMax = drainMillisMax) => {
@@ -164,6 +168,13 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
       await closed;
     },
   };
+}
+
+/** What decides on requests in progress, in one text that changes when it does. */
+function reviewedBy({ checker, view, service }: ProxyContext): string {
+  const { state } = view.follower;
+  const isStale = checker.freshness("openConnection") === "stale";
+  return `${state.rules.digest()} ${isTcpService(state, service)} ${isStale}`;
 }
 
 /** Nothing is read from the socket before the verdict: no listener for its data is there yet. */
@@ -211,7 +222,11 @@ function refuse(
 function servePeer(
   context: ProxyContext,
   socket: TLSSocket,
-  { peer, toApp }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream },
+  {
+    peer,
+    toApp,
+    toAppTcp,
+  }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream; readonly toAppTcp: AppTcp },
 ): ServedPeer {
   const { svid } = peer;
   const { timer, tracer, log } = context;
@@ -219,16 +234,17 @@ function servePeer(
   const audience = isMember ? "member" : "stranger";
   const decider = new PeerDecider(context, peer, audience);
   const lines = new PeerLines(peer);
+  const toTcp = toAppTcp.for(peer.instance);
   const version = socket.alpnProtocol === "h2" ? "2" : "1";
   const fixed = (host: string): Uint8Array => lines.for(host);
   const untraced = new RequestTrace(undefined, fixed, version);
   const observe = (): InboundRequest => {
     const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-    return new InboundRequest(context, { decider, trace, toApp });
+    return new InboundRequest(context, { decider, trace, toApp, toTcp });
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
-  const tunnels = { kinds: ["websocket"], randomBytes: context.randomBytes } as const;
+  const tunnels = { kinds: ["websocket", "connect"], randomBytes: context.randomBytes } as const;
   const one = observe();
   const connection =
     version === "2"
@@ -254,6 +270,14 @@ function servePeer(
   return { close: () => connection.close(), review: () => connection.review(decider.review()) };
 }
 
+/** What one request, or one TCP connection, of a peer needs. */
+interface InboundParts {
+  readonly decider: PeerDecider;
+  readonly trace: RequestTrace;
+  readonly toApp: AppUpstream;
+  readonly toTcp: Upstream;
+}
+
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
 class InboundRequest implements RequestObserver, DecidedRequest {
   decision: Decision | undefined;
@@ -261,23 +285,21 @@ class InboundRequest implements RequestObserver, DecidedRequest {
   readonly #context: ProxyContext;
   readonly #decider: PeerDecider;
   readonly #trace: RequestTrace;
-  readonly #toApp: AppUpstream;
+  readonly #parts: InboundParts;
 
-  constructor(
-    context: ProxyContext,
-    parts: { readonly decider: PeerDecider; readonly trace: RequestTrace; readonly toApp: AppUpstream },
-  ) {
+  constructor(context: ProxyContext, parts: InboundParts) {
     this.#context = context;
     this.#decider = parts.decider;
     this.#trace = parts.trace;
-    this.#toApp = parts.toApp;
+    this.#parts = parts;
   }
 
   decide(request: RequestHead): Verdict | Promise<Verdict> {
     const begun = this.#trace.begin(request);
     // The application may want to leave out what is to happen once only.
     const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
-    const upstream = this.#toApp.for(request);
+    const { toApp, toTcp } = this.#parts;
+    const upstream = request.tunnel === "connect" ? toTcp : toApp.for(request);
     return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }
 
@@ -287,9 +309,13 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     const isDenied = request !== undefined && this.isDenied;
     const error = failure ?? (isDenied ? this.decision?.reason : undefined);
     if (!isDenied) metrics.totals.forwarded += 1;
-    metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
-    const method = request?.method ?? "";
-    metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+    if (request?.tunnel === "connect")
+      metrics.tcpConnections.inbound.add(failure ?? (isDenied ? "denied" : "ok"));
+    else {
+      metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
+      const method = request?.method ?? "";
+      metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+    }
     if (request === undefined || !this.#trace.isRecording) return;
     const attributes = this.#decider.attributesOf(this.decision);
     this.#trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });

@@ -1,6 +1,7 @@
 import net from "node:net";
 import { messageOf } from "../base/mesh-error.ts";
-import type { Result } from "../base/result.ts";
+import { fail, type Result } from "../base/result.ts";
+import { isTcpService } from "../trust-log/index.ts";
 import {
   type CompletedRequest,
   type Http2Connection,
@@ -19,6 +20,9 @@ import { type ListenAddress, listen } from "./listen.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
 import type { Route, RouteRefusal, ServiceRouter } from "./routing/index.ts";
+
+/** Why a request is not forwarded. */
+type OutboundRefusal = RouteRefusal | "service-speaks-tcp" | "service-speaks-http";
 
 const connectionsMax = 10_000;
 
@@ -111,7 +115,7 @@ export class OutboundRequest implements RequestObserver {
   readonly #find: FindRoute;
   readonly #trace: RequestTrace;
   readonly #audience: ProblemAudience;
-  #refusal: RouteRefusal | undefined;
+  #refusal: OutboundRefusal | undefined;
   #service = "";
 
   constructor(
@@ -128,7 +132,7 @@ export class OutboundRequest implements RequestObserver {
 
   decide(request: RequestHead): Verdict {
     const edits = this.#trace.begin(request);
-    const route = this.#find(request);
+    const route = this.#routeOf(request);
     this.#refusal = route.ok ? undefined : route.reason;
     this.#service = route.ok ? route.value.service : "";
     if (route.ok) return { kind: "forward", upstream: route.value.upstream, edits };
@@ -137,15 +141,34 @@ export class OutboundRequest implements RequestObserver {
     return problemAnswer(problem, this.#audience);
   }
 
+  /** A service is called over HTTP or over TCP, as the log says. */
+  #routeOf(request: RequestHead): Result<Route, OutboundRefusal> {
+    const route = this.#find(request);
+    if (!route.ok) return route;
+    const { service } = route.value;
+    const isTcp = isTcpService(this.#context.view.follower.state, service);
+    if (isTcp === (request.tunnel === "connect")) return route;
+    return isTcp
+      ? fail(
+          "service-speaks-tcp",
+          `${service} is called over TCP, by CONNECT or at a port: troth run --tcp ${service}`,
+        )
+      : fail("service-speaks-http", `${service} is called over HTTP; ask it without CONNECT`);
+  }
+
   onComplete({ request, status, durationMicros, error: failure }: CompletedRequest): void {
     const { metrics, view, service: caller } = this.#context;
     const error = failure ?? this.#refusal;
     // A head that was refused was about nothing.
     const service = request === undefined ? "" : this.#service;
     metrics.totals.outbound += 1;
-    metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
-    const method = request?.method ?? "";
-    metrics.outboundDurations.observe({ service, method, status, error, durationMicros });
+    if (request?.tunnel === "connect")
+      metrics.tcpConnections.outbound.add(error ?? (status < 300 ? "ok" : "refused"));
+    else {
+      metrics.requests.outbound.add(error ?? (status < 500 ? "ok" : "peer-error"));
+      const method = request?.method ?? "";
+      metrics.outboundDurations.observe({ service, method, status, error, durationMicros });
+    }
     if (request === undefined || !this.#trace.isRecording) return;
     const attributes = { "troth.caller": caller, "troth.tree_size": view.follower.size };
     this.#trace.finish({ side: "client", request, service, status, error, durationMicros, attributes });
@@ -153,9 +176,11 @@ export class OutboundRequest implements RequestObserver {
 }
 
 /** What was asked for is not there, or not there now. */
-function statusOf(reason: RouteRefusal): 404 | 421 | 429 | 503 {
+function statusOf(reason: OutboundRefusal): 404 | 421 | 429 | 503 {
   switch (reason) {
     case "host-not-served":
+    case "service-speaks-tcp":
+    case "service-speaks-http":
       return 421;
     case "too-many-requests":
       return 429;
@@ -169,7 +194,7 @@ function statusOf(reason: RouteRefusal): 404 | 421 | 429 | 503 {
   }
 }
 
-function missingFor(reason: RouteRefusal): string {
+function missingFor(reason: OutboundRefusal): string {
   switch (reason) {
     case "host-not-served":
       return "a route of the gateway for this host";
@@ -177,6 +202,10 @@ function missingFor(reason: RouteRefusal): string {
       return "a route of the gateway for this path";
     case "too-many-requests":
       return "the end of other requests from this address";
+    case "service-speaks-tcp":
+      return "a TCP connection";
+    case "service-speaks-http":
+      return "a request of HTTP";
     case "not-a-mesh-name":
       return "a Host that names a service, like payments.shop.mesh";
     case "unknown-service":

@@ -1,11 +1,12 @@
 import { MeshError } from "../base/mesh-error.ts";
 import { resolvesWithin } from "../transport/index.ts";
-import { describeSidecar } from "./describe-sidecar.ts";
+import { describeSidecar, type Listeners } from "./describe-sidecar.ts";
 import { openCore } from "./open-core.ts";
 import { type Inbound, openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
+import { openTcpPort, RefusedTcpLog, type TcpPort } from "./tcp/index.ts";
 import { watchApp } from "./watch-app.ts";
 
 /** How long a sidecar that takes another's place waits for its application's first answer; it was there for the other. */
@@ -18,6 +19,8 @@ export interface Sidecar extends AsyncDisposable {
   readonly inboundAddress: string;
   readonly outboundAddress: string;
   readonly adminAddress: string;
+  /** Where the ports for services over TCP are, in the order in which they were asked for. */
+  readonly tcpAddresses: readonly string[];
   /** Stops taking work: out of the routes, and every connection ends with the request it carries. Resolves when all
    * have ended, or after a few seconds. */
   readonly drain: () => Promise<void>;
@@ -31,7 +34,7 @@ export interface Sidecar extends AsyncDisposable {
 /** Opens a sidecar: follows the log, obtains an SVID, and only then listens. */
 export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   await using opened = new AsyncDisposableStack();
-  const listeners = { inbound: "", outbound: "" };
+  const listeners: Listeners = { inbound: "", outbound: "", tcp: [] };
   const describe = (core: SidecarCore): object => describeSidecar(core, options, listeners);
   const { core, keeper } = opened.use(await openCore(options, { role: "sidecar", describe }));
   const { context } = core;
@@ -47,6 +50,15 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const outbound = opened.use(
     await openOutbound({ context, router: core.router, listenOn: options.outbound }),
   );
+  const refusedTcp = opened.use(new RefusedTcpLog(options.log, context.timer));
+  const tcpPorts: TcpPort[] = [];
+  for (const listener of options.tcp ?? []) {
+    const port = opened.use(
+      await openTcpPort(listener, { context, router: core.router, refused: refusedTcp }),
+    );
+    tcpPorts.push(port);
+    listeners.tcp.push({ service: listener.service, address: port.address });
+  }
   listeners.outbound = outbound.address;
   core.outboundAddress = outbound.address;
   await core.report();
@@ -56,19 +68,20 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     inboundAddress: inbound.address,
     outboundAddress: outbound.address,
     adminAddress: core.adminAddress,
+    tcpAddresses: listeners.tcp.map(({ address }) => address),
     drain: async () => {
       await service.withdraw();
       await inbound.drain();
     },
     retire: async (waitMillisMax) => {
       core.retire();
-      const left = outbound.retire();
+      const left = [outbound.retire(), ...tcpPorts.map((port) => port.retire())];
       const ended = service.withdraw().then(async () => {
         // Whoever has not heard of it yet still comes, and must be served.
         await core.untilListed(false, waitMillisMax);
         await inbound.drain(waitMillisMax);
       });
-      await resolvesWithin(Promise.all([left, ended]), waitMillisMax);
+      await resolvesWithin(Promise.all([...left, ended]), waitMillisMax);
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

@@ -1,3 +1,4 @@
+import type { AuditRecord } from "../audit/index.ts";
 import { hexOf } from "../base/bytes.ts";
 import { type AccessDecision, decideAccess, decideTcpAccess, evaluatorVersion } from "../policy/index.ts";
 import { type Freshness, isTcpService, type RuleRow } from "../trust-log/index.ts";
@@ -41,6 +42,9 @@ export interface DecidedRequest {
   /** Whether it did not get through. */
   isDenied: boolean;
 }
+
+type Judged = Omit<Decision, "decisionId">;
+type DecisionRecord = Extract<AuditRecord, { type: "decision" }>;
 
 /** Decides the requests of one connection. What was decided at the same tree size and freshness is not decided again. */
 export class PeerDecider {
@@ -89,56 +93,38 @@ export class PeerDecider {
   }
 
   /**
-   * Judges requests in progress by the rules of now; what is no longer allowed is recorded. How fresh the rules are is a
-   * matter for new requests alone.
+   * Judges requests in progress by the rules of now; one record says of all that are alike that they are no longer
+   * allowed. Rules that may be out of date are a matter for new requests alone, until they are too old to be believed:
+   * nobody can know what a tunnel carries.
    */
   review(): Review {
-    const { service, audit } = this.#context;
-    const judged = new Map<string, Omit<Decision, "decisionId">>();
+    const { checker, metrics, audit } = this.#context;
+    const freshness = checker.freshness("openConnection");
+    const judged = new Map<string, Judged>();
+    const judge = (request: RequestHead): Judged => {
+      const isTooOld = freshness === "stale" && request.tunnel !== undefined;
+      const judgement = isTooOld ? tooOld : this.#judgeByRules(request);
+      judged.set(keyOf(request), judgement);
+      if (judgement.effect === "deny")
+        void audit.recordDurably(this.#recordOf(this.#numbered(judgement), request, freshness));
+      return judgement;
+    };
     return (request) => {
-      const { method } = request;
-      const path = pathOf(request.target);
-      const key = keyOf(request);
-      const decision = judged.get(key) ?? this.#judgeByRules(method, path);
-      judged.set(key, decision);
-      if (decision.effect === "allow") return true;
-      const { metrics, randomBytes, checker } = this.#context;
-      metrics.deniedRequests.add(decision.reason);
-      void audit.recordDurably({
-        type: "decision",
-        ...decision,
-        decisionId: hexOf(randomBytes(decisionIdBytes)),
-        caller: this.#peer.svid.spiffeId,
-        callee: service,
-        method,
-        path,
-        evaluatorVersion,
-        freshness: checker.freshness("openConnection"),
-      });
-      return false;
+      const { effect, reason } = judged.get(keyOf(request)) ?? judge(request);
+      if (effect === "deny") metrics.deniedRequests.add(reason);
+      return effect === "allow";
     };
   }
 
   #decideAnew(request: RequestHead, forward: Verdict, asked: DecidedRequest): Verdict | Promise<Verdict> {
-    const { service, audit } = this.#context;
-    const { method } = request;
-    const path = pathOf(request.target);
-    const decisionId = hexOf(this.#context.randomBytes(decisionIdBytes));
-    const decision = { ...this.#judge(request, path), decisionId };
+    const { audit } = this.#context;
+    const decision = this.#numbered(this.#judge(request));
     asked.decision = decision;
     asked.isDenied = decision.effect === "deny";
-    if (this.#decided.size < decisionsPerConnectionMax && path.length <= decidedPathCharactersMax)
+    const isShort = pathOf(request.target).length <= decidedPathCharactersMax;
+    if (this.#decided.size < decisionsPerConnectionMax && isShort)
       this.#decided.set(keyOf(request), decision);
-    const record = {
-      type: "decision",
-      ...decision,
-      caller: this.#peer.svid.spiffeId,
-      callee: service,
-      method,
-      path,
-      evaluatorVersion,
-      freshness: this.#freshness,
-    } as const;
+    const record = this.#recordOf(decision, request, this.#freshness);
     if (decision.effect === "allow") {
       audit.record(record);
       return forward;
@@ -149,24 +135,43 @@ export class PeerDecider {
       .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
   }
 
-  #judge({ method, tunnel }: RequestHead, path: string): Omit<Decision, "decisionId"> {
+  #numbered(judgement: Judged): Decision {
+    return { ...judgement, decisionId: hexOf(this.#context.randomBytes(decisionIdBytes)) };
+  }
+
+  #recordOf(decision: Decision, request: RequestHead, freshness: Freshness): DecisionRecord {
+    return {
+      type: "decision",
+      ...decision,
+      caller: this.#peer.svid.spiffeId,
+      callee: this.#context.service,
+      method: request.method,
+      path: decidedPath(request),
+      evaluatorVersion,
+      freshness,
+    };
+  }
+
+  #judge(request: RequestHead): Judged {
+    const { method, tunnel } = request;
     const freshness = this.#freshness;
     // What goes through a tunnel may do anything, whatever method asked for it.
     const isSafe = safeMethods.has(method) && tunnel === undefined;
     if (freshness === "stale" || (freshness === "degraded" && !isSafe))
       return { effect: "deny", reason: `view-${freshness}`, rule: "" };
-    return this.#judgeByRules(method, path);
+    return this.#judgeByRules(request);
   }
 
-  #judgeByRules(method: string, path: string): Omit<Decision, "decisionId"> {
-    const { service, view } = this.#context;
+  #judgeByRules(request: RequestHead): Judged {
+    const { service: to, view } = this.#context;
+    const { service: from } = this.#peer;
     const { state } = view.follower;
-    const isTcp = method === "CONNECT";
-    if (isTcp !== isTcpService(state, service))
+    const isTcp = request.tunnel === "connect";
+    if (isTcp !== isTcpService(state, to))
       return { effect: "deny", reason: isTcp ? "service-speaks-http" : "service-speaks-tcp", rule: "" };
-    const asked = { from: this.#peer.service, to: service, method, path };
     const rules = rulesOf(state.rules.entries());
-    return isTcp ? decideTcpAccess(rules, asked) : decideAccess(rules, asked);
+    if (isTcp) return decideTcpAccess(rules, { from, to });
+    return decideAccess(rules, { from, to, method: request.method, path: decidedPath(request) });
   }
 
   #denial(request: RequestHead, { reason, rule, decisionId }: Decision): Verdict {
@@ -181,7 +186,9 @@ export class PeerDecider {
       }
       case "no-rule": {
         const detail = `no rule allows ${from} to call ${service}; an operator may run: troth allow ${from} ${service}`;
-        const missing = `a rule that allows ${from} to call ${service} with ${request.method} ${pathOf(request.target)}`;
+        const narrowed =
+          request.tunnel === "connect" ? "" : ` with ${request.method} ${pathOf(request.target)}`;
+        const missing = `a rule that allows ${from} to call ${service}${narrowed}`;
         return this.#deny(request, { status: 403, reason, detail, missing, decisionId });
       }
       case "service-speaks-tcp": {
@@ -228,10 +235,17 @@ export class PeerDecider {
   }
 }
 
-/** A tunnel is decided on as a GET, but not where only a GET is safe. */
-function keyOf({ method, target, tunnel }: RequestHead): string {
-  return `${tunnel === undefined ? method : tunnel} ${pathOf(target)}`;
+/** What is decided on besides the two services; of a TCP connection nothing more is known. */
+function decidedPath({ tunnel, target }: RequestHead): string {
+  return tunnel === "connect" ? "" : pathOf(target);
 }
+
+/** A tunnel is decided on as a GET, but not where only a GET is safe; all TCP connections of a peer are alike. */
+function keyOf(request: RequestHead): string {
+  return `${request.tunnel ?? request.method} ${decidedPath(request)}`;
+}
+
+const tooOld: Judged = { effect: "deny", reason: "view-stale", rule: "" };
 
 function* rulesOf(entries: Iterable<[string, RuleRow]>): Generator<RuleRow> {
   for (const [, rule] of entries) yield rule;

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { HttpDurations } from "../telemetry/index.ts";
+import { noTcpCounts, type TcpCounts } from "./tcp/tcp-counts.ts";
 import type { TrafficCounts } from "./traffic/index.ts";
 
 /** What a proxy counts. Labels come from closed sets, and names of services from the trust log only. */
@@ -17,6 +18,10 @@ export interface ProxyMetrics {
   readonly zones: { same: number; other: number };
   /** What traffic policies did to requests of the application. */
   readonly traffic: TrafficTallies;
+  /** TCP connections by outcome. */
+  readonly tcpConnections: TwoWays;
+  /** TCP connections that are open, and what they have carried. */
+  readonly tcp: { readonly inbound: TcpCounts; readonly outbound: TcpCounts };
   readonly inboundDurations: HttpDurations;
   readonly outboundDurations: HttpDurations;
   /** The sums that a proxy reports of itself. */
@@ -66,6 +71,8 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     ejections: new Tally(),
     zones: { same: 0, other: 0 },
     traffic: { retries: new Tally(), timeouts: new Tally(), mirrored: new Tally(), faults: new Tally() },
+    tcpConnections: { inbound: new Tally(), outbound: new Tally() },
+    tcp: { inbound: noTcpCounts(), outbound: noTcpCounts() },
   };
   const inboundDurations = new HttpDurations("server", clock);
   const outboundDurations = new HttpDurations("client", clock);

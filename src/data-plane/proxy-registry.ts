@@ -13,6 +13,8 @@ export function openProxyRegistry(
     | "ejections"
     | "zones"
     | "traffic"
+    | "tcpConnections"
+    | "tcp"
   >,
   gauges: ProxyGauges,
 ): prometheus.Registry {
@@ -69,6 +71,7 @@ export function openProxyRegistry(
     labels: ["outcome"],
     rows: () => Object.entries(gauges.spans()).map(([outcome, count]) => ({ values: [outcome], count })),
   });
+  addTcpMetrics(registry, counted);
   return registry;
 }
 
@@ -97,6 +100,40 @@ function addTrafficCounters(registry: prometheus.Registry, counted: ProxyMetrics
     help: "Faults that traffic policies injected.",
     labels: ["fault"],
     rows: () => rowsOf(faults),
+  });
+}
+
+function addTcpMetrics(
+  registry: prometheus.Registry,
+  { tcp, tcpConnections }: Pick<ProxyMetrics, "tcp" | "tcpConnections">,
+): void {
+  addCounter(registry, {
+    name: "troth_proxy_tcp_connections_total",
+    help: "TCP connections that are over, by direction and outcome.",
+    labels: ["direction", "outcome"],
+    rows: () => [
+      ...rowsOf(tcpConnections.inbound, "inbound"),
+      ...rowsOf(tcpConnections.outbound, "outbound"),
+    ],
+  });
+  addCounter(registry, {
+    name: "troth_proxy_tcp_bytes_total",
+    help: "Bytes of TCP connections, by direction of the connection and whether the application got or sent them.",
+    labels: ["direction", "application"],
+    rows: () =>
+      Object.entries(tcp).flatMap(([direction, { toAppBytes, fromAppBytes }]) => [
+        { values: [direction, "received"], count: toAppBytes },
+        { values: [direction, "sent"], count: fromAppBytes },
+      ]),
+  });
+  const open: prometheus.Gauge = new prometheus.Gauge({
+    name: "troth_proxy_tcp_open_connections",
+    help: "TCP connections that are open.",
+    labelNames: ["direction"],
+    registers: [registry],
+    collect: () => {
+      for (const [direction, counts] of Object.entries(tcp)) open.labels(direction).set(counts.open);
+    },
   });
 }
 

@@ -235,7 +235,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#isRetiring = true;
   }
 
-  /** Calls back after every step of the trust log. */
+  /** Calls back after every step of the trust log, and again and again once the view is too old to be believed. */
   onStep(callback: () => void): void {
     this.#hasStepped = callback;
   }
@@ -336,6 +336,8 @@ export class SidecarCore implements AsyncDisposable {
     this.context.refused.flush();
     this.context.violations.flush();
     this.router.sweep();
+    // As a step has open requests decided on again, so has the lack of any for too long.
+    if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
   }
 
   /** Whether peers can find this instance's SVID in the trust log. */

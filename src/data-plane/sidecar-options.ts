@@ -1,6 +1,7 @@
 import type { AppAddress } from "./app-upstream.ts";
 import type { ListenAddress } from "./listen.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
+import type { TcpListener } from "./tcp/index.ts";
 
 /** What a sidecar needs. */
 export interface SidecarOptions extends ProxyOptions {
@@ -13,4 +14,6 @@ export interface SidecarOptions extends ProxyOptions {
    * been told of it, so that what it replaces can go.
    */
   readonly replaces?: boolean;
+  /** Ports of loopback for the application's connections to services over TCP; none unless given. */
+  readonly tcp?: readonly TcpListener[];
 }

@@ -77,6 +77,8 @@ export interface WorkloadOptions {
   readonly app?: PlainApp;
   /** What it speaks. */
   readonly appProtocol?: AppProtocol;
+  /** The services that it calls over TCP. */
+  readonly tcp?: readonly string[];
   /** Another agent than the real one. */
   readonly agentSocketPath?: string;
   /** Where spans go. */
@@ -311,6 +313,11 @@ export class MeshInProcess implements AsyncDisposable {
     await this.put("rule.put", { from, to, effect, methods, paths });
   }
 
+  /** Declares that a registered service is called over TCP. */
+  async putTcp(service: string): Promise<void> {
+    await this.put("traffic.put", { service, protocol: "tcp", routes: [] });
+  }
+
   /** Registers a service and runs one instance of it behind a sidecar; resolves once others can call it. */
   async open(service: string, options: WorkloadOptions = {}): Promise<Workload> {
     if (!this.controlPlane.writer.state.services.has(service)) await this.putService(service);
@@ -324,6 +331,10 @@ export class MeshInProcess implements AsyncDisposable {
       app: { host: "127.0.0.1", port: app.port, protocol: options.appProtocol ?? "auto" },
       inbound: { host: "127.0.0.1", port: 0 },
       outbound: { host: "127.0.0.1", port: 0 },
+      tcp: (options.tcp ?? []).map((name) => ({
+        service: serviceNameOf(name),
+        listenOn: { host: "127.0.0.1", port: 0 },
+      })),
     });
     const workload = new Workload({ service, instance, sidecar, app, journal, clock });
     this.#workloads.add(workload);

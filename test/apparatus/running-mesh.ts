@@ -132,11 +132,13 @@ export interface RunningService extends AsyncDisposable {
 /** What is run behind a sidecar, where it is not the small web application. */
 export interface AppOptions {
   /** It listens at the port in PORT, or, where `port` is given, something else listens there. */
-  readonly command: readonly string[];
+  readonly command?: readonly string[];
   readonly port?: number;
+  /** More arguments of `troth run`. */
+  readonly args?: readonly string[];
 }
 
-const smallApp: AppOptions = { command: apparatus("small-app.ts") };
+const smallApp = apparatus("small-app.ts");
 
 /** What runs a program of this folder. */
 export function apparatus(script: string): readonly string[] {
@@ -147,13 +149,20 @@ export function apparatus(script: string): readonly string[] {
 export async function openService(
   mesh: RunningMesh,
   service: string,
-  app: AppOptions = smallApp,
+  app: AppOptions = {},
 ): Promise<RunningService> {
   await using stack = new AsyncDisposableStack();
   const outboundPort = await freePort();
   const appPort = app.port === undefined ? [] : ["--app-port", String(app.port)];
-  const options = ["--service", service, "--outbound-port", String(outboundPort), ...appPort];
-  const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...app.command]));
+  const options = [
+    "--service",
+    service,
+    "--outbound-port",
+    String(outboundPort),
+    ...appPort,
+    ...(app.args ?? []),
+  ];
+  const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...(app.command ?? smallApp)]));
   const status = await servingInstance(mesh.path, service);
   const opened = stack.move();
   return {

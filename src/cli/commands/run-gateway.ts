@@ -11,7 +11,7 @@ import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { supervise } from "../supervise.ts";
 import { untilStopped } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
-import { registerIfNew } from "./run-service.ts";
+import { declareService } from "./run-service.ts";
 
 /** What `troth gateway` takes. */
 export interface GatewayCommand extends GatewayFlags {
@@ -30,7 +30,7 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
     throw new CliError(exitCode.usage, `--workers is 1 to ${availableParallelism()} on this machine`);
   if (workers > 1 && settings.listeners.some(({ port }) => port === 0))
     throw new CliError(exitCode.usage, "port 0 is another one for each worker; choose a port");
-  await registerIfNew(directory, service);
+  await declareService(directory, service);
   const stopped = untilStopped();
   await using stack = new AsyncDisposableStack();
   const shared = workers > 1 ? ["--shared"] : [];

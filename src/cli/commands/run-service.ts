@@ -1,20 +1,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
+import type { JsonObject } from "../../base/canonical-json.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
-import type { DataClass } from "../../trust-log/index.ts";
+import { type DataClass, isTcpService, requestRuleFor, type TrustState } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
 import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
-import { OperatorClient } from "../operator-client.ts";
+import { type NewEntry, OperatorClient } from "../operator-client.ts";
 import { explainListening } from "../port-in-use.ts";
 import { drainSecondsMax, openRunSocket } from "../run-socket.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
+import { chooseTcpPorts, holdTcpPorts, tcpVariable } from "../tcp-ports.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 /** What `troth run` takes. */
@@ -24,8 +26,10 @@ export interface RunOptions {
   /** The port that the application listens on; a free one is chosen and given to it as PORT otherwise. */
   readonly appPort?: number;
   readonly outboundPort?: number;
-  /** `auto` unless given. */
-  readonly appProtocol?: AppProtocol;
+  /** `auto` unless given; `tcp` declares that the service is called over TCP. */
+  readonly appProtocol?: AppProtocol | "tcp";
+  /** Ports for connections to services over TCP, as `15432=/shop/db` or `/shop/db`; none unless given. */
+  readonly tcp?: readonly string[];
   readonly httpProxy: boolean;
   readonly logLevel: string;
 }
@@ -41,7 +45,7 @@ export interface RunningService extends AsyncDisposable {
 export async function runService(command: readonly string[], options: RunOptions): Promise<number> {
   const directory = meshDirectory(options.dir);
   const name = requireServiceName(options.service);
-  await registerIfNew(directory, name);
+  await declareService(directory, name, options.appProtocol);
   const stopped = untilStopped();
   await using running = await openService(directory, { ...options, name, command, stdio: "inherit" });
   using _asking = onReplaceSignal(running);
@@ -76,17 +80,49 @@ export function requireServiceName(text: string): ServiceName {
   return name.value;
 }
 
-/** Registers a service that the trust log does not name yet, with the key of this directory. */
-export async function registerIfNew(directory: MeshDirectory, name: ServiceName): Promise<void> {
+/** Registers a service that the trust log does not name yet, and says in the log that it is called over TCP where it is to be. */
+export async function declareService(
+  directory: MeshDirectory,
+  name: ServiceName,
+  appProtocol?: RunOptions["appProtocol"],
+): Promise<void> {
   using client = await OperatorClient.open(directory);
-  if (client.state.services.has(name)) return;
+  const isNew = !client.state.services.has(name);
+  const entries: NewEntry[] = [];
   const dataClass: DataClass = "internal";
-  const { proposals } = await client.append([
-    { kind: "service.put", body: { name, nodes: ["*"], dataClass, team: "", environment: "", labels: {} } },
-  ]);
+  if (isNew)
+    entries.push({
+      kind: "service.put",
+      body: { name, nodes: ["*"], dataClass, team: "", environment: "", labels: {} },
+    });
+  const becomesTcp = appProtocol === "tcp" && !isTcpService(client.state, name);
+  if (becomesTcp) entries.push({ kind: "traffic.put", body: tcpTraffic(client.state, name) });
+  if (appProtocol !== "tcp" && isTcpService(client.state, name))
+    process.stderr.write(`troth: note: ${name} is called over TCP, as the trust log says\n`);
+  if (entries.length === 0) return;
+  const { proposals } = await client.append(entries);
   if (proposals.length > 0)
     throw new CliError(exitCode.no, `${name} is not registered yet; run this again once it is`);
-  process.stderr.write(`troth: registered ${name}; nobody may call it until: troth allow CALLER ${name}\n`);
+  if (becomesTcp) process.stderr.write(`troth: ${name} is called over TCP from now on\n`);
+  if (isNew)
+    process.stderr.write(`troth: registered ${name}; nobody may call it until: troth allow CALLER ${name}\n`);
+}
+
+/** The declaration that a service is called over TCP; what does not speak of requests in the one before is kept. */
+function tcpTraffic(state: TrustState, service: ServiceName): JsonObject {
+  const rule = requestRuleFor(state, service);
+  if (rule !== undefined)
+    throw new CliError(
+      exitCode.no,
+      `${service} cannot be called over TCP while the rule "${rule}" has methods or paths; replace it first: troth allow ${rule}`,
+    );
+  const { timeoutMillis, retries, routes = [], ...kept } = state.traffic.get(service) ?? {};
+  if (timeoutMillis !== undefined || retries !== undefined || routes.length > 0)
+    throw new CliError(
+      exitCode.no,
+      `${service} has a traffic policy with timeouts, retries or routes, which TCP has not; remove it first`,
+    );
+  return { ...kept, service, protocol: "tcp", routes: [] };
 }
 
 /** Starts the sidecar and then the application. */
@@ -108,9 +144,12 @@ export async function openService(
   const outboundPort = options.outboundPort ?? (await freePort());
   const heldPort = await holdPort(outboundPort);
   if (heldPort !== undefined) stack.use(heldPort);
+  const tcpPorts = await chooseTcpPorts(options.tcp ?? []);
+  const heldTcpPorts = await holdTcpPorts(tcpPorts, stack);
   const sidecar = stack.use(
     await supervise({
       ...(heldPort === undefined ? {} : { heldPort }),
+      heldTcpPorts,
       name: `sidecar of ${options.name}`,
       flags: sidecarFlags,
       environment: sidecarEnvironment(),
@@ -123,17 +162,20 @@ export async function openService(
         "--app-port",
         String(appPort),
         "--app-protocol",
-        options.appProtocol ?? "auto",
+        // Whether it is called over TCP is said by the trust log, to every proxy.
+        options.appProtocol === "tcp" ? "auto" : (options.appProtocol ?? "auto"),
         "--outbound-port",
         String(outboundPort),
         "--log-level",
         options.logLevel,
+        ...tcpPorts.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
       ],
       logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),
     }),
   );
   const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
   const proxy = options.httpProxy ? proxyVariables(outboundUrl) : {};
+  const tcp = tcpPorts.map(({ port, service }) => [tcpVariable(service), `127.0.0.1:${port}`] as const);
   const start = (): ChildProcess =>
     spawn(file, args, {
       // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
@@ -141,6 +183,7 @@ export async function openService(
       env: {
         ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
         ...proxy,
+        ...Object.fromEntries(tcp),
         PORT: String(appPort),
         TROTH_SERVICE: options.name,
         TROTH_OUTBOUND_URL: outboundUrl,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { hostAndPort } from "../../base/host-and-port.ts";
-import { type AppProtocol, openSidecar } from "../../data-plane/index.ts";
+import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
 import { parseServiceName } from "../../identity/index.ts";
 import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from "../../storage/index.ts";
 import { parseVerifierKey } from "../../trust-log/index.ts";
@@ -9,6 +9,7 @@ import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
+import { parseTcpPort } from "../tcp-ports.ts";
 import { tracingFromEnvironment } from "../tracing-settings.ts";
 import { onParentMessage, tellParent } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
@@ -25,6 +26,9 @@ export async function runSidecar(options: {
   outboundDescriptor?: number;
   /** Whether another sidecar on that socket is to go once this one is known. */
   replaces: boolean;
+  tcp: readonly string[];
+  /** The sockets bound to the ports of `tcp`, in the same order, where the supervisor holds them. */
+  tcpDescriptors?: readonly number[];
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -56,6 +60,7 @@ export async function runSidecar(options: {
             ...(options.outboundDescriptor === undefined ? {} : { descriptor: options.outboundDescriptor }),
           },
           replaces: options.replaces,
+          tcp: tcpListeners(options.tcp, options.tcpDescriptors ?? []),
           audit: {
             journal,
             saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),
@@ -91,4 +96,13 @@ export async function runSidecar(options: {
     },
     () => drain(),
   );
+}
+
+function tcpListeners(flags: readonly string[], descriptors: readonly number[]): TcpListener[] {
+  return flags.map((flag, place) => {
+    const { service, port = 0 } = parseTcpPort(flag);
+    const descriptor = descriptors[place];
+    const held = descriptor === undefined ? {} : { descriptor };
+    return { service, listenOn: { host: "127.0.0.1", port, ...held } };
+  });
 }

@@ -1,5 +1,15 @@
 import type { Command } from "commander";
-import { appProtocol, directoryOf, help, logLevel, node, output, port, svidLifetime } from "./options.ts";
+import {
+  appProtocol,
+  directoryOf,
+  help,
+  logLevel,
+  node,
+  output,
+  port,
+  svidLifetime,
+  tcp,
+} from "./options.ts";
 
 /** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `services`. */
 export function addMeshCommands(program: Command): void {
@@ -40,12 +50,23 @@ export function addMeshCommands(program: Command): void {
       port,
     )
     .addOption(appProtocol())
+    .addOption(tcp())
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(
       "after",
-      help([["troth run --service /shop/web -- node web.js", "it listens on the port in PORT"]]),
+      help([
+        ["troth run --service /shop/web -- node web.js", "it listens on the port in PORT"],
+        [
+          "troth run --service /shop/db --app-protocol tcp --app-port 5432 -- postgres",
+          "it is called over TCP",
+        ],
+        [
+          "troth run --service /shop/web --tcp 15432=/shop/db -- node web.js",
+          "it finds the database at port 15432",
+        ],
+      ]),
     )
     .action(async (command: string[], options) => {
       process.exitCode = await (await import("../commands/run-service.ts")).runService(command, {

@@ -45,10 +45,20 @@ export function logLevel(): Option {
 export function appProtocol(): Option {
   return new Option(
     "--app-protocol <protocol>",
-    "what the application speaks; auto is HTTP/2 for calls of gRPC and HTTP/1.1 for all else",
+    "what the application speaks; auto is HTTP/2 for calls of gRPC and HTTP/1.1 for all else; tcp declares that the service is called over TCP",
   )
-    .choices(["auto", "http1", "http2"])
+    .choices(["auto", "http1", "http2", "tcp"])
     .default("auto");
+}
+
+/** `--tcp`, as often as wanted. */
+export function tcp(): Option {
+  return new Option(
+    "--tcp <[port=]service>",
+    "a port of loopback for connections to a service over TCP, e.g. 15432=/shop/db; without a port one is chosen. The application is told in TROTH_TCP_SHOP_DB",
+  )
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
 }
 
 /** `--admin-listen`, for health and metrics. */

@@ -6,6 +6,7 @@ import {
   logLevel,
   port,
   svidLifetime,
+  tcp,
   wholeNumber,
 } from "./options.ts";
 
@@ -41,8 +42,15 @@ export function addProcessCommands(program: Command): void {
     .addOption(adminListen())
     .option("--outbound-descriptor <number>", "", wholeNumber)
     .option("--replaces", "", false)
+    .addOption(tcp())
+    .option("--tcp-descriptors <numbers>", "", wholeNumbers)
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-sidecar.ts")).runSidecar({ ...options, dir: directoryOf(program) }),
     );
+}
+
+/** Whole numbers with commas between them. */
+function wholeNumbers(text: string): number[] {
+  return text.split(",").map(wholeNumber);
 }

@@ -10,6 +10,7 @@ export type RequestFailure =
   | "tunnel-idle"
   | "tunnel-drained"
   | "no-longer-allowed"
+  | "too-many-tcp-connections"
   | "head-timeout"
   | "body-timeout"
   | "decision-failed"
@@ -48,6 +49,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
     case "decision-timeout":
     case "overloaded":
     case "fault-injected":
+    case "too-many-tcp-connections":
     case "tunnel-drained":
     case "upstream-pool-exhausted":
     case "upstream-pool-timeout":

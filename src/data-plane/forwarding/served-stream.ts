@@ -227,11 +227,12 @@ export class ServedStream implements StreamHandler, ForwardingClient {
     return !this.isAskedToWait;
   }
 
-  /** Ends a request that has been allowed and is no more. */
+  /** Ends a request that has been allowed and is no more, be it on its way or about to be. */
   review(isAllowed: Review): void {
-    const { phase, request, exchange } = this;
-    if (phase === "exchanging" && request !== undefined && !isAllowed(request))
-      exchange?.fail("no-longer-allowed", "");
+    const { phase, request, exchange, forward } = this;
+    if (phase === "over" || forward === undefined || request === undefined || isAllowed(request)) return;
+    if (exchange === undefined) this.fail("no-longer-allowed", "");
+    else exchange.fail("no-longer-allowed", "");
   }
 
   pauseBody(): void {
