@@ -2,6 +2,7 @@ import { defaultLinkLimits, defaultPoolLimits } from "./forwarding/index.ts";
 import { defaultHttp1Limits } from "./http1/index.ts";
 import { defaultHttp2Limits } from "./http2/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
+import { balancingLimits } from "./routing/index.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 
@@ -37,11 +38,13 @@ export function describeSidecar(
       admin: core.adminAddress,
       application: `${options.app.host}:${options.app.port}`,
     },
+    zone: core.router.zone,
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
     http2Violations: violationsOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
     limits: {
+      balancing: balancingLimits,
       inbound: inboundLimits,
       http1: defaultHttp1Limits,
       pool: defaultPoolLimits,

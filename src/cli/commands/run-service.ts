@@ -8,11 +8,16 @@ import { foreignEnvironment, ownEnvironment, sidecarEnvironment, sidecarFlags } 
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
-import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { joinedMesh, requireMesh } from "../membership.ts";
+import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
+import { talk } from "../output.ts";
 import { explainListening } from "../port-in-use.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
 import { untilStopped } from "../until-stopped.ts";
+
+/** After so long, a wait is explained. */
+const longWaitMillis = 5_000;
 
 /** What `troth run` takes. */
 export interface RunOptions {
@@ -38,9 +43,18 @@ export interface RunningService extends AsyncDisposable {
 export async function runService(command: readonly string[], options: RunOptions): Promise<number> {
   const directory = meshDirectory(options.dir);
   const name = requireServiceName(options.service);
-  await registerIfNew(directory, name);
+  const hasOnlyJoined = (await joinedMesh(directory)) !== undefined;
+  // A machine that has only joined holds no key to register a service with.
+  if (!hasOnlyJoined) await registerIfNew(directory, name);
   const stopped = untilStopped();
+  const noting = setTimeout(() => {
+    if (hasOnlyJoined)
+      talk(
+        `${name} waits for its certificate; is it registered, and may it run on this node? (troth get service)`,
+      );
+  }, longWaitMillis);
   await using running = await openService(directory, { ...options, name, command, stdio: "inherit" });
+  clearTimeout(noting);
   void stopped.then(() => running.app.stop());
   return await running.app.exited;
 }
@@ -79,7 +93,7 @@ export async function openService(
     readonly isOwn?: boolean;
   },
 ): Promise<RunningService> {
-  await requireKnownDomain(directory);
+  await requireMesh(directory);
   const [file, ...args] = options.command;
   if (file === undefined) throw new CliError(exitCode.usage, "no command to run; write it after --");
   await using stack = new AsyncDisposableStack();
