@@ -1,21 +1,9 @@
 import type http from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { z } from "zod";
+import { configOf, endpointOf, endpointsOf } from "../../test/apparatus/known-endpoints.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import { openPlainApp } from "../../test/apparatus/plain-app.ts";
-import { ask, type Workload } from "../../test/apparatus/workload.ts";
-
-const endpointSchema = z.looseObject({
-  instance: z.string(),
-  zone: z.string(),
-  standing: z.string(),
-  ejectedFor: z.string(),
-  inFlight: z.number(),
-});
-const configSchema = z.looseObject({
-  zone: z.string(),
-  endpoints: z.record(z.string(), z.array(endpointSchema)),
-});
+import type { Workload } from "../../test/apparatus/workload.ts";
 
 let mesh: MeshInProcess;
 let caller: Workload;
@@ -43,12 +31,12 @@ test("an instance that fails is put out, is said to be, and comes back when it i
 
   await until(async () => {
     await caller.call(sick.host);
-    return (await endpointOf("/shop/pay", sick)).standing === "out";
+    return (await endpointOf(caller, sick)).standing === "out";
   }, "it is out");
   const before = ailing.seen.length;
   for (let count = 0; count < 20; count += 1) expect((await caller.call(sick.host)).status).toBe(200);
 
-  expect((await endpointOf("/shop/pay", sick)).ejectedFor).toBe("503");
+  expect((await endpointOf(caller, sick)).ejectedFor).toBe("503");
   expect(ailing.seen.length).toBe(before);
   expect(await caller.metric("troth_proxy_ejections_total", { reason: "503" })).toBe(1);
   expect(await caller.metric("troth_proxy_ejected_instances")).toBe(1);
@@ -56,7 +44,7 @@ test("an instance that fails is put out, is said to be, and comes back when it i
   status.code = 200;
   await until(async () => {
     await caller.call(sick.host);
-    return (await endpointOf("/shop/pay", sick)).standing === "in";
+    return (await endpointOf(caller, sick)).standing === "in";
   }, "it is back");
   for (const { app } of others) expect(app.seen.length).toBeGreaterThan(0);
 });
@@ -88,7 +76,7 @@ test("requests stay in the caller's zone while it has an instance, and come back
   await mesh.put("node.zone", { node: "here", zone: "east" });
   await mesh.put("node.zone", { node: "there", zone: "west" });
   await knows("/shop/stock", 2);
-  await until(async () => (await config()).zone === "east");
+  await until(async () => (await configOf(caller)).zone === "east");
 
   const home = await sharesOf([near, far]);
   await mesh.put("instance.drain", { instance: near.instance });
@@ -97,7 +85,7 @@ test("requests stay in the caller's zone while it has an instance, and come back
   await until(async () => (await sharesOf([near, far], 5))[0] === 5, "it is back home");
 
   expect(home).toEqual([40, 0]);
-  expect((await endpointOf("/shop/stock", far)).zone).toBe("west");
+  expect((await endpointOf(caller, far)).zone).toBe("west");
   expect(await caller.metric("troth_proxy_routed_requests_total", { zone: "same" })).toBeGreaterThan(40);
   expect(await caller.metric("troth_proxy_routed_requests_total", { zone: "other" })).toBeGreaterThanOrEqual(
     5,
@@ -142,19 +130,7 @@ test("no request is lost under load while an instance drains, is resumed, and en
 /** Waits until the caller knows of so many instances, and has all entries that there are. */
 async function knows(service: string, count: number): Promise<void> {
   await mesh.settled();
-  await until(async () => ((await config()).endpoints[service] ?? []).length === count, "they are known");
-}
-
-async function config(): Promise<z.infer<typeof configSchema>> {
-  const [host, port] = caller.sidecar.adminAddress.split(":");
-  const { body } = await ask({ host, port, path: "/config", agent: false });
-  return configSchema.parse(JSON.parse(body));
-}
-
-async function endpointOf(service: string, { instance }: Workload): Promise<z.infer<typeof endpointSchema>> {
-  const found = (await config()).endpoints[service]?.find((one) => one.instance === instance);
-  if (found === undefined) throw new Error(`${service} ${instance} is not known`);
-  return found;
+  await until(async () => (await endpointsOf(caller, service)).length === count, "they are known");
 }
 
 /** How many of so many calls each gets. */
