@@ -23,7 +23,7 @@ import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
 import { type OutcomeObserver, SentRequest } from "./sent-request.ts";
 import { undeliveredName, undeliveredValue } from "./undelivered.ts";
 
-/** How many instances are tried before a request is given up for want of a connection. */
+/** How many instances are tried before a request is given up for want of a connection or of an application. */
 const attemptsMax = 3;
 /** How often a request that no server has looked at is sent again. */
 const resendsMax = 3;
@@ -75,7 +75,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private owedBytes = 0;
   private isBlocked = false;
   private hasSent = false;
-  private hasAskedElsewhere = false;
+  /** Instances that have said that their application was not given the request. */
+  private undeliveredBy: readonly InstanceLink[] = untried;
   private hasHeard = false;
   private hasHead = false;
   private hasBegun = false;
@@ -293,19 +294,24 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
    * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
    */
   private mayAskElsewhere({ fields }: Http2ResponseHead): boolean {
-    const { link, isReplayable, requestEnd, hasAskedElsewhere } = this;
-    if (!isReplayable || requestEnd === undefined || hasAskedElsewhere || link === undefined) return false;
+    const { link, isReplayable, requestEnd, undeliveredBy } = this;
+    if (!isReplayable || requestEnd === undefined || link === undefined) return false;
+    if (undeliveredBy.length + 1 >= attemptsMax) return false;
     if (!fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue))
       return false;
     return this.choice.hasOther(link);
   }
 
   private askElsewhere(): void {
-    if (this.link !== undefined) this.choice.avoid(this.link);
-    this.hasAskedElsewhere = true;
+    const { link } = this;
+    if (link !== undefined) {
+      this.choice.avoid(link);
+      this.undeliveredBy = [...this.undeliveredBy, link];
+    }
     this.leaveStream()?.reset(errorCode.cancel);
-    this.tried = untried;
-    this.start();
+    this.tried = this.undeliveredBy;
+    this.client.waitAtMost(Number.POSITIVE_INFINITY);
+    this.seek("upstream-connect-failed", "no instance has given it to its application");
   }
 
   private seek(reason: AcquireRefusal, detail: string): void {

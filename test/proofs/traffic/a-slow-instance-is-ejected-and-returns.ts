@@ -44,10 +44,11 @@ export const claim: Claim = {
       host: slow.host,
       requestsPerSecond,
       isOver: () => isOver,
+      growsSlowly: true,
       onEnd: (one) => asked.push(one),
     });
     try {
-      await sleep(phaseMillis);
+      await sleep(2 * phaseMillis);
       const slowAtMillis = performance.now();
       slowApp.millis = slowMillis;
       const outAtMillis = await whenIs(caller, slow, "out");
@@ -74,7 +75,7 @@ export const claim: Claim = {
       const figure = [
         `out ${((outAtMillis - slowAtMillis) / 1000).toFixed(1)} s after it became slow`,
         `${whileOut} of ${askedOut} requests while out`,
-        `p99 ${p99(slowAtMillis - phaseMillis / 2, slowAtMillis)} ms before, ${p99(slowAtMillis, outAtMillis)} until out, ${p99(outAtMillis + slowMillis, endOutMillis)} while out`,
+        `p99 ${p99(slowAtMillis - phaseMillis, slowAtMillis)} ms before, ${p99(slowAtMillis, outAtMillis)} until out, ${p99(outAtMillis + slowMillis, endOutMillis)} while out`,
         `back ${((backAtMillis - outAtMillis) / 1000).toFixed(1)} s after it went out (out for ${ejectSeconds}), and has ${(shareBack * 100).toFixed(0)} % again`,
         `${wrong} of ${asked.length} failed`,
       ].join("; ");
