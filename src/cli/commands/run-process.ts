@@ -1,7 +1,7 @@
 import { flushCompileCache } from "node:module";
 import { messageOf } from "../../base/mesh-error.ts";
 import { exitCode } from "../exit-codes.ts";
-import { tellParent, untilStopped } from "../until-stopped.ts";
+import { endWhileOpening, tellParent, untilStopped } from "../until-stopped.ts";
 
 /** Runs what `open` opens until this process is asked to stop; a supervisor hears how it went. */
 export async function runProcess(
@@ -19,10 +19,14 @@ export async function runProcess(
     process.exitCode = exitCode.failed;
     breaking.abort();
   };
+  const opened = endWhileOpening(stopped);
   await using stack = new AsyncDisposableStack();
   try {
-    tellParent({ kind: "ready", addresses: await open(stack, broken) });
+    const addresses = await open(stack, broken);
+    opened();
+    tellParent({ kind: "ready", addresses });
   } catch (error) {
+    opened();
     tellParent({ kind: "failed", message: messageOf(error) });
     throw error;
   }

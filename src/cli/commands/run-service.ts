@@ -14,7 +14,7 @@ import { OperatorClient } from "../operator-client.ts";
 import { talk } from "../output.ts";
 import { explainListening } from "../port-in-use.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
-import { untilStopped } from "../until-stopped.ts";
+import { endWhileOpening, untilStopped } from "../until-stopped.ts";
 
 /** After so long, a wait is explained. */
 const longWaitMillis = 5_000;
@@ -52,8 +52,10 @@ export async function runService(command: readonly string[], options: RunOptions
       talk(
         `${name} waits for its certificate; is it registered, and may it run on this node? (troth get service)`,
       );
-  }, longWaitMillis);
+  }, longWaitMillis).unref();
+  const opened = endWhileOpening(stopped);
   await using running = await openService(directory, { ...options, name, command, stdio: "inherit" });
+  opened();
   clearTimeout(noting);
   void stopped.then(() => running.app.stop());
   return await running.app.exited;
