@@ -3,8 +3,35 @@ import { bytesOf, textOf } from "../base/bytes.ts";
 import { canonicalJson, isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import type { Membership } from "../node-agent/index.ts";
 import { readFileIfPresent, writeFileAtomically } from "../storage/index.ts";
+import { parseVerifierKey } from "../trust-log/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
-import type { MeshDirectory } from "./mesh-directory.ts";
+import {
+  type KnownDomain,
+  type MeshDirectory,
+  readKnownDomain,
+  requireKnownDomain,
+} from "./mesh-directory.ts";
+
+/** What proxies have to know of their mesh. */
+export type MeshAnchor = Pick<KnownDomain, "trustDomain" | "genesis" | "logKey">;
+
+/** The mesh of this directory: its own, or the one that its agent has joined, of which no operator's key is here. */
+export async function requireMesh(directory: MeshDirectory): Promise<MeshAnchor> {
+  const joined = await joinedMesh(directory);
+  return joined ?? requireKnownDomain(directory);
+}
+
+/** The mesh that this directory has joined, where it is another machine's; undefined for its own, and for none. */
+export async function joinedMesh(directory: MeshDirectory): Promise<MeshAnchor | undefined> {
+  if ((await readKnownDomain(directory)) !== undefined) return undefined;
+  const membership = await readMembership(directory);
+  if (membership === undefined) return undefined;
+  const { genesis, logKey } = membership;
+  const parsed = parseVerifierKey(logKey);
+  const trustDomain = parsed.ok ? /^([^/]+)\/trust-log/.exec(parsed.value.name)?.[1] : undefined;
+  if (trustDomain === undefined) throw damaged(membershipFile(directory));
+  return { trustDomain, genesis, logKey };
+}
 
 /** The mesh that this directory's agent has joined. */
 export async function readMembership(directory: MeshDirectory): Promise<Membership | undefined> {
@@ -19,10 +46,7 @@ export async function readMembership(directory: MeshDirectory): Promise<Membersh
     typeof genesis !== "string" ||
     typeof logKey !== "string"
   )
-    throw new CliError(
-      exitCode.unreadable,
-      `${path} is damaged: restore it from a backup, or remove it together with agent/keys and join again (on the control plane's machine: start "troth up --node" with another name)`,
-    );
+    throw damaged(path);
   return { node, address, genesis, logKey };
 }
 
@@ -32,6 +56,13 @@ export async function writeMembership(directory: MeshDirectory, membership: Memb
     membershipFile(directory),
     bytesOf(`${canonicalJson({ ...membership })}\n`),
     0o600,
+  );
+}
+
+function damaged(path: string): CliError {
+  return new CliError(
+    exitCode.unreadable,
+    `${path} is damaged: restore it from a backup, or remove it together with agent/keys and join again (on the control plane's machine: start "troth up --node" with another name)`,
   );
 }
 

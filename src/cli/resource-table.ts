@@ -81,6 +81,7 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
   ],
   Node: [
     { heading: "STATUS", cell: ({ status }) => (status["isConnected"] === true ? "connected" : "silent") },
+    { heading: "ZONE", cell: ({ status }) => cellText(status["zone"]) || "-" },
     { heading: "SIZE", cell: ({ status }) => cellText(status["treeSize"]) },
     { heading: "INSTANCES", cell: ({ status }) => cellText(status["instances"]) },
     {

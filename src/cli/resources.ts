@@ -186,6 +186,7 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
         name,
         { nodeKey },
         {
+          zone: state.zones.get(name)?.zone ?? "",
           isConnected: report?.isConnected ?? false,
           treeSize: Number(report?.size ?? 0),
           lastReportSecondsAgo: report?.lastReportSecondsAgo ?? null,
@@ -205,6 +206,7 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
         name,
         { service: row.service, node: row.node },
         {
+          zone: facts.state.zones.get(row.node)?.zone ?? "",
           state: proxyStateOf(follower, size, row.isDraining),
           entriesBehind: Math.max(0, size - Number(follower?.size ?? 0)),
           stalenessSeconds: follower?.stalenessSeconds ?? null,

@@ -6,7 +6,7 @@ export function untilStopped(also?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const stop = (): void => resolve();
     also?.addEventListener("abort", stop);
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+    for (const signal of stopSignals) process.on(signal, stop);
     if (process.send === undefined) return;
     process.once("disconnect", stop);
     process.channel?.unref();
@@ -40,6 +40,23 @@ export function parseParentMessage(message: unknown): ParentMessage | undefined 
     ? { kind: "retire", drainSeconds: message.drainSeconds }
     : undefined;
 }
+/**
+ * Lets a request to end that comes before the answer is called end this process at once, as a signal does to one that
+ * does not listen: a start that is given up has nothing to finish, and may wait for what never comes.
+ */
+export function endWhileOpening(stopped: Promise<void>): () => void {
+  let isOpening = true;
+  void stopped.then(() => {
+    if (!isOpening) return;
+    for (const signal of stopSignals) process.removeAllListeners(signal);
+    process.kill(process.pid, "SIGTERM");
+  });
+  return () => {
+    isOpening = false;
+  };
+}
+
+const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** What a child tells its supervisor. */
 export type ChildMessage =

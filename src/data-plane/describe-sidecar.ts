@@ -3,6 +3,7 @@ import { defaultHttp1Limits } from "./http1/index.ts";
 import { defaultHttp2Limits } from "./http2/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
+import { balancingLimits } from "./routing/index.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { defaultTcpLimits } from "./tcp/index.ts";
@@ -64,12 +65,14 @@ export function describeProxy(core: SidecarCore, options: ProxyOptions, role: Ro
     svid: svidOf(core, options),
     listeners: role.listeners,
     ...role.own,
+    zone: core.router.zone,
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
     http2Violations: violationsOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
     limits: {
       ...role.limits,
+      balancing: balancingLimits,
       http1: defaultHttp1Limits,
       pool: defaultPoolLimits,
       http2: defaultHttp2Limits,

@@ -37,6 +37,22 @@ test("a request for an application that has gone reaches another instance, also 
   expect(bodies).toEqual(Array.from({ length: 30 }, (_, index) => index + 1));
 });
 
+test("a request for applications of which two have gone reaches the third", async () => {
+  const all = await Promise.all([1, 2, 3].map(() => mesh.open("/shop/stock")));
+  await mesh.putRule("/shop/web", "/shop/stock");
+  await mesh.settled();
+  const left = all[2];
+  await until(async () => (await Promise.all(all.map(isCalled))).every((called) => called), "all are called");
+  for (const { app } of all.slice(0, 2)) await app.kill();
+
+  for (let count = 1; count <= 10; count += 1) {
+    const reply = await caller.call("stock.shop.mesh", { method: "POST", body: String(count) });
+    expect(reply.status).toBe(200);
+  }
+
+  expect(left?.app.seen.slice(-10).map(({ body }) => Number(body))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+});
+
 test("where every application has gone, the answer says so, and nothing of how the proxies talk", async () => {
   await other.app.kill();
 

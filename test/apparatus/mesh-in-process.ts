@@ -1,4 +1,4 @@
-import { randomBytes as nodeRandomBytes, randomUUID } from "node:crypto";
+import { type KeyObject, randomBytes as nodeRandomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -107,6 +107,8 @@ export class MeshInProcess implements AsyncDisposable {
   #storage: Awaited<ReturnType<typeof openLogFiles>> | undefined;
   #controlPlane: ControlPlane | undefined;
   #agent: NodeAgent | undefined;
+  /** Agents of more nodes of this machine, as if they were others. */
+  readonly #otherAgents: NodeAgent[] = [];
   #membership: Membership | undefined;
   #generation = 1;
   #logKey: NoteSigner;
@@ -171,7 +173,7 @@ export class MeshInProcess implements AsyncDisposable {
       await storage.journal.appendAll(founded.entries);
     }
     await mesh.startControlPlane();
-    await mesh.#join();
+    mesh.#membership = await mesh.#join(nodeName, mesh.#nodeKey.privateKey);
     await mesh.startAgent();
     return mesh;
   }
@@ -268,15 +270,10 @@ export class MeshInProcess implements AsyncDisposable {
 
   async startAgent(): Promise<void> {
     if (this.#membership === undefined) throw new Error("not joined");
-    this.#agent = await openNodeAgent({
-      membership: this.#membership,
+    this.#agent = await this.#openAgent(this.#membership, {
       nodeKey: this.#nodeKey.privateKey,
       folder: this.agentFolder,
       socketPath: this.agentSocketPath,
-      clock: this.#options.clock,
-      randomBytes,
-      random: Math.random,
-      log: silentLog,
     });
   }
 
@@ -284,6 +281,20 @@ export class MeshInProcess implements AsyncDisposable {
     await this.#agent?.[Symbol.asyncDispose]();
     this.#agent = undefined;
     await rm(this.agentSocketPath, { force: true });
+  }
+
+  /** Lets one more node join, with an agent of its own; answers with the agent's socket. */
+  async joinNode(name: string): Promise<string> {
+    const nodeKey = generateEd25519();
+    const socketPath = join(this.folder, `${name}.sock`);
+    const membership = await this.#join(name, nodeKey.privateKey);
+    const agent = await this.#openAgent(membership, {
+      nodeKey: nodeKey.privateKey,
+      folder: join(this.folder, name),
+      socketPath,
+    });
+    this.#otherAgents.push(agent);
+    return socketPath;
   }
 
   /** Puts an entry into the log that the operator has signed; throws where the log does not take it. */
@@ -385,25 +396,34 @@ export class MeshInProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const workload of this.#workloads) await workload[Symbol.asyncDispose]();
+    for (const agent of this.#otherAgents) await agent[Symbol.asyncDispose]();
     await this.stopAgent();
     await this.stopControlPlane();
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  async #join(): Promise<void> {
+  #openAgent(
+    membership: Membership,
+    parts: Pick<Parameters<typeof openNodeAgent>[0], "nodeKey" | "folder" | "socketPath">,
+  ): Promise<NodeAgent> {
+    const { clock } = this.#options;
+    return openNodeAgent({ membership, ...parts, clock, randomBytes, random: Math.random, log: silentLog });
+  }
+
+  async #join(node: string, nodeKey: KeyObject): Promise<Membership> {
     const invite = generateEd25519();
     const inviteKey = base64Of(publicKeyBytes(invite.publicKey));
     const expiresAtSeconds = Math.floor(this.#options.clock.nowSeconds()) + 600;
-    await this.put("node.invite", { node: nodeName, inviteKey, expiresAtSeconds });
+    await this.put("node.invite", { node, inviteKey, expiresAtSeconds });
     const token = {
-      node: nodeName,
+      node,
       address: this.controlPlane.address,
       genesis: this.genesis,
       logKey: verifierKeyOf(this.keys.log),
       inviteKey: base64Of(exportPrivateKey(invite.privateKey)),
     };
     const { clock } = this.#options;
-    this.#membership = await joinMesh(token, { nodeKey: this.#nodeKey.privateKey, clock, randomBytes });
+    return joinMesh(token, { nodeKey, clock, randomBytes });
   }
 }
 

@@ -96,7 +96,7 @@ function servicePairs(one: Resource, facts: MeshFacts): Pairs {
   for (const instance of instances) {
     const proxy = proxyOf(instance, facts);
     pairs.push(
-      ["Instance", `${instance} on ${proxy.node}`],
+      ["Instance", `${instance} on ${proxy.node}${proxy.zone === "" ? "" : `, in the zone ${proxy.zone}`}`],
       [
         "Proxy",
         `${proxy.state}, size ${proxy.treeSize}${proxy.address === "" ? ", serves nothing" : `, serves at ${proxy.address}`}`,
@@ -172,7 +172,7 @@ function instancesOf(service: string, { state }: MeshFacts): string[] {
 function proxyOf(
   instance: string,
   facts: MeshFacts,
-): { instance: string; node: string; state: string; treeSize: number; address: string } {
+): { instance: string; node: string; zone: string; state: string; treeSize: number; address: string } {
   const follower = followersOf(facts).get(instance);
   const row = facts.state.instances.get(instance);
   const size = Number(facts.status.size);
@@ -180,6 +180,7 @@ function proxyOf(
   return {
     instance,
     node: row?.node ?? "",
+    zone: facts.state.zones.get(row?.node ?? "")?.zone ?? "",
     state,
     treeSize: Number(follower?.size ?? 0),
     address: follower?.address ?? "",

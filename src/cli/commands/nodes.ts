@@ -1,14 +1,17 @@
 import { codeOf, messageOf } from "../../base/mesh-error.ts";
 import { joinMesh } from "../../node-agent/index.ts";
 import { formatJoinToken, parseJoinToken } from "../../protocol/index.ts";
+import { entryBodies } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import { makeMeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { loadNodeKey } from "../node-key.ts";
 import { OperatorClient } from "../operator-client.ts";
-import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
+import { durationOf, type OutputFormat, printAnswer, tableOf, talk } from "../output.ts";
 import { shortId } from "../proposed-entry.ts";
+import { reachedInWords } from "../proxy-progress.ts";
 import { randomBytes, systemClock } from "../system.ts";
+import { requireReached, writeEntries } from "../write-entries.ts";
 import { invite } from "./up.ts";
 
 /** More than any token has. */
@@ -63,6 +66,7 @@ export async function listNodes(options: { dir: string; output: OutputFormat }):
   const joined = nodes.map(({ node, size, isConnected, lastReportSecondsAgo }) => ({
     node,
     status: isConnected ? "connected" : "silent",
+    zone: state.zones.get(node)?.zone ?? "",
     size: Number(size),
     lastReportSecondsAgo,
     instances: [...state.instances.entries()].filter(([, instance]) => instance.node === node).length,
@@ -73,16 +77,17 @@ export async function listNodes(options: { dir: string; output: OutputFormat }):
   }));
   printAnswer(options.output, "NodeList", { items: joined, invited }, () =>
     tableOf(
-      ["NODE", "STATUS", "SIZE", "INSTANCES", "LAST REPORT"],
+      ["NODE", "STATUS", "ZONE", "SIZE", "INSTANCES", "LAST REPORT"],
       [
         ...joined.map((one) => [
           one.node,
           one.status,
+          one.zone === "" ? "-" : one.zone,
           String(one.size),
           String(one.instances),
           `${durationOf(one.lastReportSecondsAgo)} ago`,
         ]),
-        ...invited.map((one) => [one.node, "invited", "-", "-", "-"]),
+        ...invited.map((one) => [one.node, "invited", "-", "-", "-", "-"]),
       ],
     ),
   );
@@ -105,6 +110,51 @@ export async function removeNode(
       ? `${node} is shut out: entry ${size - 1} of the trust log\n`
       : `${node} is shut out once proposal ${shortId(waiting.id)} has its signatures\n`,
   );
+}
+
+/** `troth node zone NODE [ZONE]`: says where a node is, or that it is in no zone. */
+export async function zoneNode(
+  node: string,
+  zone: string | undefined,
+  options: { dir: string; output: OutputFormat; none: boolean; wait: boolean; timeout: number },
+): Promise<void> {
+  if ((zone === undefined) !== options.none)
+    throw new CliError(exitCode.usage, "name a zone, as in: troth node zone box2 eu-1, or say --none");
+  const named = zone ?? "";
+  const body = entryBodies["node.zone"].safeParse({ node, zone: named });
+  if (!body.success)
+    throw new CliError(
+      exitCode.usage,
+      `"${named}" is no name of a zone; it is a word of at most 63 of A-Z a-z 0-9 . _ / -`,
+    );
+  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const { state } = client;
+  if (!state.nodes.has(node))
+    throw new CliError(exitCode.notFound, `no node ${node} has joined; see: troth node list`);
+  const before = state.zones.get(node)?.zone ?? "";
+  const where = named === "" ? "in no zone" : `in the zone ${named}`;
+  if (before === named) talk(`note: ${node} is ${where} already`);
+  const entries = before === named ? [] : [{ kind: "node.zone" as const, body: body.data }];
+  const waitMillisMax = options.timeout * 1000;
+  const { size, proposals, proxies } = await writeEntries(
+    client,
+    entries,
+    options.wait ? waitMillisMax : undefined,
+  );
+  const view = {
+    node,
+    zone: named,
+    treeSize: size,
+    proposals,
+    ...(proxies === undefined ? {} : { proxies }),
+  };
+  printAnswer(options.output, "NodeZone", view, () => {
+    const [waiting] = proposals;
+    if (waiting !== undefined)
+      return `${node} is ${where} once proposal ${shortId(waiting.id)} has its signatures\n`;
+    return `${node} is ${where}; tree size ${size}${proxies === undefined ? "" : `: ${reachedInWords(proxies)}`}\n`;
+  });
+  if (proxies !== undefined) requireReached(proxies, size, waitMillisMax);
 }
 
 /** Which of the exit codes a failure to join is. */

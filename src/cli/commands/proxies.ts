@@ -74,7 +74,23 @@ export async function proxyConfig(
   name: string,
   options: ProxyOptions & { type?: (typeof configTypes)[number] },
 ): Promise<void> {
-  const directory = meshDirectory(options.dir);
+  const { instance, config } = await readConfigOf(name, options.dir);
+  const { type } = options;
+  if (type !== undefined && !(type in config))
+    throw new CliError(
+      exitCode.notFound,
+      `this proxy says nothing of its ${type}; it has: ${Object.keys(config).join(", ")}`,
+    );
+  const shown = type === undefined ? config : { [type]: config[type] };
+  printAnswer(options.output, "ProxyConfig", { instance, ...shown }, () => writeYaml([shown]));
+}
+
+/** The configuration of the one proxy of this machine that a name means. */
+export async function readConfigOf(
+  name: string,
+  path: string,
+): Promise<{ readonly instance: string; readonly config: Record<string, unknown> }> {
+  const directory = meshDirectory(path);
   using client = await OperatorClient.open(directory);
   const facts = await gatherFacts(client);
   const [instance, ...others] = instancesNamed(name, facts);
@@ -85,14 +101,7 @@ export async function proxyConfig(
     );
   await requireHere(directory, facts.state.instances.get(instance)?.node ?? "", name);
   const config = await readProxyConfig(followersOf(facts).get(instance)?.adminAddress ?? "");
-  const { type } = options;
-  if (type !== undefined && !(type in config))
-    throw new CliError(
-      exitCode.notFound,
-      `this proxy says nothing of its ${type}; it has: ${Object.keys(config).join(", ")}`,
-    );
-  const shown = type === undefined ? config : { [type]: config[type] };
-  printAnswer(options.output, "ProxyConfig", { instance, ...shown }, () => writeYaml([shown]));
+  return { instance, config };
 }
 
 /** `troth proxy drain NAME`: takes instances out of service, or back into it, by entries of the log. */

@@ -1,7 +1,7 @@
 import { flushCompileCache } from "node:module";
 import { messageOf } from "../../base/mesh-error.ts";
 import { exitCode } from "../exit-codes.ts";
-import { tellParent, untilStopped } from "../until-stopped.ts";
+import { endWhileOpening, tellParent, untilStopped } from "../until-stopped.ts";
 
 /** How what a process runs ends it. */
 export interface ProcessEnd {
@@ -24,10 +24,14 @@ export async function runProcess(
     process.exitCode = exitCode.failed;
     finished();
   };
+  const opened = endWhileOpening(stopped);
   await using stack = new AsyncDisposableStack();
   try {
-    tellParent({ kind: "ready", addresses: await open(stack, { broken, finished }) });
+    const addresses = await open(stack, { broken, finished });
+    opened();
+    tellParent({ kind: "ready", addresses });
   } catch (error) {
+    opened();
     tellParent({ kind: "failed", message: messageOf(error) });
     throw error;
   }

@@ -10,14 +10,19 @@ import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
-import { type MeshDirectory, meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { joinedMesh, requireMesh } from "../membership.ts";
+import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { type NewEntry, OperatorClient } from "../operator-client.ts";
+import { talk } from "../output.ts";
 import { explainListening } from "../port-in-use.ts";
 import { drainSecondsMax, openRunSocket } from "../run-socket.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { type Supervisor, supervise } from "../supervise.ts";
 import { chooseTcpPorts, holdTcpPorts, tcpVariable } from "../tcp-ports.ts";
-import { untilStopped } from "../until-stopped.ts";
+import { endWhileOpening, untilStopped } from "../until-stopped.ts";
+
+/** After so long, a wait is explained. */
+const longWaitMillis = 5_000;
 
 /** What `troth run` takes. */
 export interface RunOptions {
@@ -45,9 +50,20 @@ export interface RunningService extends AsyncDisposable {
 export async function runService(command: readonly string[], options: RunOptions): Promise<number> {
   const directory = meshDirectory(options.dir);
   const name = requireServiceName(options.service);
-  await declareService(directory, name, options.appProtocol);
+  const hasOnlyJoined = (await joinedMesh(directory)) !== undefined;
+  // A machine that has only joined holds no key to register a service with.
+  if (!hasOnlyJoined) await declareService(directory, name, options.appProtocol);
   const stopped = untilStopped();
+  const noting = setTimeout(() => {
+    if (hasOnlyJoined)
+      talk(
+        `${name} waits for its certificate; is it registered, and may it run on this node? (troth get service)`,
+      );
+  }, longWaitMillis).unref();
+  const opened = endWhileOpening(stopped);
   await using running = await openService(directory, { ...options, name, command, stdio: "inherit" });
+  opened();
+  clearTimeout(noting);
   using _asking = onReplaceSignal(running);
   // What its callers have asked is answered before the application is told to end.
   void stopped.then(() => running.sidecar.withdraw()).then(() => running.app.stop());
@@ -136,7 +152,7 @@ export async function openService(
     readonly isOwn?: boolean;
   },
 ): Promise<RunningService> {
-  await requireKnownDomain(directory);
+  await requireMesh(directory);
   const [file, ...args] = options.command;
   if (file === undefined) throw new CliError(exitCode.usage, "no command to run; write it after --");
   await using stack = new AsyncDisposableStack();

@@ -6,7 +6,8 @@ import { parseServiceName } from "../../identity/index.ts";
 import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from "../../storage/index.ts";
 import { parseVerifierKey } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
-import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
+import { requireMesh } from "../membership.ts";
+import { meshDirectory } from "../mesh-directory.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { parseTcpPort } from "../tcp-ports.ts";
@@ -32,7 +33,7 @@ export async function runSidecar(options: {
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
-  const domain = await requireKnownDomain(directory);
+  const domain = await requireMesh(directory);
   const logKey = parseVerifierKey(domain.logKey);
   const service = parseServiceName(options.service);
   if (!logKey.ok || !service.ok) throw new CliError(exitCode.usage, `${options.service} is no service name`);

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { directoryOf, output } from "./options.ts";
+import { directoryOf, help, output, waitTimeout } from "./options.ts";
 
 /** The machines of the mesh: `node …`, `join`, `node-agent`. */
 export function addNodeCommands(program: Command): void {
@@ -27,6 +27,32 @@ export function addNodeCommands(program: Command): void {
     .addOption(output())
     .action(async (name: string, options) =>
       (await import("../commands/nodes.ts")).removeNode(name, { ...options, dir: directoryOf(program) }),
+    );
+
+  nodes
+    .command("zone")
+    .description("say where a node is: what runs there is called from the same zone first")
+    .argument("<node>")
+    .argument("[zone]", "a word such as eu-1")
+    .option("--none", "it is in no zone", false)
+    .option("--wait", "wait until the proxies have it", false)
+    .addOption(waitTimeout())
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [
+          ["troth node zone box2 eu-1 --wait", "and until all proxies know"],
+          ["troth node zone box2 --none", "it is nowhere"],
+        ],
+        [
+          [4, "no such node"],
+          [5, "written, and some proxies did not acknowledge in time"],
+        ],
+      ),
+    )
+    .action(async (name: string, zone: string | undefined, options) =>
+      (await import("../commands/nodes.ts")).zoneNode(name, zone, { ...options, dir: directoryOf(program) }),
     );
 
   program

@@ -38,6 +38,25 @@ before an entry that it cannot follow, as one that is older than the entry's kin
       (await import("../commands/proxies.ts")).proxyConfig(name, { ...options, dir: directoryOf(program) }),
     );
   proxy
+    .command("endpoints")
+    .description("whom a proxy of this machine calls: zone, requests in flight, and who is out and why")
+    .argument("<proxy>", "instance, the beginning of one, or a service")
+    .option("--service <name>", "only the instances of this service")
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [["troth proxy endpoints /shop/web --service /shop/payments", "who is called, and who is left out"]],
+        [[4, "no such proxy, or not on this machine"]],
+      ),
+    )
+    .action(async (name: string, options) =>
+      (await import("../commands/endpoints.ts")).proxyEndpoints(name, {
+        ...options,
+        dir: directoryOf(program),
+      }),
+    );
+  proxy
     .command("drain")
     .description("send an instance no new requests; those under way end")
     .argument("<proxy>", "instance, the beginning of one, or a service")

@@ -25,7 +25,7 @@ import { type OutcomeObserver, SentRequest } from "./sent-request.ts";
 import { opensTunnel, silenceMillisOf } from "./tunnel.ts";
 import { saysUndelivered } from "./undelivered.ts";
 
-/** How many instances are tried before a request is given up for want of a connection. */
+/** How many instances are tried before a request is given up for want of a connection or of an application. */
 const attemptsMax = 3;
 /** How often a request that no server has looked at is sent again. */
 const resendsMax = 3;
@@ -78,7 +78,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private owedBytes = 0;
   private isBlocked = false;
   private hasSent = false;
-  private hasAskedElsewhere = false;
+  /** Instances that have said that their application was not given the request. */
+  private undeliveredBy: readonly InstanceLink[] = untried;
   private hasHeard = false;
   private hasHead = false;
   private isTunnelOpen = false;
@@ -348,9 +349,10 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
    * not idempotent is not repeated, only sent for the first time (compare RFC 9113, 8.7).
    */
   private mayAskElsewhere(head: Http2ResponseHead): boolean {
-    const { link, isReplayable, hasAskedElsewhere } = this;
+    const { link, isReplayable, undeliveredBy } = this;
     const isWhole = this.requestEnd !== undefined || this.request.tunnel !== undefined;
-    if (!isReplayable || !isWhole || hasAskedElsewhere || link === undefined) return false;
+    if (!isReplayable || !isWhole || link === undefined) return false;
+    if (undeliveredBy.length + 1 >= attemptsMax) return false;
     return saysUndelivered(head) && this.choice.hasOther(link);
   }
 
@@ -360,10 +362,11 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   private askElsewhere(): void {
     this.leaveAlone();
-    this.hasAskedElsewhere = true;
+    if (this.link !== undefined) this.undeliveredBy = [...this.undeliveredBy, this.link];
     this.leaveStream()?.reset(errorCode.cancel);
-    this.tried = untried;
-    this.start();
+    this.tried = this.undeliveredBy;
+    this.client.waitAtMost(Number.POSITIVE_INFINITY);
+    this.seek("upstream-connect-failed", "no instance has given it to its application");
   }
 
   private seek(reason: AcquireRefusal, detail: string): void {
