@@ -30,7 +30,7 @@ function rowsOf(path: string, schema: JsonSchema): string[][] {
     const row = [`\`${below}\``, isNeeded ? "required" : "", field.description ?? ""];
     const items = Array.isArray(field.items) ? undefined : field.items;
     const inner = items === undefined ? [] : rowsOf(`${below}[]`, asSchema(items));
-    return [row, ...inner];
+    return [row, ...rowsOf(below, field), ...inner];
   });
 }
 

@@ -95,6 +95,39 @@ describe("over the demo's mesh, troth", () => {
     expect(await run("wait", "--timeout", "30")).toMatchObject({ code: 0 });
   }, 120_000);
 
+  it("applies the example of traffic policies, shows them in words, and takes them back from get", async () => {
+    const traffic = join(repository, "examples", "traffic.yaml");
+    const applied = await run("apply", "-f", traffic, "-o", "json", "--no-wait");
+    const shown = await run("get", "traffic");
+    const described = await run("describe", "traffic", "shop/payments");
+    const ofService = await run("describe", "service", "/shop/web");
+    const again = await run(
+      "apply",
+      "-f",
+      file("got.yaml", (await run("get", "traffic", "-o", "yaml")).stdout),
+    );
+    const faulty = file(
+      "fault.yaml",
+      "apiVersion: troth/v1\nkind: TrafficPolicy\nmetadata: {name: /shop/mallory}\nspec: {routes: [{paths: [/x], fault: {percent: 5, status: 503}}]}\n",
+    );
+    await run("apply", "-f", faulty, "--no-wait");
+    const faults = await run("describe", "service", "/shop/mallory");
+    const removed = await run("delete", "-f", traffic, "-f", faulty, "-o", "json", "--no-wait");
+
+    expect(outcomes(applied)).toEqual([
+      "TrafficPolicy /shop/web created",
+      "TrafficPolicy /shop/payments created",
+    ]);
+    expect(shown.stdout).toMatch(/\/shop\/web +http +timeout 5 s, 2 retries\n/);
+    expect(described.stdout).toContain(
+      "POST /charges: timeout 2 s; retries: up to 1 after connect-failed, of POST",
+    );
+    expect(ofService.stdout).toContain("timeout 5 s, 2 retries");
+    expect(again.stdout).toContain("nothing to change");
+    expect(faults.stdout).toContain("/x: FAULT: 5 % answered 503");
+    expect(outcomes(removed)).toHaveLength(3);
+  }, 180_000);
+
   it("shows all kinds of objects, in every form", async () => {
     const kinds = ["service", "policies", "instance", "node", "proxy", "operator", "certificate", "grant"];
     for (const kind of kinds) {

@@ -98,7 +98,7 @@ function valuesOf(choices: readonly string[] | undefined, live: LiveNames | unde
   return { candidates: (choices ?? []).map((word) => ({ word, what: "" })), live };
 }
 
-const writtenKinds = ["service", "accesspolicy"];
+const writtenKinds = ["service", "accesspolicy", "trafficpolicy"];
 const allKinds = [...writtenKinds, "instance", "node", "proxy", "operator", "certificate", "grant"];
 
 function kindsFor(command: Command): readonly string[] {
@@ -108,6 +108,7 @@ function kindsFor(command: Command): readonly string[] {
 const namesOfKind: Readonly<Record<string, LiveNames>> = {
   service: "services",
   accesspolicy: "services",
+  trafficpolicy: "services",
   instance: "instances",
   proxy: "instances",
   node: "nodes",

@@ -22,7 +22,15 @@ const facts: MeshFacts = {
 it("says how to get an object where there is none of its kind", () => {
   const empty = resourceKinds.filter((kind) => resourcesOf(kind, facts).length === 0);
 
-  expect(empty).toEqual(["Service", "AccessPolicy", "Instance", "Node", "Proxy", "Certificate"]);
+  expect(empty).toEqual([
+    "Service",
+    "AccessPolicy",
+    "TrafficPolicy",
+    "Instance",
+    "Node",
+    "Proxy",
+    "Certificate",
+  ]);
   for (const kind of empty)
     expect(resourceTable(kind, [], { facts, isWide: false })).toMatch(
       /^No .*troth (run|allow|up|apply)\b.*\.\n$/,

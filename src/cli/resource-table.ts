@@ -30,6 +30,8 @@ const emptySentences: { readonly [Kind in ResourceKind]: string } = {
     "No service is registered. troth run --service NAME -- COMMAND registers one, and so does troth apply -f FILE.",
   AccessPolicy:
     "No rule is set, so nobody may call anybody. troth allow FROM TO sets one, and so does troth apply -f FILE.",
+  TrafficPolicy:
+    "No traffic policy is set: requests have no timeout and are not repeated. troth apply -f FILE sets one.",
   Instance: "No instance runs. troth run --service NAME -- COMMAND starts one.",
   Node: "No node has joined. troth up joins this machine; troth node invite NAME invites another.",
   Proxy: "No proxy runs. troth run --service NAME -- COMMAND starts one beside the application.",
@@ -57,6 +59,10 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
     { heading: "ALLOWED", cell: (policy) => callers(policy, "allow") || "nobody" },
     { heading: "DENIED", cell: (policy) => callers(policy, "deny") },
     { heading: "ENTRIES", cell: ({ status }) => entries(status["entries"]), isWide: true },
+  ],
+  TrafficPolicy: [
+    { heading: "PROTOCOL", cell: ({ spec }) => cellText(spec["protocol"]) },
+    { heading: "POLICY", cell: ({ status }) => cellText(status["summary"]) || "nothing" },
   ],
   Instance: [
     fromSpec("SERVICE", "service"),

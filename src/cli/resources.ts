@@ -6,6 +6,7 @@ import { CliError, exitCode } from "./exit-codes.ts";
 import type { OperatorClient } from "./operator-client.ts";
 import { proxyFigures, proxyStateOf } from "./proxy-state.ts";
 import { systemClock } from "./system.ts";
+import { trafficSummary } from "./traffic-words.ts";
 
 /** What `troth get` and `troth describe` know: the log as this client has checked it, and what the mesh reports. */
 export interface MeshFacts {
@@ -28,6 +29,7 @@ export interface Resource {
 export const resourceKinds = [
   "Service",
   "AccessPolicy",
+  "TrafficPolicy",
   "Instance",
   "Node",
   "Proxy",
@@ -70,7 +72,8 @@ export function resourcesOf(kind: ResourceKind, facts: MeshFacts): Resource[] {
 /** The objects of a kind with this name, or, for those with long names, whose name begins so. Throws where none is. */
 export function requireResources(kind: ResourceKind, name: string, facts: MeshFacts): Resource[] {
   const all = resourcesOf(kind, facts);
-  const wanted = name.startsWith("/") || !/^(Service|AccessPolicy)$/.test(kind) ? name : `/${name}`;
+  const wanted =
+    name.startsWith("/") || !/^(Service|AccessPolicy|TrafficPolicy)$/.test(kind) ? name : `/${name}`;
   const exact = all.filter(({ metadata }) => metadata.name === wanted);
   if (exact.length > 0) return exact;
   const isByPrefix = kind === "Instance" || kind === "Proxy" || kind === "Certificate";
@@ -101,6 +104,7 @@ const prefixCharactersMin = 4;
 function wordsFor(kind: ResourceKind): string[] {
   const word = kind.toLowerCase();
   if (kind === "AccessPolicy") return [word, "accesspolicies", "policy", "policies", "rule", "rules"];
+  if (kind === "TrafficPolicy") return [word, "trafficpolicies", "traffic"];
   return [word, kind === "Proxy" ? "proxies" : `${word}s`];
 }
 
@@ -144,6 +148,14 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
           },
         ),
       ),
+  TrafficPolicy: ({ state }) =>
+    manifestsOf(state)
+      .filter((manifest) => manifest.kind === "TrafficPolicy")
+      .map((manifest) => {
+        const { metadata, spec } = manifest;
+        const summary = trafficSummary(manifest);
+        return resource("TrafficPolicy", metadata.name, { ...spec }, { summary });
+      }),
   Instance: (facts) => {
     const followers = followersOf(facts);
     return [...facts.state.instances.entries()].map(([name, row]) => {

@@ -1,16 +1,11 @@
 import { z } from "zod";
 import { entryBodies } from "../trust-log/index.ts";
-
-/** The `apiVersion` of everything that this dialect says. */
-export const dialectVersion = "troth/v1";
+import { dialectVersion, servicePrefixText, textLike } from "./dialect-text.ts";
+import { type TrafficPolicyManifest, trafficPolicyManifest } from "./traffic-policy.ts";
 
 const service = entryBodies["service.put"].shape;
 const rule = entryBodies["rule.put"].shape;
 
-const serviceName = textLike(service.name, "a service name such as /shop/payments").refine(
-  (name) => !/^\/troth(\/|$)/.test(name),
-  "expected another name: /troth is reserved for the mesh's own processes",
-);
 const servicePattern = textLike(
   rule.to,
   "a service name such as /shop/payments, or a prefix and /* for all below it, or /*",
@@ -23,7 +18,7 @@ const serviceManifest = z.strictObject({
   apiVersion: z.literal(dialectVersion),
   kind: z.literal("Service"),
   metadata: z.strictObject({
-    name: serviceName.describe("The service's name: 1 to 16 segments of up to 63 characters."),
+    name: servicePrefixText.describe("The service's name: 1 to 16 segments of up to 63 characters."),
   }),
   spec: z
     .strictObject({
@@ -95,6 +90,7 @@ const accessPolicyManifest = z.strictObject({
 export const manifestSchemas = {
   Service: serviceManifest,
   AccessPolicy: accessPolicyManifest,
+  TrafficPolicy: trafficPolicyManifest,
 } as const;
 
 /** The kinds that the mesh itself writes: they can be read with `troth get` and not applied. */
@@ -110,15 +106,9 @@ export type ServiceManifest = z.infer<typeof serviceManifest>;
 export type AccessPolicyManifest = z.infer<typeof accessPolicyManifest>;
 
 /** An object of the dialect that can be applied. */
-export type Manifest = ServiceManifest | AccessPolicyManifest;
+export type Manifest = ServiceManifest | AccessPolicyManifest | TrafficPolicyManifest;
 
 /** Whether a kind is one that can be applied. */
 export function isManifestKind(kind: string): kind is ManifestKind {
   return Object.hasOwn(manifestSchemas, kind);
-}
-
-/** Text that a field of an entry takes: the trust log's own schema decides, the message is for people. */
-function textLike(schema: z.ZodType, what: string): z.ZodString {
-  const expected = `expected ${what}`;
-  return z.string(expected).refine((text) => schema.safeParse(text).success, expected);
 }

@@ -1,6 +1,5 @@
 export {
   type AccessPolicyManifest,
-  dialectVersion,
   isManifestKind,
   type Manifest,
   type ManifestKind,
@@ -8,6 +7,7 @@ export {
   readOnlyKinds,
   type ServiceManifest,
 } from "./dialect.ts";
+export { dialectVersion } from "./dialect-text.ts";
 export { type ComparedLine, compareLines } from "./line-difference.ts";
 export { nearestWord } from "./nearest-word.ts";
 export {
@@ -21,5 +21,6 @@ export {
 } from "./plan-changes.ts";
 export { formatProblem, type Problem } from "./problem.ts";
 export { type ReadManifests, readManifests } from "./read-manifests.ts";
+export type { TrafficPolicyManifest } from "./traffic-policy.ts";
 export { writeYaml } from "./write-yaml.ts";
 export { fileBytesMax, type SourceText } from "./yaml-source.ts";

@@ -44,10 +44,52 @@ const policy: fc.Arbitrary<Manifest> = fc.record({
   metadata: fc.record({ name: pattern }),
   spec: fc.record({ rules: fc.uniqueArray(rule, { selector: ({ from }) => from, maxLength: 4 }) }),
 });
-const manifests = fc.uniqueArray(fc.oneof(service, policy), {
+const retries = fc.record(
+  {
+    retriesMax: fc.integer({ min: 0, max: 5 }),
+    attemptMillis: fc.integer({ min: 1, max: 1000 }),
+    on: fc.array(fc.constantFrom("reset" as const, "503" as const), { minLength: 1, maxLength: 3 }),
+    methods: fc.array(fc.constantFrom("GET", "POST"), { maxLength: 3 }),
+  },
+  { requiredKeys: ["retriesMax", "on", "methods"] },
+);
+const route = fc.record(
+  {
+    methods: fc.array(fc.constantFrom("GET", "POST"), { maxLength: 3 }),
+    paths: fc.array(fc.constantFrom("/", "/orders"), { minLength: 1, maxLength: 3 }),
+    timeoutMillis: fc.integer({ min: 0, max: 1000 }),
+    retries,
+    fault: fc.record({ percent: fc.integer({ min: 1, max: 100 }), status: fc.constant(503) }),
+  },
+  { requiredKeys: ["methods", "paths"] },
+);
+const traffic: fc.Arbitrary<Manifest> = fc.record({
+  apiVersion: fc.constant("troth/v1" as const),
+  kind: fc.constant("TrafficPolicy" as const),
+  metadata: fc.record({ name: fc.constant("/shop/web") }),
+  spec: fc.record(
+    {
+      protocol: fc.constant("http" as const),
+      timeoutMillis: fc.integer({ min: 0, max: 1000 }),
+      retries,
+      retryBudgetPercent: fc.integer({ min: 1, max: 100 }),
+      inFlightMax: fc.integer({ min: 1, max: 1000 }),
+      routes: fc.array(route, { maxLength: 3 }),
+    },
+    { requiredKeys: ["protocol", "routes"] },
+  ),
+});
+const manifests = fc.uniqueArray(fc.oneof(service, policy, traffic), {
   selector: ({ kind, metadata }) => `${kind} ${metadata.name}`,
   maxLength: 8,
 });
+
+/** A log with the service that traffic policies are about. */
+function logOfShop(): SmallTrustLog {
+  const log = new SmallTrustLog();
+  apply(log, planned(log.state, `${web}{}`));
+  return log;
+}
 
 /** Puts what was planned into a real log, in which an entry without effect is an error. */
 function apply(log: SmallTrustLog, changes: readonly PlannedChange[]): number {
@@ -73,7 +115,7 @@ describe("a plan", () => {
   it("leads any state to what the manifests say, and a second one is empty", () => {
     fc.assert(
       fc.property(manifests, manifests, (before, wanted) => {
-        const log = new SmallTrustLog();
+        const log = logOfShop();
         apply(log, planChanges(log.state, before));
         const untouched = manifestsOf(log.state).filter(
           ({ kind, metadata }) =>
@@ -97,7 +139,7 @@ describe("a plan", () => {
   it("is empty for what the state itself says, through YAML and back", () => {
     fc.assert(
       fc.property(manifests, (before) => {
-        const log = new SmallTrustLog();
+        const log = logOfShop();
         apply(log, planChanges(log.state, before));
         const text = writeYaml(manifestsOf(log.state));
 
@@ -160,5 +202,34 @@ describe("a plan", () => {
     apply(log, removal === undefined ? [] : [removal]);
     expect(planRemoval(log.state, "AccessPolicy", "/shop/ledger")).toBeUndefined();
     expect(planRemoval(log.state, "Service", "/shop/ledger")).toBeUndefined();
+  });
+
+  it("takes one entry for a traffic policy, whatever changes in it, and one to remove it", () => {
+    const log = logOfShop();
+    const policy = web.replace("Service", "TrafficPolicy");
+    const steps = [
+      "{timeoutMillis: 500}",
+      "{timeoutMillis: 500, protocol: http, routes: []}",
+      "{retries: {methods: [POST, GET]}, routes: [{paths: [/a], timeoutMillis: 0}]}",
+      "{retries: {methods: [GET, POST, GET]}, routes: [{paths: [/a], timeoutMillis: 0}]}",
+    ].map((spec) => {
+      const changes = planned(log.state, `${policy}${spec}`);
+      apply(log, changes);
+      return outcomes(changes);
+    });
+
+    expect(steps.flat().map((text) => text.replace("TrafficPolicy /shop/web ", ""))).toEqual([
+      "created 1",
+      "unchanged 0",
+      "changed 1",
+      "unchanged 0",
+    ]);
+    expect(log.state.traffic.get("/shop/web")?.retries).toEqual({
+      retriesMax: 2,
+      on: ["503", "connect-failed", "reset"],
+      methods: ["GET", "POST"],
+    });
+    const removal = planRemoval(log.state, "TrafficPolicy", "/shop/web");
+    expect(removal?.entries).toEqual([{ kind: "traffic.remove", body: { service: "/shop/web" } }]);
   });
 });

@@ -2,21 +2,33 @@ import { canonicalJson, type JsonObject } from "../base/canonical-json.ts";
 import type { RuleRow, ServiceRow, TrustState } from "../trust-log/index.ts";
 import {
   type AccessPolicyManifest,
-  dialectVersion,
   type Manifest,
   type ManifestKind,
   type ServiceManifest,
 } from "./dialect.ts";
+import { dialectVersion } from "./dialect-text.ts";
+import {
+  isSameTraffic,
+  orderedTraffic,
+  type TrafficPolicyManifest,
+  trafficPolicyOf,
+} from "./traffic-policy.ts";
 
 /** The part of the public state that the dialect describes. */
-export type DescribedState = Pick<TrustState, "services" | "rules">;
+export type DescribedState = Pick<TrustState, "services" | "rules" | "traffic">;
 
 /** What becomes of an object. */
 export type ChangeOutcome = "created" | "changed" | "unchanged" | "removed";
 
 /** An entry to be signed. */
 export interface PlannedEntry {
-  readonly kind: "service.put" | "service.remove" | "rule.put" | "rule.remove";
+  readonly kind:
+    | "service.put"
+    | "service.remove"
+    | "rule.put"
+    | "rule.remove"
+    | "traffic.put"
+    | "traffic.remove";
   readonly body: JsonObject;
 }
 
@@ -45,9 +57,19 @@ export function planRemoval(
 ): PlannedChange | undefined {
   const before = currentManifest(state, kind, name);
   if (before === undefined) return undefined;
-  const entries: PlannedEntry[] =
-    before.kind === "Service" ? [{ kind: "service.remove", body: { name } }] : removals(before, new Set());
-  return { kind, name, outcome: "removed", entries, before, after: undefined };
+  return { kind, name, outcome: "removed", entries: removalOf(before), before, after: undefined };
+}
+
+function removalOf(before: Manifest): PlannedEntry[] {
+  const { name } = before.metadata;
+  switch (before.kind) {
+    case "Service":
+      return [{ kind: "service.remove", body: { name } }];
+    case "AccessPolicy":
+      return removals(before, new Set());
+    case "TrafficPolicy":
+      return [{ kind: "traffic.remove", body: { service: name } }];
+  }
 }
 
 /** Everything in the state that the dialect can say, services first, each in the order of names. */
@@ -58,7 +80,8 @@ export function manifestsOf(state: DescribedState): Manifest[] {
     ({ to }) => to,
   );
   const policies = [...byDestination].map(([to, rows]) => policyOf(to, rows));
-  return [...services.sort(byName), ...policies.sort(byName)];
+  const traffic = [...state.traffic.entries()].map(([name, row]) => trafficPolicyOf(name, row));
+  return [...services.sort(byName), ...policies.sort(byName), ...traffic.sort(byName)];
 }
 
 /** The object of this name as the state has it. */
@@ -67,6 +90,10 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
     const row = state.services.get(name);
     return row === undefined ? undefined : serviceOf(name, row);
   }
+  if (kind === "TrafficPolicy") {
+    const row = state.traffic.get(name);
+    return row === undefined ? undefined : trafficPolicyOf(name, row);
+  }
   const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
   return rows.length === 0 ? undefined : policyOf(name, rows);
 }
@@ -74,12 +101,28 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
 function planChange(state: DescribedState, after: Manifest): PlannedChange {
   const { kind, metadata } = after;
   const before = currentManifest(state, kind, metadata.name);
-  const entries = kind === "Service" ? serviceEntries(before, after) : ruleEntries(before, after);
+  const entries = entriesFor(before, after);
   const common = { kind, name: metadata.name, entries, before };
   if (after.kind === "AccessPolicy" && after.spec.rules.length === 0)
     return { ...common, outcome: before === undefined ? "unchanged" : "removed", after: undefined };
   const changed = before === undefined ? "created" : "changed";
   return { ...common, outcome: entries.length === 0 ? "unchanged" : changed, after };
+}
+
+function entriesFor(before: Manifest | undefined, after: Manifest): PlannedEntry[] {
+  switch (after.kind) {
+    case "Service":
+      return serviceEntries(before, after);
+    case "AccessPolicy":
+      return ruleEntries(before, after);
+    case "TrafficPolicy":
+      return trafficEntries(before, after);
+  }
+}
+
+function trafficEntries(before: Manifest | undefined, after: TrafficPolicyManifest): PlannedEntry[] {
+  if (before?.kind === "TrafficPolicy" && isSameTraffic(before, after)) return [];
+  return [{ kind: "traffic.put", body: { service: after.metadata.name, ...after.spec } }];
 }
 
 function serviceEntries(before: Manifest | undefined, { metadata, spec }: ServiceManifest): PlannedEntry[] {
@@ -129,7 +172,14 @@ function policyOf(to: string, rows: readonly RuleRow[]): AccessPolicyManifest {
 
 /** The one form of all manifests that mean the same: what is a set is in order and holds nothing twice. */
 function ordered(manifest: Manifest): Manifest {
-  return manifest.kind === "Service" ? orderedService(manifest) : orderedPolicy(manifest);
+  switch (manifest.kind) {
+    case "Service":
+      return orderedService(manifest);
+    case "AccessPolicy":
+      return orderedPolicy(manifest);
+    case "TrafficPolicy":
+      return orderedTraffic(manifest);
+  }
 }
 
 function orderedService(manifest: ServiceManifest): ServiceManifest {

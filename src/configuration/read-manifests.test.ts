@@ -11,6 +11,10 @@ function policy(rule: string): string {
   return `apiVersion: troth/v1\nkind: AccessPolicy\nmetadata:\n  name: /shop/web\nspec:\n  rules:\n    - ${rule}\n`;
 }
 
+function traffic(spec: string): string {
+  return `apiVersion: troth/v1\nkind: TrafficPolicy\nmetadata:\n  name: /shop/web\nspec: ${spec}\n`;
+}
+
 function read(text: string | Uint8Array): ReadManifests {
   return readManifests([{ name: "shop.yaml", bytes: typeof text === "string" ? bytesOf(text) : text }]);
 }
@@ -20,7 +24,7 @@ function problemsIn(text: string | Uint8Array): string[] {
 }
 
 const word = "at most 63 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends";
-const kinds = '"Service" or "AccessPolicy"';
+const kinds = '"Service", "AccessPolicy" or "TrafficPolicy"';
 const serviceFields = "nodes, dataClass, team, environment, labels";
 
 describe("a file without problems", () => {
@@ -147,6 +151,61 @@ describe("a problem", () => {
       policy("{from: /a, effect: allow, paths: [orders]}"),
       '7:41: spec.rules[0].paths[0]: expected a path that begins with /, as requests are decided on: without spaces, ?, // and /../, got "orders"',
     ],
+    [
+      "a misspelt field of a traffic policy",
+      traffic("{timeoutmillis: 5}"),
+      '5:8: spec.timeoutmillis: unknown field (did you mean "timeoutMillis"?)',
+    ],
+    [
+      "a misspelt field within retries",
+      traffic("{retries: {retriesmax: 1}}"),
+      '5:18: spec.retries.retriesmax: unknown field (did you mean "retriesMax"?)',
+    ],
+    [
+      "a misspelt field within a route",
+      traffic("{routes: [{mirror: {too: /a, to: /b}}]}"),
+      '5:27: spec.routes[0].mirror.too: unknown field (did you mean "to"?)',
+    ],
+    [
+      "a misspelt condition",
+      traffic("{retries: {on: [connect-fail]}}"),
+      '5:23: spec.retries.on[0]: expected "502", "503", "504", "connect-failed", "reset" or "timeout", got "connect-fail" (did you mean "connect-failed"?)',
+    ],
+    [
+      "a status without quotes",
+      traffic("{retries: {on: [503]}}"),
+      '5:23: spec.retries.on[0]: expected "502", "503", "504", "connect-failed", "reset" or "timeout", got the number 503 (put it in quotes: "503")',
+    ],
+    [
+      "a timeout as text",
+      traffic("{timeoutMillis: 5s}"),
+      '5:23: spec.timeoutMillis: expected a whole number from 0 to 3600000, got "5s"',
+    ],
+    [
+      "a share of more than all",
+      traffic("{routes: [{fault: {percent: 101, status: 503}}]}"),
+      "5:35: spec.routes[0].fault.percent: expected a whole number from 1 to 100",
+    ],
+    [
+      "a fault that does nothing",
+      traffic("{routes: [{fault: {percent: 1}}]}"),
+      "5:25: spec.routes[0].fault: expected delayMillis or status, or both",
+    ],
+    [
+      "a route that no request comes to",
+      traffic("{routes: [{timeoutMillis: 1}, {paths: [/a], timeoutMillis: 2}]}"),
+      "5:37: spec.routes[1]: never counts: every request fits spec.routes[0]",
+    ],
+    [
+      "a service that would be its own mirror",
+      traffic("{routes: [{mirror: {to: /shop/web}}]}"),
+      "5:31: spec.routes[0].mirror.to: expected another service than the one itself",
+    ],
+    [
+      "a timeout of requests over TCP",
+      traffic("{protocol: tcp, timeoutMillis: 5}"),
+      '5:38: spec.timeoutMillis: has no meaning with "protocol: tcp", which has no requests',
+    ],
     ["a missing part", service(" {}").replace("spec: {}", ""), "1:1: spec: missing; expected an object"],
     ["an empty part", service(""), "5:6: spec: expected an object, got nothing"],
     [
@@ -183,7 +242,7 @@ describe("a problem", () => {
     [
       "a kind that cannot be applied",
       service(" {}").replace("Service", "Instance"),
-      "2:7: kind: Instance can be read with troth get and not be applied; Service and AccessPolicy can",
+      "2:7: kind: Instance can be read with troth get and not be applied; Service, AccessPolicy and TrafficPolicy can",
     ],
     ["a list", "- 1\n", "1:1: expected an object with apiVersion, kind, metadata and spec, got a list"],
     ["a tab", service("\n\tteam: a"), "6:1: a tab cannot indent; use spaces"],

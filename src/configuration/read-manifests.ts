@@ -1,14 +1,15 @@
 import type { z } from "zod";
 import {
-  dialectVersion,
   isManifestKind,
   type Manifest,
   type ManifestKind,
   manifestSchemas,
   readOnlyKinds,
 } from "./dialect.ts";
+import { dialectVersion } from "./dialect-text.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { type Problem, shown } from "./problem.ts";
+import { contradictionsIn } from "./traffic-policy.ts";
 import { readYaml, type SourceDocument, type SourceText } from "./yaml-source.ts";
 
 /** How many problems are told at once, and how many objects may be read at once. */
@@ -89,10 +90,16 @@ function readManifest(
       for (const problem of problemsOf(issue, document, kind)) report(problem);
     return undefined;
   }
-  const repeated = repeatedCaller(parsed.data, document);
-  if (repeated.length === 0) return { manifest: parsed.data, hasStatus: status !== undefined };
-  for (const problem of repeated) report(problem);
+  const wrong = contradictions(parsed.data, document);
+  if (wrong.length === 0) return { manifest: parsed.data, hasStatus: status !== undefined };
+  for (const problem of wrong) report(problem);
   return undefined;
+}
+
+/** What is well-formed and cannot be meant. */
+function contradictions(manifest: Manifest, document: SourceDocument): Problem[] {
+  if (manifest.kind !== "TrafficPolicy") return repeatedCaller(manifest, document);
+  return contradictionsIn(manifest).map(([path, message]) => document.problemAt(path, "value", message));
 }
 
 /** One pair of services has one rule, so a second one for it would silently win or lose. */
@@ -161,7 +168,7 @@ function wrongVersion(got: unknown): string {
 function wrongKind(got: unknown): string {
   const kinds = Object.keys(manifestSchemas);
   if (typeof got === "string" && readOnlyKinds.some((kind) => kind === got))
-    return `${got} can be read with troth get and not be applied; ${kinds.join(" and ")} can`;
+    return `${got} can be read with troth get and not be applied; ${kinds.slice(0, -1).join(", ")} and ${kinds.at(-1)} can`;
   return wrongWord(got, kinds);
 }
 
@@ -171,7 +178,9 @@ function wrongWord(got: unknown, words: readonly string[]): string {
   const expected = `expected ${quoted.length > 1 ? `${quoted.slice(0, -1).join(", ")} or ${last}` : last}`;
   if (got === undefined) return `missing; ${expected}`;
   const nearest = typeof got === "string" ? nearestWord(got, words) : undefined;
-  const hint = nearest === undefined ? "" : ` (did you mean ${JSON.stringify(nearest)}?)`;
+  const isBare = typeof got === "number" && words.includes(String(got));
+  const meant = nearest === undefined ? "" : ` (did you mean ${JSON.stringify(nearest)}?)`;
+  const hint = isBare ? ` (put it in quotes: "${got}")` : meant;
   return `${expected}, got ${shown(got)}${hint}`;
 }
 
@@ -190,10 +199,15 @@ function knownFields(kind: ManifestKind, path: readonly PropertyKey[]): readonly
 }
 
 function innerSchema(schema: unknown, part: PropertyKey): unknown {
-  const bare = isObject(schema) && "innerType" in schema ? schema["innerType"] : schema;
-  if (!isObject(bare)) return undefined;
-  if (typeof part === "number") return bare["element"];
-  return isObject(bare["shape"]) ? bare["shape"][String(part)] : undefined;
+  if (!isObject(schema)) return undefined;
+  if (typeof part === "number") return bareSchema(schema["element"]);
+  return isObject(schema["shape"]) ? bareSchema(schema["shape"][String(part)]) : undefined;
+}
+
+/** What is within the wrappers that say what is left out, and what then. */
+function bareSchema(schema: unknown): unknown {
+  const definition = isObject(schema) ? schema["def"] : undefined;
+  return isObject(definition) && "innerType" in definition ? bareSchema(definition["innerType"]) : schema;
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -47,7 +47,7 @@ async function wantedObjects(
   if (!isManifestKind(kind))
     throw new CliError(
       exitCode.usage,
-      `${kind} cannot be deleted like this; ${Object.keys(manifestSchemas).join(" and ")} can`,
+      `${kind} cannot be deleted like this; ${Object.keys(manifestSchemas).join(", ")} can`,
     );
   return [{ kind, name: name.startsWith("/") ? name : `/${name}` }];
 }

@@ -1,3 +1,4 @@
+import { manifestsOf, type TrafficPolicyManifest } from "../../configuration/index.ts";
 import { covers } from "../../policy/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
@@ -12,6 +13,7 @@ import {
   requireResourceKind,
   requireResources,
 } from "../resources.ts";
+import { routeText, trafficPairs, trafficSummary } from "../traffic-words.ts";
 
 const alarmsShownMax = 5;
 const longestAgoSeconds = 24 * 3600;
@@ -30,10 +32,21 @@ export async function describe(
   const found = requireResources(kind, name, facts);
   const objects = found.map((one) => (isData(options.output) ? withRelations(one, facts) : one));
   printObjects(options.output, { kind, objects, isList: objects.length > 1 }, () =>
-    objects
-      .map((one) => blockOf(one.kind === "Service" ? servicePairs(one, facts) : plainPairs(one, facts)))
-      .join("\n"),
+    objects.map((one) => blockOf(pairsOf(one, facts))).join("\n"),
   );
+}
+
+function pairsOf(one: Resource, facts: MeshFacts): Pairs {
+  const { kind, metadata } = one;
+  const policy = kind === "TrafficPolicy" ? trafficPolicyOf(metadata.name, facts) : undefined;
+  if (policy !== undefined) return trafficPairs(policy);
+  return kind === "Service" ? servicePairs(one, facts) : plainPairs(one, facts);
+}
+
+function trafficPolicyOf(name: string, { state }: MeshFacts): TrafficPolicyManifest | undefined {
+  return manifestsOf(state)
+    .filter((one) => one.kind === "TrafficPolicy")
+    .find(({ metadata }) => metadata.name === name);
 }
 
 /** What the block for people says beyond the object, for programs. */
@@ -69,6 +82,10 @@ function servicePairs(one: Resource, facts: MeshFacts): Pairs {
     ],
     ["May call", outgoing.length === 0 ? "nobody" : outgoing.map((rule) => ruleText(rule.to, rule))],
   ];
+  const traffic = trafficPolicyOf(name, facts);
+  if (traffic !== undefined) pairs.push(["Traffic policy", trafficSummary(traffic) || "nothing"]);
+  for (const route of traffic?.spec.routes ?? [])
+    if (route.fault !== undefined) pairs.push(["Injected fault", routeText(route)]);
   const instances = instancesOf(name, facts);
   if (instances.length === 0)
     pairs.push(["Instances", `none; troth run --service ${name} -- COMMAND starts one`]);

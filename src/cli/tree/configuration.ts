@@ -1,7 +1,7 @@
 import { Argument, type Command, Option } from "commander";
 import { directoryOf, help, output, waitTimeout, wholeNumber } from "./options.ts";
 
-const kinds = "service, accesspolicy, instance, node, proxy, operator, certificate or grant";
+const kinds = "service, accesspolicy, trafficpolicy, instance, node, proxy, operator, certificate or grant";
 
 /** What the mesh is told, in files: `validate`, `apply`, `diff`, `get`, `describe`, `delete`, `wait`. */
 export function addConfigurationCommands(program: Command): void {
@@ -124,7 +124,7 @@ function addRemovalCommands(program: Command): void {
   program
     .command("delete")
     .description("remove a service, or all rules of a destination")
-    .addArgument(new Argument("[kind]", "service or accesspolicy"))
+    .addArgument(new Argument("[kind]", "service, accesspolicy or trafficpolicy"))
     .argument("[name]")
     .addOption(files())
     .option("--dry-run", "say what would be removed, and remove nothing", false)
