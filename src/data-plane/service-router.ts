@@ -4,6 +4,7 @@ import { messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { serviceNameOfAuthority } from "../identity/index.ts";
 import type { Endpoint } from "../protocol/index.ts";
+import type { TrustState } from "../trust-log/index.ts";
 import type { CheckedPeer, PeerRefusal } from "./check-peer.ts";
 import {
   ConnectionPool,
@@ -87,7 +88,10 @@ export class ServiceRouter {
     this.#random = random;
     const upstreamOf = (service: string): Upstream | undefined =>
       this.#byService.get(service)?.route.upstream;
-    this.#traffic = new TrafficPolicies({ context, upstreamOf, random });
+    const { clock, log, metrics, exhausted, view } = context;
+    const rows = (): TrustState["traffic"] => view.follower.state.traffic;
+    const counts = metrics.traffic;
+    this.#traffic = new TrafficPolicies({ rows, clock, log, counts, exhausted, upstreamOf, random });
   }
 
   /** Takes the present list of endpoints. */
