@@ -6,7 +6,7 @@ import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { trafficLimits } from "./traffic/index.ts";
 
-/** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules and limits. No key is in it. */
+/** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules, traffic policies and limits. No key is in it. */
 export function describeSidecar(
   core: SidecarCore,
   options: SidecarOptions,
@@ -40,6 +40,7 @@ export function describeSidecar(
     },
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
+    trafficPolicies: Object.fromEntries(follower.state.traffic.entries()),
     http2Violations: violationsOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
     limits: {

@@ -103,7 +103,7 @@ class PolicedService implements Upstream {
   readonly budget: RetryBudget;
   readonly #shared: SharedParts;
   readonly #routes: RouteTable;
-  readonly #budgetPercent: number;
+  readonly #service: PolicyService;
 
   constructor({ row, upstream, budget }: PolicedParts, shared: SharedParts) {
     this.row = row;
@@ -111,7 +111,14 @@ class PolicedService implements Upstream {
     this.budget = budget;
     this.#shared = shared;
     this.#routes = new RouteTable(row);
-    this.#budgetPercent = row.retryBudgetPercent ?? retryBudgetPercentDefault;
+    const percent = row.retryBudgetPercent ?? retryBudgetPercentDefault;
+    const { waits, exhausted } = shared;
+    this.#service = {
+      ...shared,
+      upstream,
+      takeRetry: () => budget.take(percent, waits.nowMillis),
+      onExhausted: (request) => exhausted.add(request),
+    };
   }
 
   /** A request that its policy has nothing to do with goes its way as if there was none. */
@@ -131,12 +138,7 @@ class PolicedService implements Upstream {
     const { timeoutMillis, retries, fault, mirror } = policy;
     const isPlain = timeoutMillis === Number.POSITIVE_INFINITY && (retries ?? fault ?? mirror) === undefined;
     if (isPlain) return this.upstream.begin(parts);
-    return new PolicyExchange(parts, policy, {
-      ...this.#shared,
-      upstream: this.upstream,
-      takeRetry: () => this.budget.take(this.#budgetPercent, waits.nowMillis),
-      onExhausted: () => this.#shared.exhausted.add(request),
-    });
+    return new PolicyExchange(parts, policy, this.#service);
   }
 
   #mirror(mirror: { readonly to: string; readonly percent: number } | undefined): RequestPolicy["mirror"] {
