@@ -24,7 +24,7 @@ it.each([
   [["get", "-o", "y"], ["yaml"]],
   [
     ["delete", ""],
-    ["service", "accesspolicy"],
+    ["service", "accesspolicy", "trafficpolicy"],
   ],
   [["proxy", "config", "--type", "r"], ["rules"]],
   [

@@ -36,7 +36,7 @@ const retries = z.strictObject({
     ),
   methods: methods
     .default([])
-    .describe("Only these methods; GET, HEAD, OPTIONS, TRACE, PUT and DELETE unless given."),
+    .describe("Only these methods; GET, HEAD, OPTIONS, PUT and DELETE unless given."),
 });
 
 const mirror = z.strictObject({

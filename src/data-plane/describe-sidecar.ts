@@ -16,7 +16,7 @@ export interface Listeners {
   readonly tcp: { readonly service: string; readonly address: string }[];
 }
 
-/** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules and limits. No key is in it. */
+/** What a sidecar goes by now: the log, its SVID, its listeners, endpoints, rules, traffic policies and limits. No key is in it. */
 export function describeSidecar(
   core: SidecarCore,
   options: SidecarOptions,
@@ -68,6 +68,7 @@ export function describeProxy(core: SidecarCore, options: ProxyOptions, role: Ro
     zone: core.router.zone,
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
+    trafficPolicies: Object.fromEntries(follower.state.traffic.entries()),
     http2Violations: violationsOf(core),
     tracing: options.tracing === undefined ? null : { sampling: options.tracing.sampling },
     limits: {

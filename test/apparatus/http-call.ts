@@ -14,6 +14,7 @@ export function httpCall(request: {
   /** The Host header, when it is not the address: how an application names a service of the mesh. */
   readonly host?: string;
   readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly timeoutMillis?: number;
   readonly agent?: http.Agent;
@@ -21,6 +22,7 @@ export function httpCall(request: {
   const { address, path, host = address, method = "GET", body, timeoutMillis = 5_000 } = request;
   const [hostname = "", port = ""] = address.split(":");
   const headers = {
+    ...request.headers,
     host,
     ...(body === undefined ? {} : { "content-type": "application/json", "content-length": body.length }),
   };

@@ -43,6 +43,8 @@ export async function openLoopLoad(load: {
   readonly isOver: () => boolean;
   readonly growsSlowly?: boolean;
   readonly body?: string;
+  /** More headers, asked for at each request. */
+  readonly headers?: () => Readonly<Record<string, string>>;
   /** Told of every request that was sent; its number is the query that it asked with. */
   readonly onEnd?: (asked: AskedOnce) => void;
 }): Promise<LoadReport> {
@@ -66,6 +68,7 @@ export async function openLoopLoad(load: {
       path: load.onEnd === undefined ? "/" : `/?${number}`,
       timeoutMillis: answerMillisMax,
       agent,
+      ...(load.headers === undefined ? {} : { headers: load.headers() }),
     });
     inFlight -= 1;
     const endedMillis = performance.now();

@@ -5,6 +5,7 @@ import { ok, type Result } from "../../src/base/result.ts";
 import { type AppProtocol, AppUpstream } from "../../src/data-plane/app-upstream.ts";
 import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
 import {
+  type Attempts,
   type CompletedRequest,
   ConnectionPool,
   defaultLinkLimits,
@@ -86,6 +87,8 @@ export interface LinkHopOptions {
   readonly openApp?: OpenConnection;
   /** What the application speaks, where not only HTTP/1.1. */
   readonly app?: AppProtocol;
+  /** What the attempts at a request have in common, where a policy repeats it. */
+  readonly attemptsWith?: (first: InstanceLink) => Attempts;
   /** What takes the requests of the inner proxy, unless connections of HTTP/1.1 to the port do. */
   readonly toUpstream?: Upstream;
 }
@@ -158,7 +161,9 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     avoid: (one) => avoided.push(one),
     outcomes: options.outcomes,
   };
-  const upstream: Upstream = { begin: (request) => new Http2Exchange(request, choice) };
+  const attempts = options.attemptsWith?.(link);
+  const shared = attempts === undefined ? {} : { attempts };
+  const upstream: Upstream = { begin: (request) => new Http2Exchange({ ...request, ...shared }, choice) };
   const clientSockets: Socket[] = [];
   const decideOutside = (): Verdict => ({
     kind: "forward",

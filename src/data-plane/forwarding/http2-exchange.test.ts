@@ -6,7 +6,7 @@ import { openHttp2, openLinkHop } from "../../../test/fuzz/link-hop.ts";
 import { ok } from "../../base/result.ts";
 import { CoarseTimer } from "../coarse-timer.ts";
 import { attachSocket, type Http2Stream, ServerSession, type StreamHandler } from "../http2/index.ts";
-import type { OpenedLink } from "./index.ts";
+import type { InstanceLink, OpenedLink } from "./index.ts";
 
 const get = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const post = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -68,6 +68,46 @@ describe("a request over a link", () => {
 
     expect(client.text).toMatch(/HTTP\/1.1 502 [^]*upstream-reset/);
     expect([streams, hop.avoided.length]).toEqual([attempts, attempts - 1]);
+  });
+
+  test("whose connection dies is left to a policy that repeats it: upstream-reset", async () => {
+    let streams = 0;
+    const serve = (socket: Socket): void => {
+      const peer = new PlainPeer(() => {
+        streams += 1;
+        setTimeout(() => socket.destroy(), 5);
+      });
+      peer.serve(socket);
+    };
+    await using hop = await openLinkHop(1, {
+      serve,
+      attemptsWith: () => ({ tried: [], coverResets: true }),
+    });
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text.endsWith("}\n"));
+
+    expect([streams, /"reason":"([a-z-]+)"/.exec(client.text)?.[1]]).toEqual([1, "upstream-reset"]);
+  });
+
+  test.each([
+    ["another instance than before", false, 2],
+    ["the same one where there is no other", true, 1],
+  ])("that a policy repeats goes to %s", async (_, isAlone, links) => {
+    await using upstream = await openUpstream((socket) => socket.write(okay));
+    await using other = await openLinkHop(upstream.port);
+    const tried: InstanceLink[] = [];
+    await using hop = await openLinkHop(upstream.port, {
+      ...(isAlone ? {} : { otherPort: other.linkPort }),
+      attemptsWith: (first) => {
+        tried.push(first);
+        return { tried, coverResets: true };
+      },
+    });
+    using client = new RawClient(hop.port).send(get);
+    await until(() => client.text.endsWith("ok"));
+
+    expect(tried[1]).toBe(isAlone ? hop.link : hop.otherLink);
+    expect(new Set(tried).size).toBe(links);
   });
 
   test("whose client has gone while it waited for a connection of HTTP/1.1 is not sent", async () => {

@@ -1,7 +1,7 @@
 import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
 import type { Endpoint } from "../../protocol/index.ts";
-import type { TrafficRow } from "../../trust-log/index.ts";
+import type { TrafficRow, TrustState } from "../../trust-log/index.ts";
 import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
@@ -90,7 +90,10 @@ export class ServiceRouter {
     this.#random = random;
     const upstreamOf = (service: string): Upstream | undefined =>
       this.#byService.get(service)?.route.upstream;
-    this.#traffic = new TrafficPolicies({ context, upstreamOf, random });
+    const { clock, log, metrics, exhausted, view } = context;
+    const rows = (): TrustState["traffic"] => view.follower.state.traffic;
+    const counts = metrics.traffic;
+    this.#traffic = new TrafficPolicies({ rows, clock, log, counts, exhausted, upstreamOf, random });
   }
 
   /** Takes the present list of endpoints. */

@@ -6,6 +6,7 @@ import {
   type ForwardingProgress,
   isGrpcRequest,
   type MessageEnd,
+  type RequestHead,
   type ResponseHead,
   saysExhausted,
   type Upstream,
@@ -44,7 +45,7 @@ export interface PolicyService {
   /** Takes one retry out of the service's budget. */
   readonly takeRetry: () => boolean;
   /** Hears that the attempts at a request are used up. */
-  readonly onExhausted: () => void;
+  readonly onExhausted: (request: RequestHead) => void;
   readonly onFault: (fault: unknown) => void;
 }
 
@@ -251,7 +252,7 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
     if (this.#hasHinted) return false;
     const outcome = this.#outcomeOf(retries, head);
     this.#service.counts.retries.add(outcome);
-    if (outcome !== "tried") this.#service.onExhausted();
+    if (outcome !== "tried") this.#service.onExhausted(this.#parts.request);
     return outcome === "tried";
   }
 

@@ -1,8 +1,8 @@
 import { isBelow } from "../../policy/index.ts";
 import type { TrafficRow } from "../../trust-log/index.ts";
 
-/** Methods that do no more when done twice (RFC 9110, 9.2.2). */
-const idempotentMethods = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+/** Methods that do no more when done twice (RFC 9110, 9.2.2), of those that are forwarded. */
+const idempotentMethods = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"];
 
 /** Why an attempt may be followed by another. */
 export type RetryCondition = NonNullable<TrafficRow["retries"]>["on"][number];

@@ -1,17 +1,25 @@
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
 import { messageOf } from "../../base/mesh-error.ts";
-import type { TrafficRow } from "../../trust-log/index.ts";
+import type { TrafficRow, TrustState } from "../../trust-log/index.ts";
 import type { ForwardedRequest, Forwarding, Upstream } from "../forwarding/index.ts";
-import type { ProxyContext } from "../proxy-context.ts";
 import { pathOf } from "../request-trace.ts";
+import type { ExhaustedTraces } from "./exhausted-traces.ts";
 import { Mirrors } from "./mirrors.ts";
 import { PolicyExchange, type PolicyService, type RequestPolicy } from "./policy-exchange.ts";
 import { RetryBudget, retryBudgetPercentDefault } from "./retry-budget.ts";
 import { RouteTable } from "./route-policy.ts";
+import type { TrafficCounts } from "./traffic-counts.ts";
 import { Waits } from "./waits.ts";
 
 /** What traffic policies need of the proxy in which they are in force. */
 export interface TrafficParts {
-  readonly context: Pick<ProxyContext, "view" | "clock" | "log" | "metrics" | "exhausted">;
+  /** The policies of the trust log, as they are now, by service. */
+  readonly rows: () => Pick<TrustState["traffic"], "size" | "has" | "get">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counts: TrafficCounts;
+  readonly exhausted: ExhaustedTraces;
   /** The way to a service without a policy; undefined where nothing serves it. */
   readonly upstreamOf: (service: string) => Upstream | undefined;
   /** Draws from 0 to below 1. */
@@ -26,19 +34,18 @@ export class TrafficPolicies {
   readonly #services = new Map<string, PolicedService>();
 
   constructor(parts: TrafficParts) {
-    const { context, upstreamOf } = parts;
+    const { clock, counts, upstreamOf } = parts;
     this.#parts = parts;
-    this.#waits = new Waits(context.clock);
-    const { traffic: counts } = context.metrics;
+    this.#waits = new Waits(clock);
     const onFault = (fault: unknown): void => this.#onFault(fault);
     this.#mirrors = new Mirrors({ upstreamOf, waits: this.#waits, counts, onFault });
   }
 
   /** The way to a service as its policy wants it; the same way where there is none. */
   over(service: string, upstream: Upstream): Upstream {
-    const { traffic } = this.#parts.context.view.follower.state;
-    if (traffic.size === 0) return upstream;
-    const row = traffic.get(service);
+    const rows = this.#parts.rows();
+    if (rows.size === 0) return upstream;
+    const row = rows.get(service);
     if (row === undefined) return upstream;
     let policed = this.#services.get(service);
     if (policed?.row !== row || policed.upstream !== upstream) {
@@ -56,25 +63,25 @@ export class TrafficPolicies {
   }
 
   #compile(service: string, parts: PolicedParts): PolicedService {
-    const { context, random } = this.#parts;
+    const { counts, exhausted, random } = this.#parts;
     return new PolicedService(parts, {
       waits: this.#waits,
-      counts: context.metrics.traffic,
+      counts,
       random,
       mirrors: this.#mirrors,
-      exhausted: context.exhausted,
+      exhausted,
       onFault: (fault) => this.#onFault(fault, service),
     });
   }
 
   /** Lets go of services whose policy has been removed. */
   #forget(): void {
-    const { traffic } = this.#parts.context.view.follower.state;
-    for (const service of this.#services.keys()) if (!traffic.has(service)) this.#services.delete(service);
+    const rows = this.#parts.rows();
+    for (const service of this.#services.keys()) if (!rows.has(service)) this.#services.delete(service);
   }
 
   #onFault(fault: unknown, service = ""): void {
-    this.#parts.context.log.error("fault in a traffic policy", { service, error: messageOf(fault) });
+    this.#parts.log.error("fault in a traffic policy", { service, error: messageOf(fault) });
   }
 }
 
@@ -86,7 +93,7 @@ interface PolicedParts {
 
 interface SharedParts extends Pick<PolicyService, "waits" | "counts" | "random" | "onFault"> {
   readonly mirrors: Mirrors;
-  readonly exhausted: ProxyContext["exhausted"];
+  readonly exhausted: ExhaustedTraces;
 }
 
 /** The way to one service under one policy. */
@@ -96,7 +103,7 @@ class PolicedService implements Upstream {
   readonly budget: RetryBudget;
   readonly #shared: SharedParts;
   readonly #routes: RouteTable;
-  readonly #budgetPercent: number;
+  readonly #service: PolicyService;
 
   constructor({ row, upstream, budget }: PolicedParts, shared: SharedParts) {
     this.row = row;
@@ -104,7 +111,14 @@ class PolicedService implements Upstream {
     this.budget = budget;
     this.#shared = shared;
     this.#routes = new RouteTable(row);
-    this.#budgetPercent = row.retryBudgetPercent ?? retryBudgetPercentDefault;
+    const percent = row.retryBudgetPercent ?? retryBudgetPercentDefault;
+    const { waits, exhausted } = shared;
+    this.#service = {
+      ...shared,
+      upstream,
+      takeRetry: () => budget.take(percent, waits.nowMillis),
+      onExhausted: (request) => exhausted.add(request),
+    };
   }
 
   /** A request that its policy has nothing to do with goes its way as if there was none. */
@@ -124,12 +138,7 @@ class PolicedService implements Upstream {
     const { timeoutMillis, retries, fault, mirror } = policy;
     const isPlain = timeoutMillis === Number.POSITIVE_INFINITY && (retries ?? fault ?? mirror) === undefined;
     if (isPlain) return this.upstream.begin(parts);
-    return new PolicyExchange(parts, policy, {
-      ...this.#shared,
-      upstream: this.upstream,
-      takeRetry: () => this.budget.take(this.#budgetPercent, waits.nowMillis),
-      onExhausted: () => this.#shared.exhausted.add(request),
-    });
+    return new PolicyExchange(parts, policy, this.#service);
   }
 
   #mirror(mirror: { readonly to: string; readonly percent: number } | undefined): RequestPolicy["mirror"] {

@@ -77,6 +77,21 @@ describe("a service with a traffic policy", () => {
     expect([reply.status, reply.body, pay.app.seen.length]).toEqual([503, "not now", 3]);
   });
 
+  test("is asked again at another instance where there is one", async () => {
+    await police({ retries: { ...retries, retriesMax: 1 } });
+    const other = await mesh.open("/shop/pay");
+    await until(async () => {
+      await caller.call(pay.host);
+      return other.app.seen.length > 0;
+    }, "the other is called");
+    answer = failing(Number.POSITIVE_INFINITY);
+    const replies = await Promise.all(Array.from({ length: 12 }, () => caller.call(pay.host)));
+    await other[Symbol.asyncDispose]();
+
+    expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(pay.app.seen.length).toBeGreaterThan(0);
+  });
+
   test("is not asked again with a method that does more when done twice, unless the policy names it", async () => {
     await police({ retries });
     answer = failing(1);
