@@ -12,6 +12,7 @@ import {
   type Verdict,
 } from "./forwarding/index.ts";
 import { headerLines } from "./http1/index.ts";
+import { memberHttp2Limits } from "./http2/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {
@@ -218,6 +219,7 @@ function servePeer(
       observe,
       timer,
       headLimits,
+      ...(isMember ? { http2Limits: memberHttp2Limits } : {}),
       audience,
       isClientProxy: isMember,
       onFault,

@@ -21,7 +21,7 @@ import {
   type RequestHead,
   type ResponseHead,
 } from "./forwarding.ts";
-import { Http1Response, interimBytes } from "./http1-response.ts";
+import { continueBytes, Http1Response, interimBytes } from "./http1-response.ts";
 import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 import { beginsHttp2 } from "./serve-http2.ts";
@@ -52,6 +52,10 @@ export function serveHttp1(socket: Socket, options: Http1ServeOptions): Http1Con
   return new ServedConnection(socket, options);
 }
 
+/** How long a client that has ended its side is taken for one that waits for its answer. */
+const askClientMillis = 1_000;
+const asksMax = 2;
+
 type Phase = "idle" | "head" | "deciding" | "exchanging" | "lingering" | "closed";
 
 class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
@@ -75,6 +79,9 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private lingeredBytes = 0;
   private isPumping = false;
   private hasClientEnded = false;
+  private asksLeft = asksMax;
+  /** The deadline that counts besides that of asking a client that has ended its side. */
+  private dueMillis = 0;
   private hasServed = false;
   private readonly listeners = {
     data: (chunk: Buffer): void => this.onData(chunk),
@@ -113,6 +120,12 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   onDeadline(): void {
+    if (this.mayAskClient) {
+      this.asksLeft -= 1;
+      this.send(continueBytes);
+      this.setDeadline();
+      if (this.dueMillis > this.options.timer.nowMillis) return;
+    }
     switch (this.phase) {
       case "idle":
         return this.endLingering();
@@ -158,7 +171,22 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   waitAtMost(millis: number): void {
-    this.deadlineMillis = this.options.timer.in(millis);
+    this.dueMillis = this.options.timer.in(millis);
+    this.setDeadline();
+  }
+
+  /**
+   * Whether to find out if a client that has ended its side is still there. One that waits takes a 100 (Continue) for
+   * nothing, as it must (RFC 9110, 15.2); from one that has gone a reset comes back, which the second one meets.
+   */
+  private get mayAskClient(): boolean {
+    if (!this.hasClientEnded || this.asksLeft === 0 || this.request?.minorVersion !== 1) return false;
+    return this.phase === "deciding" || (this.phase === "exchanging" && this.exchange?.status === 0);
+  }
+
+  private setDeadline(): void {
+    const askMillis = this.mayAskClient ? this.options.timer.in(askClientMillis) : this.dueMillis;
+    this.deadlineMillis = Math.min(this.dueMillis, askMillis);
   }
 
   onBodyWanted(): void {
@@ -424,6 +452,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (this.phase === "idle" && this.socket.writableLength === 0) return this.destroy();
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
     if (this.isCutShort && this.phase !== "lingering") this.destroy();
+    else if (this.mayAskClient) this.setDeadline();
   }
 
   /** Whether the client has ended its side within a body of which nothing is left to take. */

@@ -75,14 +75,17 @@ export class Http2Stream {
   /** Whether the peer's message has no body by the request's method. */
   isBodiless = false;
   deadlineMillis: number | undefined = undefined;
+  /** On the coarse timer's clock. */
+  readonly openedMillis: number;
   private readonly session: StreamSession;
 
-  constructor(id: number, session: StreamSession, windows: { send: number; receive: number }) {
+  constructor(id: number, session: StreamSession, opened: { send: number; receive: number; millis: number }) {
     this.id = id;
     this.session = session;
     this.handler = nobody;
-    this.sendWindow = windows.send;
-    this.receiveWindow = windows.receive;
+    this.sendWindow = opened.send;
+    this.receiveWindow = opened.receive;
+    this.openedMillis = opened.millis;
   }
 
   /** Whether nothing is sent or received any more. */
