@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { MeshError } from "../base/mesh-error.ts";
 import {
   isManifestKind,
   type Manifest,

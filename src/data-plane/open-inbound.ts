@@ -15,6 +15,7 @@ import {
   type Upstream,
   type Verdict,
 } from "./forwarding/index.ts";
+import { memberHttp2Limits } from "./http2/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import {
@@ -253,6 +254,7 @@ function servePeer(
           timer,
           tunnels,
           headLimits,
+          ...(isMember ? { http2Limits: memberHttp2Limits } : {}),
           audience,
           isClientProxy: isMember,
           exhausted: context.exhausted,

@@ -77,6 +77,46 @@ describe("a client that ends its side", () => {
 });
 
 describe("a client that goes away", () => {
+  test.each([
+    ["one proxy", openHop],
+    ["two", openLinkHop],
+  ])(
+    "without a reset, while the application takes its time, gives its request up in seconds: %s",
+    async (_, open) => {
+      await using upstream = await openUpstream(() => {});
+      await using hop = await open(upstream.port);
+      const client = new RawClient(hop.port).send(get);
+      await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+      client.socket.destroy();
+      await until(() => hop.clientSockets[0]?.readableEnded === true);
+      for (let second = 0; second < 5; second += 1) {
+        hop.passSeconds(1);
+        await aWhile();
+      }
+      await until(
+        () => upstream.sockets[0]?.readableEnded === true || upstream.sockets[0]?.destroyed === true,
+      );
+
+      const events = "events" in hop ? hop.events : hop.outer;
+      expect(events).toMatchObject([{ status: 0, error: "client-gone" }]);
+    },
+  );
+
+  test("is told from one that has only ended its side, which has its answer after a 100 (Continue)", async () => {
+    await using upstream = await openUpstream(() => {});
+    await using hop = await openHop(upstream.port);
+    using client = new RawClient(hop.port).send(get);
+    await until(() => upstream.received[0]?.endsWith("\r\n\r\n") === true);
+    client.socket.end();
+    await until(() => hop.clientSockets[0]?.readableEnded === true);
+    for (let second = 0; second < 20; second += 1) hop.passSeconds(1);
+    await until(() => client.text !== "");
+    upstream.sockets[0]?.write(okay);
+    await until(() => client.isClosed);
+
+    expect(client.text).toBe(`${"HTTP/1.1 100 Continue\r\n\r\n".repeat(2)}${okay}`);
+  });
+
   test("while it waits for the answer to what came during the decision is noticed", async () => {
     let settle = (): void => {};
     await using upstream = await openUpstream(() => {});

@@ -35,6 +35,9 @@ export class Http1Response {
   }
 }
 
+/** An interim response that says nothing. */
+export const continueBytes: Uint8Array = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+
 /** The bytes of an interim response. */
 export function interimBytes(head: ResponseHead): Buffer {
   return serialise(head, { close: false, coding: "declared" }, nothing);

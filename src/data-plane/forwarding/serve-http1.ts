@@ -22,7 +22,7 @@ import {
   type ResponseHead,
 } from "./forwarding.ts";
 import { HeldBytes } from "./held-bytes.ts";
-import { Http1Response, interimBytes } from "./http1-response.ts";
+import { continueBytes, Http1Response, interimBytes } from "./http1-response.ts";
 import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 import { beginsHttp2 } from "./serve-http2.ts";
@@ -34,6 +34,10 @@ import type { Review, Verdict } from "./verdict.ts";
 export function serveHttp1(socket: Socket, options: Http1ServeOptions): Http1Connection {
   return new ServedConnection(socket, options);
 }
+
+/** How long a client that has ended its side is taken for one that waits for its answer. */
+const askClientMillis = 1_000;
+const asksMax = 2;
 
 type Phase = "idle" | "head" | "deciding" | "exchanging" | "lingering" | "closed";
 
@@ -60,6 +64,9 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private isTunnelOpen = false;
   /** Until when a tunnel may go on. */
   private tunnelUntilMillis = Number.POSITIVE_INFINITY;
+  private asksLeft = asksMax;
+  /** The deadline that counts besides that of asking a client that has ended its side. */
+  private dueMillis = 0;
   private hasServed = false;
   private readonly listeners = {
     data: (chunk: Buffer): void => this.onData(chunk),
@@ -109,6 +116,12 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   onDeadline(): void {
+    if (this.mayAskClient) {
+      this.asksLeft -= 1;
+      this.send(continueBytes);
+      this.setDeadline();
+      if (this.dueMillis > this.options.timer.nowMillis) return;
+    }
     switch (this.phase) {
       case "idle":
         return this.endLingering();
@@ -180,7 +193,22 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   waitAtMost(millis: number): void {
-    this.deadlineMillis = Math.min(this.options.timer.in(millis), this.tunnelUntilMillis);
+    this.dueMillis = Math.min(this.options.timer.in(millis), this.tunnelUntilMillis);
+    this.setDeadline();
+  }
+
+  /**
+   * Whether to find out if a client that has ended its side is still there. One that waits takes a 100 (Continue) for
+   * nothing, as it must (RFC 9110, 15.2); from one that has gone a reset comes back, which the second one meets.
+   */
+  private get mayAskClient(): boolean {
+    if (!this.hasClientEnded || this.asksLeft === 0 || this.request?.minorVersion !== 1) return false;
+    return this.phase === "deciding" || (this.phase === "exchanging" && this.exchange?.status === 0);
+  }
+
+  private setDeadline(): void {
+    const askMillis = this.mayAskClient ? this.options.timer.in(askClientMillis) : this.dueMillis;
+    this.deadlineMillis = Math.min(this.dueMillis, askMillis);
   }
 
   onBodyWanted(): void {
@@ -433,6 +461,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
     if (this.isTunnelOpen) return this.passTunnelEnd();
     if (this.isCutShort && this.phase !== "lingering") this.destroy();
+    else if (this.mayAskClient) this.setDeadline();
   }
 
   /** A client that has ended its side of a tunnel ends it at the far end too, once that has taken all it sent. */

@@ -107,6 +107,21 @@ describe("an attack ends the connection with ENHANCE_YOUR_CALM", () => {
     expect(server.verdicts()).toEqual(["goaway with 11: header-block-too-large"]);
   });
 
+  test("not where streams that have been open for a while are given up, as by clients of a slow application", () => {
+    const server = openBareServer({ resetsBurstMax: 200, resetsPerSecondMax: 1 });
+    let id = -1;
+
+    const rounds = repeat(server, 20, () => {
+      const ids = Array.from({ length: 100 }, () => (id += 2));
+      server.send(...ids.map((one) => frame("HEADERS", endHeaders, one, post)));
+      server.clock.advanceSeconds(0.5);
+      server.timer.tick();
+      return ids.map((one) => frame("RST_STREAM", 0, one, word(8)));
+    });
+
+    expect([rounds, server.session.isClosed]).toEqual([20, false]);
+  });
+
   test.each<[string, number, Buffer]>([
     ["PING", 1, ping],
     ["answers to no PING", 1, frame("PING", ack, 0, Buffer.alloc(8))],

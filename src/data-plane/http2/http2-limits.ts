@@ -34,7 +34,7 @@ export interface Http2Limits {
   readonly encoderTableBytesMax: number;
   /** Responses of the 1xx class before the final one. */
   readonly interimResponsesMax: number;
-  /** Streams reset by the peer, or by us over its frames, at once (CVE-2023-44487, CVE-2025-8671). */
+  /** Streams reset by the peer soon after they began, or by us over its frames, at once (CVE-2023-44487, CVE-2025-8671). */
   readonly resetsBurstMax: number;
   /** The same in the long run. */
   readonly resetsPerSecondMax: number;
@@ -134,5 +134,15 @@ export const appHttp2Limits: Http2Limits = {
   pingMillis: 10_000,
 };
 
+/** Requests of many clients share a connection of a known peer; when all give up, that is no attack. */
+const manyResets = { resetsBurstMax: 4096, resetsPerSecondMax: 1000 } as const;
+
+/** Between proxies that know each other. */
+export const memberHttp2Limits: Http2Limits = { ...defaultHttp2Limits, ...manyResets };
+
 /** From an application: a client that reads only when it wants to answers a PING then, and not before. */
-export const appClientHttp2Limits: Http2Limits = { ...appHttp2Limits, pingMillis: 60_000 };
+export const appClientHttp2Limits: Http2Limits = {
+  ...appHttp2Limits,
+  ...manyResets,
+  pingMillis: 60_000,
+};

@@ -245,9 +245,10 @@ export abstract class Http2Session extends SessionCore implements FrameSink {
     const stream = this.streams.get(streamId);
     if (stream !== undefined) this.dropByPeer(stream, window.readUInt32BE(start));
     else if (this.isIdle(streamId)) return this.fail("stream-idle");
-    // A server resets what we asked of it ourselves; a client makes us work for nothing (CVE-2023-44487).
+    // A server resets what we asked of it ourselves; a client makes us work for nothing (CVE-2023-44487), unless the
+    // stream has held its place among those that may be open for a while.
     if (stream === undefined || this.role === "client") this.spendControl(1);
-    else this.spendReset();
+    else if (stream.openedMillis === this.timer.nowMillis) this.spendReset();
   }
 
   private onWindowUpdate(): void {

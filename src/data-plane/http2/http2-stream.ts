@@ -81,14 +81,17 @@ export class Http2Stream {
   /** How long it may wait for the peer's windows, where that is not what the session's limits say. */
   sendStallMillis: number | undefined = undefined;
   deadlineMillis: number | undefined = undefined;
+  /** On the coarse timer's clock. */
+  readonly openedMillis: number;
   private readonly session: StreamSession;
 
-  constructor(id: number, session: StreamSession, windows: { send: number; receive: number }) {
+  constructor(id: number, session: StreamSession, opened: { send: number; receive: number; millis: number }) {
     this.id = id;
     this.session = session;
     this.handler = nobody;
-    this.sendWindow = windows.send;
-    this.receiveWindow = windows.receive;
+    this.sendWindow = opened.send;
+    this.receiveWindow = opened.receive;
+    this.openedMillis = opened.millis;
   }
 
   /** Whether nothing is sent or received any more. */

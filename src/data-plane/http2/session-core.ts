@@ -223,7 +223,7 @@ export abstract class SessionCore implements StreamSession, Deadline {
 
   protected newStream(id: number): Http2Stream {
     const windows = { send: this.peer.streamWindowBytes, receive: this.limits.streamWindowBytes };
-    const stream = new Http2Stream(id, this, windows);
+    const stream = new Http2Stream(id, this, { ...windows, millis: this.timer.nowMillis });
     this.streams.set(id, stream);
     return stream;
   }
