@@ -53,6 +53,7 @@ export class SidecarCore implements AsyncDisposable {
   readonly #routed = Promise.withResolvers<void>();
   #keeper: SvidKeeper | undefined;
   #rotated: ((svid: SvidInUse) => void) | undefined;
+  #hasStepped: (() => void) | undefined;
   #drainingChanged: (() => void) | undefined;
   #isDraining = false;
   #advertised = "";
@@ -196,6 +197,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#rotated = callback;
   }
 
+  /** Calls back whenever the trust log has grown. */
+  onStep(callback: () => void): void {
+    this.#hasStepped = callback;
+  }
+
   /** Whether an operator has said that nothing new shall come here. */
   get isDraining(): boolean {
     return this.#isDraining;
@@ -259,6 +265,7 @@ export class SidecarCore implements AsyncDisposable {
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
     this.router.stepped();
+    this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
     const isDraining = instances.get(this.context.instance)?.isDraining === true;
     if (isDraining !== this.#isDraining) {
