@@ -33,6 +33,7 @@ export interface ForeignPlan {
 /** A proxy that is not Troth's, unmodified, with the credentials of an instance of the mesh. */
 export interface ForeignProxy extends AsyncDisposable {
   readonly address: string;
+  readonly pid: number;
   /** Has it take up new credentials, where it does not see by itself that there are some. */
   readonly reload: () => void;
 }
@@ -46,7 +47,7 @@ export function missingForeign(kind: ForeignKind): string | undefined {
   return spawnSync(program, [argument]).status === 0 ? undefined : `no ${kind}; get it with: ${howToGet}`;
 }
 
-/** A port for a proxy, and the shell command that has one that runs in `folder` read its credentials again. */
+/** Starts a proxy at a port and waits until it takes connections. */
 export async function openForeignProxy(
   kind: ForeignKind,
   plan: ForeignPlan,
@@ -63,6 +64,7 @@ export async function openForeignProxy(
   }
   return {
     address,
+    pid: command.pid,
     reload: () => {
       if (kind === "haproxy") command.kill("SIGUSR2");
     },
