@@ -41,6 +41,7 @@ const staying: ReadonlySet<string> = new Set([
   "up",
   "run",
   "gateway",
+  "export",
   "demo",
   "control-plane",
   "node-agent",

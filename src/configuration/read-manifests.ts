@@ -1,12 +1,6 @@
 import type { z } from "zod";
 import { MeshError } from "../base/mesh-error.ts";
-import {
-  isManifestKind,
-  type Manifest,
-  type ManifestKind,
-  manifestSchemas,
-  readOnlyKinds,
-} from "./dialect.ts";
+import { isManifestKind, type Manifest, manifestSchemas, readOnlyKinds } from "./dialect.ts";
 import { dialectVersion } from "./dialect-text.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { type Problem, shown } from "./problem.ts";

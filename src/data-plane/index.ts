@@ -9,6 +9,7 @@ export {
   type GatewaySettings,
   openGateway,
 } from "./gateway/index.ts";
+export { type Export, type ExportedCredentials, type ExportOptions, openExport } from "./open-export.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";

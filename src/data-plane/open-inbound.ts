@@ -123,7 +123,12 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
       if (served.size === 0) emptied();
     });
     socket.on("error", () => socket.destroy());
-    void admit(context, socket).then((peer) => {
+    // A proxy that does not replace its connections by itself is told to, while it has time to. Over HTTP/1.1 it could
+    // not be told without losing the request that it sends just then.
+    const expiring = (): void => {
+      if (socket.alpnProtocol === "h2") served.get(socket)?.close();
+    };
+    void admit(context, socket, expiring).then((peer) => {
       if (peer === undefined || !countLink(context, { socket, peer, links })) return;
       const connection = servePeer(context, socket, { peer, toApp, toAppTcp });
       served.set(socket, connection);
@@ -179,14 +184,18 @@ function reviewedBy({ checker, view, service }: ProxyContext): string {
 }
 
 /** Nothing is read from the socket before the verdict: no listener for its data is there yet. */
-async function admit(context: ProxyContext, socket: TLSSocket): Promise<CheckedPeer | undefined> {
+async function admit(
+  context: ProxyContext,
+  socket: TLSSocket,
+  expiring: () => void,
+): Promise<CheckedPeer | undefined> {
   const { checker, livePeers, clock } = context;
   const checked = await checker.check(socket);
   if (!checked.ok) return refuse(context, socket, checked);
   const peer = checked.value;
   if (livePeers.countOf(peer.instance) >= connectionsPerInstanceMax)
     return refuse(context, socket, { reason: "too-many-connections", detail: peer.svid.spiffeId });
-  return livePeers.add(socket, { peer, nowSeconds: clock.nowSeconds() }) ? peer : undefined;
+  return livePeers.add(socket, { peer, nowSeconds: clock.nowSeconds(), expiring }) ? peer : undefined;
 }
 
 /** Whether a peer may have this connection besides its others, if it speaks HTTP/2 on it. */

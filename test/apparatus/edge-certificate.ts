@@ -28,11 +28,12 @@ export interface EdgeCertificateForTests {
 export function edgeCertificate(...hosts: readonly string[]): EdgeCertificateForTests {
   const { privateKey, publicKey } = generateP256();
   const publicKeyInfo = exportPublicKey(publicKey);
-  const name = distinguishedName("Edge", hosts[0]);
   const nowSeconds = Math.floor(Date.now() / 1000);
   const serial = Uint8Array.from(randomBytes(16));
   // Positive, and of as many bytes as were drawn.
   serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
+  // Of its own, or a client that trusts several would take one for the issuer of another.
+  const name = distinguishedName(`Edge ${Buffer.from(serial).toString("hex")}`, hosts[0]);
   const names = Buffer.concat(hosts.map((host) => der(dnsNameTag, Buffer.from(host, "latin1"))));
   const certificate = buildCertificate(
     {

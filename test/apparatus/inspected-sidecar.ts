@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { sidecarEnvironment, sidecarFlags } from "../../src/cli/compile-cache.ts";
 import { freePort } from "../../src/cli/free-port.ts";
 import { OperatorClient } from "../../src/cli/operator-client.ts";
+import { sidecarEnvironment, sidecarFlags } from "../../src/cli/sidecar-runtime.ts";
 import type { RunningCommand } from "./running-command.ts";
 import { type RunningMesh, servingInstance, startTroth, troth } from "./running-mesh.ts";
 import { residentBytesOf } from "./sidecar-fleet.ts";

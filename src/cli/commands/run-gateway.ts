@@ -55,7 +55,7 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
     );
     addresses = started.addresses["clients"] ?? "";
   }
-  talk(`ready: ${service} takes clients at ${addresses}; stop it with Ctrl-C`);
+  process.stdout.write(`ready: ${service} takes clients at ${addresses}\n`);
   for (const to of new Set(settings.routes.map((route) => route.service)))
     talk(`  if it may not call ${to} yet: troth allow ${service} ${to}`);
   await stopped;

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { directoryOf, durationOrShare, help, output } from "./options.ts";
+import { adminListen, directoryOf, durationOrShare, help, logLevel, output } from "./options.ts";
 
 /** Who the workloads are: `identity …`. */
 export function addIdentityCommands(program: Command): void {
@@ -46,5 +46,32 @@ export function addIdentityCommands(program: Command): void {
     )
     .action(async (options) =>
       (await import("../commands/identity.ts")).needsRotation({ ...options, dir: directoryOf(program) }),
+    );
+  identity
+    .command("export")
+    .description(
+      "be an instance for a proxy that is not Troth's: keep its certificate and key renewed as files",
+    )
+    .requiredOption("--service <name>", "service that the proxy serves or calls as")
+    .requiredOption("--out <folder>", "where svid.pem, svid.pem.key and bundle.pem go; closed to other users")
+    .option("--advertise <host:port>", "where the proxy takes calls of the mesh; sent there while it listens")
+    .option("--exec <command>", "run by the shell whenever the files are others, to have them read again")
+    .addOption(adminListen())
+    .addOption(logLevel())
+    .addHelpText(
+      "after",
+      help([
+        ["troth identity export --service /shop/ledger --out ledger", "for a proxy that calls"],
+        [
+          "troth identity export --service /shop/ledger --out ledger --advertise 127.0.0.1:9443",
+          "for one that is called",
+        ],
+      ]),
+    )
+    .action(async (options) =>
+      (await import("../commands/export-identity.ts")).exportIdentity({
+        ...options,
+        dir: directoryOf(program),
+      }),
     );
 }

@@ -56,6 +56,11 @@ before an entry that it cannot follow, as one that is older than the entry's kin
         dir: directoryOf(program),
       }),
     );
+  addDrainCommand(program, proxy);
+  addReplaceCommand(program, proxy);
+}
+
+function addDrainCommand(program: Command, proxy: Command): void {
   proxy
     .command("drain")
     .description("send an instance no new requests; those under way end")
@@ -81,7 +86,6 @@ before an entry that it cannot follow, as one that is older than the entry's kin
     .action(async (name: string, options) =>
       (await import("../commands/proxies.ts")).drainProxy(name, { ...options, dir: directoryOf(program) }),
     );
-  addReplaceCommand(program, proxy);
 }
 
 function addReplaceCommand(program: Command, proxy: Command): void {

@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
 import type { Deadline } from "../coarse-timer.ts";
 import {
   BodyCursor,
@@ -11,6 +10,7 @@ import {
   scanRequestHead,
 } from "../http1/index.ts";
 import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
+import { breakConnection } from "./break-connection.ts";
 import {
   endOf,
   type Forwarding,
@@ -22,6 +22,7 @@ import {
   type ResponseHead,
 } from "./forwarding.ts";
 import { HeldBytes } from "./held-bytes.ts";
+import { Http1Patience } from "./http1-patience.ts";
 import { continueBytes, Http1Response, interimBytes } from "./http1-response.ts";
 import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts";
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
@@ -34,10 +35,6 @@ import type { Review, Verdict } from "./verdict.ts";
 export function serveHttp1(socket: Socket, options: Http1ServeOptions): Http1Connection {
   return new ServedConnection(socket, options);
 }
-
-/** How long a client that has ended its side is taken for one that waits for its answer. */
-const askClientMillis = 1_000;
-const asksMax = 2;
 
 type Phase = "idle" | "head" | "deciding" | "exchanging" | "lingering" | "closed";
 
@@ -62,11 +59,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private isPumping = false;
   private hasClientEnded = false;
   private isTunnelOpen = false;
-  /** Until when a tunnel may go on. */
-  private tunnelUntilMillis = Number.POSITIVE_INFINITY;
-  private asksLeft = asksMax;
-  /** The deadline that counts besides that of asking a client that has ended its side. */
-  private dueMillis = 0;
+  private readonly patience: Http1Patience;
   private hasServed = false;
   private readonly listeners = {
     data: (chunk: Buffer): void => this.onData(chunk),
@@ -81,6 +74,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.socket = socket;
     this.options = options;
     this.limits = options.limits ?? defaultHttp1Limits;
+    this.patience = new Http1Patience(options.timer);
     this.deadlineMillis = options.timer.in(this.limits.headMillis);
     options.timer.add(this);
     socket.setNoDelay(true);
@@ -96,7 +90,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   close(): void {
     this.isClosing = true;
-    if (this.request?.tunnel !== undefined) this.endTunnelSoon();
+    if (this.request?.tunnel !== undefined) {
+      this.patience.endTunnelWithin(this.limits.tunnelDrainMillis);
+      this.setDeadline();
+    }
     if (this.phase === "idle" || this.phase === "head") this.endLingering();
   }
 
@@ -117,10 +114,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   onDeadline(): void {
     if (this.mayAskClient) {
-      this.asksLeft -= 1;
-      this.send(continueBytes);
+      this.patience.asked();
+      this.socket.write(continueBytes);
       this.setDeadline();
-      if (this.dueMillis > this.options.timer.nowMillis) return;
+      if (!this.patience.isOver) return;
     }
     switch (this.phase) {
       case "idle":
@@ -130,8 +127,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       case "deciding":
         return this.fail("decision-timeout", "");
       case "exchanging":
-        if (this.options.timer.nowMillis < this.tunnelUntilMillis) return this.exchange?.onDeadline();
-        return this.exchange?.fail("tunnel-drained", "");
+        if (this.patience.isTunnelOver) return this.exchange?.fail("tunnel-drained", "");
+        return this.exchange?.onDeadline();
       case "lingering":
         return this.destroy();
       case "closed":
@@ -140,7 +137,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   writeInterim(head: ResponseHead): void {
-    if (this.request?.minorVersion === 1) this.send(interimBytes(head));
+    if (this.request?.minorVersion === 1) this.socket.write(interimBytes(head));
   }
 
   writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
@@ -152,7 +149,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     }
     response.frame(head, request, body.length === 0 && end?.trailers.length === 0);
     this.mayContinue = this.mayGoOn(request) && requestBody?.isComplete === true && !response.endsByClosing;
-    return this.send(response.head(head, !this.mayContinue, body, end));
+    return this.socket.write(response.head(head, !this.mayContinue, body, end));
   }
 
   /** What a client has sent behind an upgrade that came to nothing may be no request, so none is read from it. */
@@ -166,19 +163,14 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.isTunnelOpen = true;
     this.mayContinue = false;
     this.requestBody = new BodyCursor({ kind: "until-close" }, this.limits.requestBodyBytesMax);
-    return this.send(openingBytes(head, webSocketKey, first));
-  }
-
-  private endTunnelSoon(): void {
-    this.tunnelUntilMillis = this.options.timer.in(this.limits.tunnelDrainMillis);
-    this.deadlineMillis = Math.min(this.deadlineMillis, this.tunnelUntilMillis);
+    return this.socket.write(openingBytes(head, webSocketKey, first));
   }
 
   write(body: Buffer, end: MessageEnd | undefined): boolean {
     const { isTunnelOpen } = this;
     const bytes = isTunnelOpen ? body : this.response.body(body, end);
     // What is still the upstream's may be overwritten before it has left.
-    const isFlowing = bytes.length === 0 || this.send(bytes === body ? Buffer.from(bytes) : bytes);
+    const isFlowing = bytes.length === 0 || this.socket.write(bytes === body ? Buffer.from(bytes) : bytes);
     if (isTunnelOpen && end !== undefined) this.socket.end();
     return isFlowing;
   }
@@ -188,27 +180,18 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.socket.pause();
   }
 
-  private send(bytes: Uint8Array): boolean {
-    return this.socket.write(bytes);
-  }
-
   waitAtMost(millis: number): void {
-    this.dueMillis = Math.min(this.options.timer.in(millis), this.tunnelUntilMillis);
+    this.patience.waitAtMost(millis);
     this.setDeadline();
   }
 
-  /**
-   * Whether to find out if a client that has ended its side is still there. One that waits takes a 100 (Continue) for
-   * nothing, as it must (RFC 9110, 15.2); from one that has gone a reset comes back, which the second one meets.
-   */
   private get mayAskClient(): boolean {
-    if (!this.hasClientEnded || this.asksLeft === 0 || this.request?.minorVersion !== 1) return false;
+    if (!this.hasClientEnded || !this.patience.mayAsk || this.request?.minorVersion !== 1) return false;
     return this.phase === "deciding" || (this.phase === "exchanging" && this.exchange?.status === 0);
   }
 
   private setDeadline(): void {
-    const askMillis = this.mayAskClient ? this.options.timer.in(askClientMillis) : this.dueMillis;
-    this.deadlineMillis = Math.min(this.dueMillis, askMillis);
+    this.deadlineMillis = this.patience.deadline(this.mayAskClient);
   }
 
   onBodyWanted(): void {
@@ -225,15 +208,16 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   onResponded(): void {
-    const { exchange } = this;
-    this.report(exchange?.status ?? 0, exchange?.responseBytes ?? 0);
+    this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0);
     this.next(this.mayContinue && !this.isClosing);
   }
 
   onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress, status?: number): void {
     if (progress !== "answering") return this.fail(failure, detail, status);
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
-    this.truncate();
+    breakConnection(this.socket);
+    this.phase = "closed";
+    this.onClose();
   }
 
   private onData(chunk: Buffer): void {
@@ -328,7 +312,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.startedMillis = this.options.timer.clock.monotonicMillis();
     const { status, reason } = refusal;
     const answer = problemAnswer({ status, reason, close: true }, this.options.audience);
-    this.send(serialiseAnswer(answer, false, true));
+    this.socket.write(serialiseAnswer(answer, false, true));
     this.report(status, answer.body.length, reason);
     this.endLingering();
   }
@@ -368,15 +352,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     if (verdict === undefined) return this.fail("decision-failed", "");
     if (verdict.kind === "answer") return this.respond(verdict);
     const { requestBody, limits } = this;
-    const { window } = this.held;
     if (requestBody === undefined) return;
     const { upstream, edits } = verdict;
-    const start = this.held.at;
-    const bodyEnd = window === undefined ? start : requestBody.advance(window, start, window.length);
-    if (bodyEnd < 0) return this.fail(requestBody.refusal ?? "chunk-size-invalid", "");
-    const firstBody =
-      window === undefined ? nothing : requestBody.payloadOf(window.subarray(start, bodyEnd), start);
-    this.held.consume(bodyEnd);
+    const firstBody = this.held.takeBody(requestBody);
+    if (firstBody === undefined) return this.fail(requestBody.refusal ?? "chunk-size-invalid", "");
     if (this.isCutShort) return this.destroy();
     const end = head.tunnel === undefined ? endOf(requestBody, head.section.nominated) : undefined;
     const forwarded = { client: this, request: head, edits, limits, firstBody, end };
@@ -395,13 +374,11 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
 
   private respond(answer: Answer, failure?: RequestFailure): void {
     const { request, requestBody } = this;
-    const { window } = this.held;
     if (request === undefined || requestBody === undefined) return this.destroy();
-    if (window !== undefined && requestBody.refusal === undefined)
-      this.held.consume(requestBody.advance(window, this.held.at, window.length));
+    if (requestBody.refusal === undefined) this.held.takeBody(requestBody);
     const mayContinue = this.mayGoOn(request) && requestBody.isComplete && answer.close !== true;
     const isHead = request.method === "HEAD";
-    this.send(serialiseAnswer(answer, isHead, !mayContinue));
+    this.socket.write(serialiseAnswer(answer, isHead, !mayContinue));
     this.report(answer.status, isHead ? 0 : answer.body.length, failure);
     this.next(mayContinue);
   }
@@ -439,15 +416,6 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.waitAtMost(this.limits.bodyIdleMillis);
     this.socket.resume();
     this.socket.end(() => this.waitAtMost(this.limits.lingerMillis));
-  }
-
-  /** Breaks the connection so that the client cannot take the part it got for the whole. */
-  private truncate(): void {
-    const isTcp = !(this.socket instanceof TLSSocket) && this.socket.remoteAddress !== undefined;
-    if (isTcp) this.socket.resetAndDestroy();
-    else this.socket.destroy();
-    this.phase = "closed";
-    this.onClose();
   }
 
   private onDrain(): void {

@@ -1,0 +1,3 @@
+module troth.test/edge-client
+
+go 1.21
