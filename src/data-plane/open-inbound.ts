@@ -258,7 +258,7 @@ function servePeer(
       : serveHttp1(socket, {
           decide: (request) => one.decide(request),
           timer,
-          tunnels,
+          tunnels: { ...tunnels, kinds: ["websocket"] },
           audience,
           onComplete: (event) => one.onComplete(event),
           onFault,

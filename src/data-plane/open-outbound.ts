@@ -62,7 +62,7 @@ export async function openOutbound(options: {
 function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Socket): AppConnection {
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
-  const tunnels = { kinds: ["websocket"], randomBytes: context.randomBytes } as const;
+  const tunnels = { kinds: ["websocket", "connect"], randomBytes: context.randomBytes } as const;
   const one = new OutboundRequest(context, router, "1");
   let http2: Http2Connection | undefined;
   const http1 = serveHttp1(socket, {

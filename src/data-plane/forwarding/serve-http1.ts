@@ -8,7 +8,6 @@ import {
   type Http1RequestHead,
   type RefusedHead,
   type RequestRefusal,
-  scanRequestHead,
 } from "../http1/index.ts";
 import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
 import {
@@ -27,7 +26,7 @@ import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 import { beginsHttp2 } from "./serve-http2.ts";
 import type { Http1Connection, Http1ServeOptions } from "./serve-options.ts";
-import { openingBytes, opensTunnel, refusedUpgrade, unopenedHead } from "./tunnel.ts";
+import { openingBytes, opensTunnel, refusedUpgrade, scanHead, unopenedHead } from "./tunnel.ts";
 import type { Review, Verdict } from "./verdict.ts";
 
 /** Serves HTTP/1.1 (RFC 9112) on one connection from a client whose identity, if it has one, is already checked. */
@@ -138,15 +137,15 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   /** What a client has sent behind an upgrade that came to nothing may be no request, so none is read from it. */
-  private mayGoOn({ keepAlive, wantsUpgrade }: Http1RequestHead): boolean {
-    return keepAlive && !wantsUpgrade && !this.isClosing;
+  private mayGoOn({ keepAlive, wantsUpgrade, tunnel }: Http1RequestHead): boolean {
+    return keepAlive && !wantsUpgrade && tunnel === undefined && !this.isClosing;
   }
 
-  private openTunnel({ webSocketKey }: Http1RequestHead, head: ResponseHead, first: Buffer): boolean {
+  private openTunnel(request: Http1RequestHead, head: ResponseHead, first: Buffer): boolean {
     this.isTunnelOpen = true;
     this.mayContinue = false;
     this.requestBody = new BodyCursor({ kind: "until-close" }, this.limits.requestBodyBytesMax);
-    return this.send(openingBytes(head, webSocketKey, first));
+    return this.send(openingBytes(head, request, first));
   }
 
   private endTunnelSoon(): void {
@@ -260,7 +259,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       return false;
     }
     const { window } = this.held;
-    const head = window && scanRequestHead(window, this.held.at, window.length, this.limits);
+    const head = window && scanHead(window, this.held.at, this.limits, this.options);
     if (head === undefined || head.kind === "need-more") {
       if (this.hasClientEnded) this.endLingering();
       else this.socket.resume();
