@@ -56,6 +56,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private isPumping = false;
   private hasClientEnded = false;
   private isTunnelOpen = false;
+  /** Whether the far end of a tunnel sends no more. */
+  private hasTunnelAnswered = false;
   /** Until when a tunnel may go on. */
   private tunnelUntilMillis = Number.POSITIVE_INFINITY;
   private hasServed = false;
@@ -65,7 +67,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     end: (): void => this.onEnd(),
     // The close event that follows does all that is to be done.
     error: (): void => {},
-    close: (): void => this.onClose(),
+    close: (hasFailed: boolean): void => {
+      // Both sides of a tunnel have ended, and what the client sent last may still be on its way.
+      if (hasFailed || !this.hasClientEnded || !this.hasTunnelAnswered) this.onClose();
+    },
   };
 
   constructor(socket: Socket, options: Http1ServeOptions) {
@@ -158,7 +163,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     const bytes = isTunnelOpen ? body : this.response.body(body, end);
     // What is still the upstream's may be overwritten before it has left.
     const isFlowing = bytes.length === 0 || this.send(bytes === body ? Buffer.from(bytes) : bytes);
-    if (isTunnelOpen && end !== undefined) this.socket.end();
+    if (isTunnelOpen && end !== undefined) {
+      this.hasTunnelAnswered = true;
+      this.socket.end();
+    }
     return isFlowing;
   }
 
