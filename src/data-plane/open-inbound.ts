@@ -273,7 +273,7 @@ function servePeer(
       : serveHttp1(socket, {
           decide: (request) => one.decide(request),
           timer,
-          tunnels,
+          tunnels: { ...tunnels, kinds: ["websocket"] },
           audience,
           onComplete: (event) => one.onComplete(event),
           onFault,

@@ -78,7 +78,7 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
   const { timer, log } = context;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const find: FindRoute = (request) => router.route(request.host);
-  const tunnels = { kinds: ["websocket"], randomBytes: context.randomBytes } as const;
+  const tunnels = { kinds: ["websocket", "connect"], randomBytes: context.randomBytes } as const;
   const one = new OutboundRequest(context, find, "1");
   let http2: Http2Connection | undefined;
   let isRetiring = false;

@@ -156,6 +156,60 @@ it("answers a request of HTTP to a service over TCP with what to do, and asks no
   expect(app.connections().length).toBe(before);
 });
 
+it.each([
+  ["", "HTTP/1.1", "Host: db.shop.mesh:5432\r\nProxy-Connection: keep-alive\r\nContent-Length: 0\r\n"],
+  [" without the port in Host", "HTTP/1.1", "Host: db.shop.mesh\r\n"],
+  [" of HTTP/1.0", "HTTP/1.0", ""],
+])(
+  "opens a tunnel by CONNECT%s at the port for HTTP, and carries what came with it",
+  async (_, version, lines) => {
+    const near = await connectTo(front.sidecar.outboundAddress);
+
+    near.socket.write(`CONNECT db.shop.mesh:5432 ${version}\r\n${lines}\r\nearly`);
+    await until(() => near.text.endsWith("early"), "the echo");
+    near.socket.end(" and late");
+    await until(() => near.closed !== undefined, "the end");
+
+    expect(near.text).toBe("HTTP/1.1 200 Connection established\r\n\r\nearly and late");
+    expect(near.closed).toBe("ended");
+  },
+);
+
+it.each([
+  ["web.shop.mesh:80", "Host: web.shop.mesh:80", 421, "service-speaks-http"],
+  ["nobody.shop.mesh:80", "Host: nobody.shop.mesh:80", 404, "unknown-service"],
+  ["example.com:443", "Host: example.com:443", 404, "not-a-mesh-name"],
+  ["db.shop.mesh", "Host: db.shop.mesh", 400, "host-invalid"],
+  ["/shop/db", "Host: db.shop.mesh", 400, "host-invalid"],
+  ["db.shop.mesh:5432", "Host: web.shop.mesh:5432", 400, "target-host-mismatch"],
+  ["db.shop.mesh:5432", "Host: db.shop.mesh\r\nContent-Length: 3", 400, "connect-with-content"],
+  ["db.shop.mesh:5432", "Host: db.shop.mesh\r\nTransfer-Encoding: chunked", 400, "connect-with-content"],
+  ["db.shop.mesh:5432", "Host: db.shop.mesh\r\nExpect: 100-continue", 417, "expectation-unsupported"],
+  [
+    "db.shop.mesh:5432",
+    "Host: db.shop.mesh\r\nConnection: upgrade\r\nUpgrade: x",
+    501,
+    "upgrade-unsupported",
+  ],
+])(
+  "answers CONNECT to %s with %s by %i, and takes nothing behind it for a request",
+  async (target, lines, status, reason) => {
+    const before = app.connections().length;
+    const near = await connectTo(front.sidecar.outboundAddress);
+
+    near.socket.write(
+      `CONNECT ${target} HTTP/1.1\r\n${lines}\r\n\r\nGET / HTTP/1.1\r\nHost: web.shop.mesh\r\n\r\n`,
+    );
+    await until(() => near.hasEnded, "the answer");
+    near.socket.destroy();
+
+    expect(near.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(near.text).toContain(`"reason":"${reason}"`);
+    expect(near.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+    expect(app.connections().length).toBe(before);
+  },
+);
+
 it("refuses a peer that speaks HTTP to a service over TCP, and a tunnel to one over HTTP, whatever its sidecar would do", async () => {
   await mesh.putRule("/*", "/*");
   const caller = await mesh.open("/shop/bare");

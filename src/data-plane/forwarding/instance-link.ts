@@ -245,11 +245,14 @@ export class InstanceLink implements SessionHome, Deadline {
     this.renewAtMillis = Math.min(this.renewAtMillis, this.timer.nowMillis + afterMillis);
   }
 
-  /** Lets every connection end with the requests that it carries, without a successor. */
-  drain(): void {
+  /**
+   * Lets every connection end with the requests that it carries, without a successor; `isRetiring` lets those take
+   * their time.
+   */
+  drain(isRetiring = false): void {
     this.isLeaving = true;
     this.pool?.drain();
-    for (const lane of this.lanes) lane.session.drain();
+    for (const lane of this.lanes) lane.session.drain(isRetiring);
   }
 
   /** Makes a link that was drained ready for use again. */

@@ -32,6 +32,11 @@ export class LineFields {
   request(head: RequestHead, edits: HeadEdits): HeaderField[] {
     checkEdits(edits);
     const fields = this.pseudoFields(head, edits);
+    // What a client tells its proxy of a tunnel is not for the far end.
+    if (head.tunnel === "connect") {
+      this.addLines(fields, edits.add);
+      return fields;
+    }
     // The key belongs to the handshake of HTTP/1.1 (RFC 8441, 5.1).
     const remove = head.tunnel === "websocket" ? [...edits.remove, "sec-websocket-key"] : edits.remove;
     if ("section" in head) this.addScanned(fields, head.section, remove);

@@ -7,7 +7,6 @@ import {
   type Http1RequestHead,
   type RefusedHead,
   type RequestRefusal,
-  scanRequestHead,
 } from "../http1/index.ts";
 import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
 import { breakConnection } from "./break-connection.ts";
@@ -28,7 +27,7 @@ import { type Answer, problemAnswer, serialiseAnswer } from "./problem-answer.ts
 import { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 import { beginsHttp2 } from "./serve-http2.ts";
 import type { Http1Connection, Http1ServeOptions } from "./serve-options.ts";
-import { openingBytes, opensTunnel, refusedUpgrade, unopenedHead } from "./tunnel.ts";
+import { openingBytes, opensTunnel, refusedUpgrade, scanHead, unopenedHead } from "./tunnel.ts";
 import type { Review, Verdict } from "./verdict.ts";
 
 /** Serves HTTP/1.1 (RFC 9112) on one connection from a client whose identity, if it has one, is already checked. */
@@ -58,7 +57,8 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private lingeredBytes = 0;
   private isPumping = false;
   private hasClientEnded = false;
-  private isTunnelOpen = false;
+  /** Answered is one whose far end sends no more. */
+  private tunnel: "none" | "open" | "answered" = "none";
   private readonly patience: Http1Patience;
   private hasServed = false;
   private readonly listeners = {
@@ -67,7 +67,10 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     end: (): void => this.onEnd(),
     // The close event that follows does all that is to be done.
     error: (): void => {},
-    close: (): void => this.onClose(),
+    close: (hasFailed: boolean): void => {
+      // Both sides of a tunnel have ended, and what the client sent last may still be on its way.
+      if (hasFailed || !this.hasClientEnded || this.tunnel !== "answered") this.onClose();
+    },
   };
 
   constructor(socket: Socket, options: Http1ServeOptions) {
@@ -153,25 +156,28 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   /** What a client has sent behind an upgrade that came to nothing may be no request, so none is read from it. */
-  private mayGoOn({ keepAlive, wantsUpgrade }: Http1RequestHead): boolean {
+  private mayGoOn({ keepAlive, wantsUpgrade, tunnel }: Http1RequestHead): boolean {
     // What a client has sent already is still answered before it is told that this connection ends.
     const isLast = this.isClosing || (this.isRetiring && this.held.window === undefined);
-    return keepAlive && !wantsUpgrade && !isLast;
+    return keepAlive && !wantsUpgrade && tunnel === undefined && !isLast;
   }
 
-  private openTunnel({ webSocketKey }: Http1RequestHead, head: ResponseHead, first: Buffer): boolean {
-    this.isTunnelOpen = true;
+  private openTunnel(request: Http1RequestHead, head: ResponseHead, first: Buffer): boolean {
+    this.tunnel = "open";
     this.mayContinue = false;
     this.requestBody = new BodyCursor({ kind: "until-close" }, this.limits.requestBodyBytesMax);
-    return this.socket.write(openingBytes(head, webSocketKey, first));
+    return this.socket.write(openingBytes(head, request, first));
   }
 
   write(body: Buffer, end: MessageEnd | undefined): boolean {
-    const { isTunnelOpen } = this;
+    const isTunnelOpen = this.tunnel !== "none";
     const bytes = isTunnelOpen ? body : this.response.body(body, end);
     // What is still the upstream's may be overwritten before it has left.
     const isFlowing = bytes.length === 0 || this.socket.write(bytes === body ? Buffer.from(bytes) : bytes);
-    if (isTunnelOpen && end !== undefined) this.socket.end();
+    if (isTunnelOpen && end !== undefined) {
+      this.tunnel = "answered";
+      this.socket.end();
+    }
     return isFlowing;
   }
 
@@ -201,7 +207,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       this.held.clear();
       this.takeBody(window, at);
     }
-    if (this.isTunnelOpen) this.passTunnelEnd();
+    if (this.tunnel !== "none") this.passTunnelEnd();
     if (this.isCutShort) return this.destroy();
     // What is left over belongs to the next request, which waits.
     if (this.held.window === undefined && this.wantsBody) this.socket.resume();
@@ -279,7 +285,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
       return false;
     }
     const { window } = this.held;
-    const head = window && scanRequestHead(window, this.held.at, window.length, this.limits);
+    const head = window && scanHead(window, this.held.at, this.limits, this.options);
     if (head === undefined || head.kind === "need-more") {
       if (this.hasClientEnded) this.endLingering();
       else this.socket.resume();
@@ -427,7 +433,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     this.hasClientEnded = true;
     if (this.phase === "idle" && this.socket.writableLength === 0) return this.destroy();
     if (this.phase === "idle" || this.phase === "head") return this.endLingering();
-    if (this.isTunnelOpen) return this.passTunnelEnd();
+    if (this.tunnel !== "none") return this.passTunnelEnd();
     if (this.isCutShort && this.phase !== "lingering") this.destroy();
     else if (this.mayAskClient) this.setDeadline();
   }

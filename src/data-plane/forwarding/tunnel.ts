@@ -1,4 +1,11 @@
-import { type Http1Limits, type Http1RequestHead, upgradeLines, webSocketAcceptOf } from "../http1/index.ts";
+import {
+  type Http1Limits,
+  type Http1RequestHead,
+  scanConnectHead,
+  scanRequestHead,
+  upgradeLines,
+  webSocketAcceptOf,
+} from "../http1/index.ts";
 import { type HeaderField, headerField } from "../http2/index.ts";
 import type { RequestHead, ResponseHead } from "./forwarding.ts";
 import { LineFields } from "./line-fields.ts";
@@ -20,6 +27,19 @@ export const tunnelOpened: ResponseHead = {
   status: 200,
   contentLength: undefined,
 };
+
+/** Reads the next head of a client's; that of a CONNECT where it may open a tunnel with it. */
+export function scanHead(
+  window: Buffer,
+  at: number,
+  limits: Http1Limits,
+  { tunnels }: Pick<ServeOptions, "tunnels">,
+): ReturnType<typeof scanRequestHead> {
+  const head = scanRequestHead(window, at, window.length, limits);
+  const mayConnect = head.kind === "refused" && head.reason === "method-unsupported";
+  if (!mayConnect || tunnels?.kinds.includes("connect") !== true) return head;
+  return scanConnectHead(window, at, window.length, limits);
+}
 
 /** The refusal of an upgrade that is to anything but a WebSocket, or is not well-formed, or not to be had here. */
 export function refusedUpgrade(
@@ -56,13 +76,23 @@ export function unopenedHead(head: ResponseHead): ResponseHead {
 const unopenedName = "troth-status";
 const notImplemented = headerField(":status", "501");
 
-/** The bytes that tell a client of HTTP/1.1 that it has the WebSocket it asked for with a key (RFC 6455, 4.2.2). */
-export function openingBytes(head: ResponseHead, key: string, first: Buffer): Buffer {
-  let text = `HTTP/1.1 101 Switching Protocols\r\n${upgradeLines}Sec-WebSocket-Accept: ${webSocketAcceptOf(key)}\r\n`;
+/**
+ * The bytes that tell a client of HTTP/1.1 that it has the WebSocket it asked for with a key (RFC 6455, 4.2.2), or
+ * that what follows is what comes through its CONNECT.
+ */
+export function openingBytes(
+  head: ResponseHead,
+  { tunnel, webSocketKey }: Pick<Http1RequestHead, "tunnel" | "webSocketKey">,
+  first: Buffer,
+): Buffer {
+  if (tunnel === "connect") return Buffer.concat([connectionEstablished, first]);
+  let text = `HTTP/1.1 101 Switching Protocols\r\n${upgradeLines}Sec-WebSocket-Accept: ${webSocketAcceptOf(webSocketKey)}\r\n`;
   const [, ...fields] = new LineFields().opening(head);
   for (const { line } of fields) text += line;
   return Buffer.concat([Buffer.from(`${text}\r\n`, "latin1"), first]);
 }
+
+const connectionEstablished = Buffer.from("HTTP/1.1 200 Connection established\r\n\r\n", "latin1");
 
 const eventStream = /^text\/event-stream(?:$|[ \t;])/i;
 

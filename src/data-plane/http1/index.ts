@@ -12,6 +12,7 @@ export {
   type RefusedHead,
   type RequestRefusal,
   refusedRequest,
+  scanConnectHead,
   scanRequestHead,
   type Tunnel,
 } from "./scan-request-head.ts";

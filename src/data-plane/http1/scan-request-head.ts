@@ -45,7 +45,8 @@ export type RequestRefusal =
   | "host-missing"
   | "host-repeated"
   | "host-invalid"
-  | "upgrade-unsupported";
+  | "upgrade-unsupported"
+  | "connect-with-content";
 
 /** A head that was refused, with the status to answer (RFC 9110, 15). */
 export interface RefusedHead<Reason extends string> {
@@ -93,7 +94,12 @@ export class Http1RequestHead {
   private constructor(
     line: RequestLine,
     section: HeaderSection,
-    place: { readonly target: string; readonly host: string; readonly webSocketKey: string },
+    place: {
+      readonly target: string;
+      readonly host: string;
+      readonly webSocketKey: string;
+      readonly tunnel: Tunnel | undefined;
+    },
   ) {
     this.method = line.method;
     this.target = place.target;
@@ -105,7 +111,7 @@ export class Http1RequestHead {
     this.wantsUpgrade = section.hasUpgrade;
     this.wantsTrailers = section.wantsTrailers;
     this.webSocketKey = place.webSocketKey;
-    this.tunnel = place.webSocketKey === "" ? undefined : "websocket";
+    this.tunnel = place.tunnel;
     this.section = section;
     this.start = line.start;
     this.methodEnd = line.methodEnd;
@@ -132,7 +138,26 @@ export class Http1RequestHead {
     const webSocketKey = mayUpgrade ? webSocketKeyOf(section) : "";
     // What waits for leave to send has no place in a tunnel.
     if (webSocketKey !== "" && section.expectsContinue) return refuse("expectation-unsupported");
-    return new Http1RequestHead(line, section, { target, host, webSocketKey });
+    const tunnel = webSocketKey === "" ? undefined : "websocket";
+    return new Http1RequestHead(line, section, { target, host, webSocketKey, tunnel });
+  }
+
+  /** Judges the head of a CONNECT (RFC 9110, 9.3.6), which has no content and says twice where it is to go. */
+  static judgeConnect(
+    line: RequestLine,
+    section: HeaderSection,
+  ): Http1RequestHead | RefusedHead<RequestRefusal> {
+    const said = hostOf(line, section);
+    if (typeof said !== "string") return said;
+    const target = judgeAuthority(section.window.toString("latin1", line.targetStart, line.targetEnd));
+    if (typeof target !== "string") return target;
+    // Some clients leave the port out of `Host`, and those of HTTP/1.0 all of it.
+    const isSame = said === "" || said === target || said === target.replace(/:[0-9]+$/, "");
+    if (!isSame) return refuse("target-host-mismatch");
+    if (section.isChunked || (section.contentLength ?? 0) > 0) return refuse("connect-with-content");
+    if (section.hasUpgrade) return refuse("upgrade-unsupported");
+    if (section.expectsContinue) return refuse("expectation-unsupported");
+    return new Http1RequestHead(line, section, { target, host: target, webSocketKey: "", tunnel: "connect" });
   }
 }
 
@@ -147,6 +172,26 @@ export function scanRequestHead(
   end: number,
   limits: Http1Limits,
 ): Http1RequestHead | RefusedHead<RequestRefusal> | UnfinishedHead {
+  return scanHead({ window, start, end }, limits, (line, section) => Http1RequestHead.judge(line, section));
+}
+
+/** Reads the head of a CONNECT by the same rules; every other request is refused. */
+export function scanConnectHead(
+  window: Buffer,
+  start: number,
+  end: number,
+  limits: Http1Limits,
+): Http1RequestHead | RefusedHead<RequestRefusal> | UnfinishedHead {
+  return scanHead({ window, start, end }, limits, (line, section) =>
+    line.method === "CONNECT" ? Http1RequestHead.judgeConnect(line, section) : refuse("method-unsupported"),
+  );
+}
+
+function scanHead(
+  { window, start, end }: { readonly window: Buffer; readonly start: number; readonly end: number },
+  limits: Http1Limits,
+  judge: (line: RequestLine, section: HeaderSection) => Http1RequestHead | RefusedHead<RequestRefusal>,
+): Http1RequestHead | RefusedHead<RequestRefusal> | UnfinishedHead {
   const limit = Math.min(end, start + limits.headBytesMax);
   const line = scanRequestLine(window, start, limit, limits.targetBytesMax);
   const isFull = end - start >= limits.headBytesMax;
@@ -157,7 +202,7 @@ export function scanRequestHead(
   const headEnd = scanHeaderLines(section, line.end, limit);
   if (headEnd === needMore) return isFull ? tooLarge : unfinishedHead;
   if (headEnd === refused) return refuse(section.refusal ?? "control-byte");
-  return Http1RequestHead.judge(line, section);
+  return judge(line, section);
 }
 
 /** The one object that says a window ends inside a head. */

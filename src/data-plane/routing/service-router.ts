@@ -111,8 +111,8 @@ export class ServiceRouter {
     }
     for (const [key, { link }] of this.#instances) {
       if (present.has(key)) continue;
-      // An instance that drains wants no more requests, but those it has may end.
-      link.drain();
+      // An instance that is offered no more wants no more requests. Those it has are its own to end: it may be back.
+      link.drain(true);
       this.#leaving.add(link);
       this.#instances.delete(key);
     }

@@ -7,6 +7,7 @@ import {
   type ForwardingFailure,
   type MessageEnd,
   opensTunnel,
+  plainEnd,
   type ResponseHead,
   type Upstream,
 } from "../forwarding/index.ts";
@@ -47,7 +48,11 @@ export class TcpClient implements ForwardingClient, Deadline {
   #refusal: Buffer[] | undefined;
   #refusalBytes = 0;
   #status = 0;
+  #wantsBody = false;
   #hasEnded = false;
+  #hasPassedEnd = false;
+  /** Whether the other end sends no more. */
+  #hasAnswered = false;
   #isOver = false;
 
   constructor(socket: Socket, carrier: TcpCarrier) {
@@ -60,7 +65,10 @@ export class TcpClient implements ForwardingClient, Deadline {
     socket.on("drain", () => this.#exchange?.clientDrained());
     // The close event that follows does all that is to be done.
     socket.on("error", () => {});
-    socket.on("close", () => this.#onClose());
+    socket.on("close", (hasFailed: boolean) => {
+      // Both sides have ended, and what it sent last may still be on its way.
+      if (hasFailed || !this.#hasEnded || !this.#hasAnswered) this.#onClose();
+    });
     socket.pause();
     carrier.timer.add(this);
   }
@@ -94,10 +102,14 @@ export class TcpClient implements ForwardingClient, Deadline {
   }
 
   onBodyWanted(): void {
-    if (this.#isOpen) this.#socket.resume();
+    this.#wantsBody = this.#isOpen;
+    if (!this.#wantsBody) return;
+    if (this.#hasEnded) this.#passEnd();
+    else this.#socket.resume();
   }
 
   pauseBody(): void {
+    this.#wantsBody = false;
     this.#socket.pause();
   }
 
@@ -116,7 +128,10 @@ export class TcpClient implements ForwardingClient, Deadline {
     this.#carrier.counts.toAppBytes += body.length;
     // What is the exchange's may be overwritten before it has left.
     const isFlowing = body.length === 0 || this.#socket.write(Buffer.from(body));
-    if (end !== undefined) this.#socket.end();
+    if (end !== undefined) {
+      this.#hasAnswered = true;
+      this.#socket.end();
+    }
     return isFlowing;
   }
 
@@ -149,12 +164,17 @@ export class TcpClient implements ForwardingClient, Deadline {
   }
 
   #onEnd(): void {
-    if (this.#isOver || this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#exchange?.onBody(nothing, { trailers: [] });
+    // Said of a socket also where it was paused over its last bytes, which are still on their way.
+    if (this.#wantsBody) this.#passEnd();
   }
 
-  /** Where both sides had ended, it was over before. */
+  #passEnd(): void {
+    if (this.#isOver || this.#hasPassedEnd) return;
+    this.#hasPassedEnd = true;
+    this.#exchange?.onBody(nothing, plainEnd);
+  }
+
   #onClose(): void {
     if (this.#isOver) return;
     this.#exchange?.abort();

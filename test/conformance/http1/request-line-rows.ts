@@ -140,14 +140,26 @@ export const requestLineRows: readonly CorpusRow[] = [
       ["a method of 20 kB", methodOf("A".repeat(20_000))],
       ["TRACE", methodOf("TRACE")],
       ["TRACK", methodOf("TRACK")],
-      ["CONNECT to an authority", `CONNECT ${host}:443 HTTP/1.1\r\n${headers}`],
       ["CONNECT to a path", methodOf("CONNECT")],
+      ["PRI with a version of ours", `PRI * HTTP/1.1\r\n${headers}`],
+      ["a debugging method", methodOf("DEBUG")],
+    ],
+  ),
+  // An application may open a tunnel to a service over TCP, which this is none; a peer over HTTP/1.1 may not.
+  ...refused(
+    { why: "a tunnel is for bytes of which no HTTP is read", rfc: "RFC 9110, 9.3.6" },
+    [400, 421, 501],
+    [
+      ["CONNECT to an authority", `CONNECT ${host}:443 HTTP/1.1\r\n${headers}`],
       [
         "CONNECT with a request behind it",
         `CONNECT ${host}:80 HTTP/1.1\r\nHost: ${host}:80\r\n\r\n${smuggled}`,
       ],
-      ["PRI with a version of ours", `PRI * HTTP/1.1\r\n${headers}`],
-      ["a debugging method", methodOf("DEBUG")],
+      [
+        "CONNECT with a body",
+        `CONNECT ${host}:80 HTTP/1.1\r\nHost: ${host}:80\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+      ],
+      ["CONNECT in HTTP/1.0 with a request behind it", `CONNECT ${host}:80 HTTP/1.0\r\n\r\n${smuggled}`],
     ],
   ),
   ...passed({ why: "a request without a body, of an unusual kind", rfc: "RFC 9110, 9" }, [
