@@ -287,7 +287,7 @@ export class Balancer<Link extends Loaded> {
       all += 1;
       if (avoidUntilMillis <= now && (isPanic || standing.state === "in")) healthy += 1;
     }
-    return all === 0 ? 0 : Math.min(1, (zoneOverprovisioning * healthy) / all);
+    return Math.min(1, (zoneOverprovisioning * healthy) / Math.max(1, all));
   }
 
   /** Puts an instance out, unless too many are, or it is the last one in. */
