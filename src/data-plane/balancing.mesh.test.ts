@@ -100,9 +100,9 @@ test("no request is lost under load while an instance drains, is resumed, and en
   const other = await mesh.open("/shop/busy", { app: await openPlainApp({ answer: delayed }) });
   await knows("/shop/busy", 2);
   const seen = new Map<number, number>();
-  let isOver = false;
+  const ending = new AbortController();
   const load = Array.from({ length: 8 }, async () => {
-    while (!isOver) {
+    while (!ending.signal.aborted) {
       const { status } = await caller.call(one.host, { method: "POST", body: "x" });
       seen.set(status, (seen.get(status) ?? 0) + 1);
     }
@@ -121,7 +121,7 @@ test("no request is lost under load while an instance drains, is resumed, and en
   await other.sidecar.drain();
   await other[Symbol.asyncDispose]();
   await more();
-  isOver = true;
+  ending.abort();
   await Promise.all(load);
 
   expect([...seen.keys()]).toEqual([200]);
