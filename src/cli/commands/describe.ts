@@ -2,6 +2,7 @@ import { covers } from "../../policy/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { blockOf, durationOf, isData, momentOf, type OutputFormat, printObjects } from "../output.ts";
+import { type LeftOut, leftOutOf } from "../proxy-endpoints.ts";
 import { proxyStateOf, proxyStateText } from "../proxy-state.ts";
 import { cellText } from "../resource-table.ts";
 import {
@@ -25,31 +26,37 @@ export async function describe(
   options: { dir: string; output: OutputFormat },
 ): Promise<void> {
   const kind = requireResourceKind(kindText);
-  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const directory = meshDirectory(options.dir);
+  using client = await OperatorClient.open(directory);
   const facts = await gatherFacts(client);
   const found = requireResources(kind, name, facts);
-  const objects = found.map((one) => (isData(options.output) ? withRelations(one, facts) : one));
+  // Of services, which have whole names, there is but one.
+  const leftOut = kind === "Service" ? await leftOutOf(found[0]?.metadata.name ?? "", facts, directory) : [];
+  const objects = found.map((one) => (isData(options.output) ? withRelations(one, facts, leftOut) : one));
   printObjects(options.output, { kind, objects, isList: objects.length > 1 }, () =>
     objects
-      .map((one) => blockOf(one.kind === "Service" ? servicePairs(one, facts) : plainPairs(one, facts)))
+      .map((one) =>
+        blockOf(one.kind === "Service" ? servicePairs(one, facts, leftOut) : plainPairs(one, facts)),
+      )
       .join("\n"),
   );
 }
 
 /** What the block for people says beyond the object, for programs. */
-function withRelations(one: Resource, facts: MeshFacts): Resource {
+function withRelations(one: Resource, facts: MeshFacts, leftOut: readonly LeftOut[]): Resource {
   if (one.kind !== "Service") return one;
   const { incoming, outgoing } = rulesAbout(one.metadata.name, facts);
   const relations = {
     mayBeCalledBy: incoming,
     mayCall: outgoing,
     proxies: instancesOf(one.metadata.name, facts).map((instance) => proxyOf(instance, facts)),
+    leftOut,
     alarms: alarmsAbout(one.metadata.name, facts),
   };
   return { ...one, status: { ...one.status, ...relations } };
 }
 
-function servicePairs(one: Resource, facts: MeshFacts): Pairs {
+function servicePairs(one: Resource, facts: MeshFacts, leftOut: readonly LeftOut[]): Pairs {
   const { name } = one.metadata;
   const { incoming, outgoing } = rulesAbout(name, facts);
   const pairs: Pairs = [
@@ -84,6 +91,15 @@ function servicePairs(one: Resource, facts: MeshFacts): Pairs {
     );
   }
   const alarms = alarmsAbout(name, facts);
+  pairs.push([
+    "Left out here",
+    leftOut.length === 0
+      ? "by no caller's proxy on this machine"
+      : leftOut.map(
+          ({ caller, callerInstance, instance, state }) =>
+            `${instance.slice(0, 8)} by ${caller} ${callerInstance.slice(0, 8)}: ${state}`,
+        ),
+  ]);
   pairs.push([
     "Alarms",
     alarms.length === 0
