@@ -80,5 +80,9 @@ test("troth says where a node is, and callers' proxies know", async () => {
     items: [{ service: "/shop/pay", zone: "eu-2", standing: "in" }],
   });
 
+  const described = await troth(mesh.path, "describe", "service", "/shop/pay");
+  expect(described.stdout).toMatch(/Instance +: \S+ on box2, in the zone eu-2/);
+  expect(described.stdout).toMatch(/Left out here +: by no caller's proxy on this machine/);
+
   expect((await troth(mesh.path, "node", "zone", "box2", "--none")).code).toBe(0);
 }, 120_000);

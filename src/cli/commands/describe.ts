@@ -4,6 +4,7 @@ import { isTcpService } from "../../trust-log/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { blockOf, durationOf, isData, momentOf, type OutputFormat, printObjects } from "../output.ts";
+import { type LeftOut, leftOutOf } from "../proxy-endpoints.ts";
 import { proxyStateOf, proxyStateText } from "../proxy-state.ts";
 import { cellText } from "../resource-table.ts";
 import {
@@ -28,20 +29,23 @@ export async function describe(
   options: { dir: string; output: OutputFormat },
 ): Promise<void> {
   const kind = requireResourceKind(kindText);
-  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const directory = meshDirectory(options.dir);
+  using client = await OperatorClient.open(directory);
   const facts = await gatherFacts(client);
   const found = requireResources(kind, name, facts);
-  const objects = found.map((one) => (isData(options.output) ? withRelations(one, facts) : one));
+  // Of services, which have whole names, there is but one.
+  const leftOut = kind === "Service" ? await leftOutOf(found[0]?.metadata.name ?? "", facts, directory) : [];
+  const objects = found.map((one) => (isData(options.output) ? withRelations(one, facts, leftOut) : one));
   printObjects(options.output, { kind, objects, isList: objects.length > 1 }, () =>
-    objects.map((one) => blockOf(pairsOf(one, facts))).join("\n"),
+    objects.map((one) => blockOf(pairsOf(one, facts, leftOut))).join("\n"),
   );
 }
 
-function pairsOf(one: Resource, facts: MeshFacts): Pairs {
+function pairsOf(one: Resource, facts: MeshFacts, leftOut: readonly LeftOut[]): Pairs {
   const { kind, metadata } = one;
   const policy = kind === "TrafficPolicy" ? trafficPolicyOf(metadata.name, facts) : undefined;
   if (policy !== undefined) return trafficPairs(policy);
-  return kind === "Service" ? servicePairs(one, facts) : plainPairs(one, facts);
+  return kind === "Service" ? servicePairs(one, facts, leftOut) : plainPairs(one, facts);
 }
 
 function trafficPolicyOf(name: string, { state }: MeshFacts): TrafficPolicyManifest | undefined {
@@ -51,7 +55,7 @@ function trafficPolicyOf(name: string, { state }: MeshFacts): TrafficPolicyManif
 }
 
 /** What the block for people says beyond the object, for programs. */
-function withRelations(one: Resource, facts: MeshFacts): Resource {
+function withRelations(one: Resource, facts: MeshFacts, leftOut: readonly LeftOut[]): Resource {
   if (one.kind !== "Service") return one;
   const { incoming, outgoing } = rulesAbout(one.metadata.name, facts);
   const relations = {
@@ -59,12 +63,13 @@ function withRelations(one: Resource, facts: MeshFacts): Resource {
     mayBeCalledBy: incoming,
     mayCall: outgoing,
     proxies: instancesOf(one.metadata.name, facts).map((instance) => proxyOf(instance, facts)),
+    leftOut,
     alarms: alarmsAbout(one.metadata.name, facts),
   };
   return { ...one, status: { ...one.status, ...relations } };
 }
 
-function servicePairs(one: Resource, facts: MeshFacts): Pairs {
+function servicePairs(one: Resource, facts: MeshFacts, leftOut: readonly LeftOut[]): Pairs {
   const { name } = one.metadata;
   const { incoming, outgoing } = rulesAbout(name, facts);
   const isTcp = isTcpService(facts.state, name);
@@ -105,6 +110,15 @@ function servicePairs(one: Resource, facts: MeshFacts): Pairs {
     );
   }
   const alarms = alarmsAbout(name, facts);
+  pairs.push([
+    "Left out here",
+    leftOut.length === 0
+      ? "by no caller's proxy on this machine"
+      : leftOut.map(
+          ({ caller, callerInstance, instance, state }) =>
+            `${instance.slice(0, 8)} by ${caller} ${callerInstance.slice(0, 8)}: ${state}`,
+        ),
+  ]);
   pairs.push([
     "Alarms",
     alarms.length === 0

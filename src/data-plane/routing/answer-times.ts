@@ -1,7 +1,7 @@
 /** How fast what is known of an instance's slowness is forgotten: to a third in this long. */
 const forgetMillis = 1_000;
 /** Answers of one instance that the others are compared with. */
-const answersKeptMax = 16;
+const answersKeptMax = 32;
 /** How much a single answer counts in what is usual at a service. */
 const usualWeight = 0.02;
 /** Instances whose answers a comparison looks at. */

@@ -228,12 +228,21 @@ describe("slow instances", () => {
     expect(service.events).toEqual([]);
   });
 
-  it("are not put out for less than 20 ms", () => {
-    const service = new Service(10, { outliers });
+  test.each([
+    [20, []],
+    [22, ["0 slow"]],
+  ])("are put out only for 20 ms more than the others: %i ms beside 1 ms", (millis, events) => {
+    const service = new Service(2, { outliers });
+    const answer = (name: number, afterMillis: number): void => {
+      const sent = service.balancer.sent();
+      service.clock.advanceSeconds(afterMillis / 1000);
+      service.balancer.heard(service.link(name), sent);
+    };
+    for (let count = 0; count < 20; count += 1) answer(1, 1);
 
-    serve(service, (name) => (name === 3 ? 20 : 1), 30_000);
+    for (let count = 0; count < 10; count += 1) answer(0, millis);
 
-    expect(service.events).toEqual([]);
+    expect(service.events).toEqual(events);
   });
 
   it("are put out also where callers do not wait for the answer", () => {
@@ -245,6 +254,30 @@ describe("slow instances", () => {
     for (let count = 0; count < 10; count += 1) service.balancer.abandoned(service.link(0), sent);
 
     expect(service.events).toEqual(["0 slow"]);
+  });
+
+  it("are put out also where there is but one other", () => {
+    const service = new Service(2, { outliers });
+
+    serve(service, (name) => (name === 0 ? 100 : 10), 60_000);
+
+    expect(service.events[0]).toBe("0 slow");
+  });
+
+  test.each([
+    ["few answers of others are known", 9, 0],
+    ["what is known of others is old", 20, 31],
+  ])("are not put out where %s", (_, answers, seconds) => {
+    const service = new Service(2, { outliers });
+    for (let count = 0; count < answers; count += 1)
+      service.balancer.heard(service.link(1), service.balancer.sent());
+    service.clock.advanceSeconds(seconds);
+
+    const sent = service.balancer.sent();
+    service.clock.advanceSeconds(1);
+    for (let count = 0; count < 10; count += 1) service.balancer.abandoned(service.link(0), sent);
+
+    expect(service.events).toEqual([]);
   });
 
   it("come back once they are fast", () => {
@@ -374,6 +407,14 @@ describe("instances that could not be reached", () => {
     expect([first, second]).toEqual([service.link(1), service.link(0)]);
     expect(service.balancer.pick(service.links)).toBeUndefined();
   });
+});
+
+it("would rather try again what could not be reached than what is out", () => {
+  const service = new Service(4, { outliers });
+  service.fail(0);
+  service.balancer.avoid(service.link(1));
+
+  expect(service.balancer.pick([service.link(2), service.link(3)])).toBe(service.link(1));
 });
 
 it("takes one of several that know nothing of each other by what they have to do", () => {

@@ -115,13 +115,13 @@ export class Balancer<Link extends Loaded> {
   pick(tried: readonly Link[]): Link | "overloaded" | undefined {
     const [only] = this.#members;
     if (only === undefined) return undefined;
+    // One by itself costs no look at the clock.
+    if (this.#members.length === 1 && tried.length === 0 && !this.#isFull(only)) return this.#toZone(only);
     const now = this.#clock.monotonicMillis();
-    const member =
-      this.#members.length === 1 && tried.length === 0 && !this.#isFull(only) ? only : this.#draw(tried, now);
+    const member = this.#draw(tried, now);
     if (member === undefined) return this.#whyNone(tried);
-    if (this.#hasZone) this.#zones[member.isNear ? "same" : "other"] += 1;
     member.standing.picked(now);
-    return member.link;
+    return this.#toZone(member);
   }
 
   /** Whether there is another one. */
@@ -185,6 +185,12 @@ export class Balancer<Link extends Loaded> {
     const now = this.#clock.monotonicMillis();
     const isSlow = this.#isSlow(member, now - sentMillis, now);
     if (isSlow && member.standing.heard(true, sentMillis, outliers)) this.#eject(member, "slow", outliers);
+  }
+
+  /** Counts where a request goes. */
+  #toZone({ link, isNear }: Member<Link>): Link {
+    if (this.#hasZone) this.#zones[isNear ? "same" : "other"] += 1;
+    return link;
   }
 
   #isSlow(member: Member<Link>, millis: number, now: number): boolean {
@@ -287,7 +293,7 @@ export class Balancer<Link extends Loaded> {
       all += 1;
       if (avoidUntilMillis <= now && (isPanic || standing.state === "in")) healthy += 1;
     }
-    return all === 0 ? 0 : Math.min(1, (zoneOverprovisioning * healthy) / all);
+    return Math.min(1, (zoneOverprovisioning * healthy) / Math.max(1, all));
   }
 
   /** Puts an instance out, unless too many are, or it is the last one in. */

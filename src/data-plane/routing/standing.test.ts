@@ -146,6 +146,24 @@ it("passes no trial by slow answers, and is out again after three", () => {
   expect(standing.settle(10_004)).toBe(false);
 });
 
+it("has the trial after a slow one count, and none before it was fast again", () => {
+  const standing = onProbation();
+
+  const settled = [true, false, false, false, false, false].map((isSlow, at) => {
+    standing.heard(isSlow, 10_000 + at, policy);
+    standing.ended(undefined, 10_000 + at, policy);
+    return standing.settle(10_000 + at);
+  });
+
+  expect(settled.indexOf(true)).toBe(5);
+});
+
+it("does not hold slow answers against it that were asked for before it was on probation", () => {
+  const standing = onProbation();
+
+  expect([1, 2, 3].map((at) => standing.heard(true, 9_000 + at, policy))).not.toContain(true);
+});
+
 function onProbation(): Standing {
   const standing = new Standing();
   standing.eject("503", 0, policy);
