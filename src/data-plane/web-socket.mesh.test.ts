@@ -237,3 +237,19 @@ async function openEvents(
   });
   return { text: () => text, isOver: () => isOver, destroy: () => request.destroy() };
 }
+
+it.each([
+  ["HTTP/1.1", openByUpgrade],
+  ["HTTP/2", openByConnect],
+] as const)("leaves a WebSocket over %s alone whose service has a traffic policy", async (_, openClient) => {
+  const retries = { retriesMax: 1, on: ["503"], methods: [] };
+  const routes = [{ methods: [], paths: [], fault: { percent: 100, status: 503 } }];
+  const policy = { service: "/shop/ledger", protocol: "http", timeoutMillis: 50, retries, routes };
+  await mesh.put("traffic.put", policy);
+  await mesh.settled();
+  using client = await openClient(outboundPort(front), "early ", [], ledger.host);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  client.send(Buffer.from("late"));
+  await until(() => client.received() === "early late");
+  await mesh.put("traffic.remove", { service: "/shop/ledger" });
+});

@@ -10,6 +10,7 @@ import {
   ConnectionPool,
   defaultLinkLimits,
   defaultPoolLimits,
+  type ExhaustedRetries,
   Http2Exchange,
   InstanceLink,
   type LinkChoice,
@@ -89,6 +90,8 @@ export interface LinkHopOptions {
   readonly app?: AppProtocol;
   /** What the attempts at a request have in common, where a policy repeats it. */
   readonly attemptsWith?: (first: InstanceLink) => Attempts;
+  /** Which requests the inner proxy marks as repeated in vain. */
+  readonly exhausted?: ExhaustedRetries;
   /** What takes the requests of the inner proxy, unless connections of HTTP/1.1 to the port do. */
   readonly toUpstream?: Upstream;
 }
@@ -128,7 +131,9 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       onComplete: (event) => inner.push(event),
     });
     const isClientProxy = options.isClientProxy ?? true;
-    served.push(serveHttp2(socket, { timer, observe, onFault, onViolation, limits, tunnels, isClientProxy }));
+    const exhausted = options.exhausted === undefined ? {} : { exhausted: options.exhausted };
+    const serving = { timer, observe, onFault, onViolation, limits, tunnels, isClientProxy, ...exhausted };
+    served.push(serveHttp2(socket, serving));
   });
   const linkPort = await listen(linkServer);
 

@@ -17,12 +17,10 @@ export function saysExhausted(head: ResponseHead): boolean {
   return head.fields.some(({ name, value }) => name === exhaustedName && value === exhaustedValue);
 }
 
-/** Whether a response says that nobody was able to give the right one: 502, 503, 504, or UNAVAILABLE in a call of gRPC. */
-export function isUnavailable(head: ResponseHead): boolean {
-  return unavailableStatus(head) !== undefined;
-}
-
-/** As which status of HTTP a response says so; that of gRPC counts where nothing else has been sent. */
+/**
+ * As which status of HTTP a response says that nobody was able to give the right one, if it does: 502, 503, 504, or
+ * UNAVAILABLE in a call of gRPC to which nothing else has been sent.
+ */
 export function unavailableStatus(head: ResponseHead): "502" | "503" | "504" | undefined {
   switch (head.status) {
     case 502:

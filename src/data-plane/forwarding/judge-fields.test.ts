@@ -71,6 +71,19 @@ describe("a request that came as fields", () => {
     expect(judgeFields(head, true, defaultHttp1Limits)).toEqual({ kind: "refused", status, reason });
   });
 
+  test.each([
+    ["troth-mirrored", "?1", true],
+    ["troth-mirrored", "?0", false],
+    ["troth-other", "?1", false],
+  ])("with %s: %s is a copy: %s", (name, value, isCopy) => {
+    const head = readRequestHead(
+      [...plain, [name, value] as const].map(([one, text]) => headerField(one, text)),
+    );
+    if (typeof head === "string") throw new Error(head);
+
+    expect(judgeFields(head, true, defaultHttp1Limits)).toMatchObject({ isMirrored: isCopy });
+  });
+
   test("without an authority, or with too many fields, is refused", () => {
     const without = readRequestHead(
       plain.filter(([name]) => name !== ":authority").map(([name, value]) => headerField(name, value)),

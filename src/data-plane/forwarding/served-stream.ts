@@ -9,7 +9,7 @@ import {
   type StreamHandler,
 } from "../http2/index.ts";
 import { askForVerdict, beginAt } from "./ask-for-verdict.ts";
-import { exhaustedField, isUnavailable } from "./exhausted-mark.ts";
+import { exhaustedField } from "./exhausted-mark.ts";
 import {
   type ExhaustedRetries,
   type Forwarding,
@@ -188,7 +188,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   writeHead(head: ResponseHead, body: Buffer, end: MessageEnd | undefined): boolean {
     const fields = this.fieldsOf(head);
-    if (this.isExhausted(head)) fields.push(exhaustedField);
+    if (this.isExhausted) fields.push(exhaustedField);
     if (!this.stream.takes(fields)) {
       this.exchange?.abort();
       this.fail("head-too-large-for-client", "the head is larger than the client takes");
@@ -274,10 +274,10 @@ export class ServedStream implements StreamHandler, ForwardingClient {
   }
 
   /** Whether the proxy that asks is told not to repeat it: whose calls failed here, each as often as it may be tried. */
-  private isExhausted(head: ResponseHead): boolean {
+  private get isExhausted(): boolean {
     const { exhausted } = this.service;
     if (exhausted === undefined || exhausted.isEmpty || this.request === undefined) return false;
-    return isUnavailable(head) && exhausted.covers(this.request);
+    return exhausted.covers(this.request);
   }
 
   private passBody(): void {

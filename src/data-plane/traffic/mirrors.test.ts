@@ -4,7 +4,7 @@ import { aWhile, openUpstream, RawClient, until } from "../../../test/fuzz/http1
 import { CoarseTimer } from "../coarse-timer.ts";
 import { ConnectionPool, defaultPoolLimits, openTcp } from "../forwarding/index.ts";
 import { keptBodyBytesMax } from "./kept-body.ts";
-import { mirroredInFlightMax, mirrorMillisMax } from "./mirrors.ts";
+import { mirroredInFlightMax, mirrorMillisMax, mirrorResponseBytesMax } from "./mirrors.ts";
 
 const okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const get = "GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -56,6 +56,17 @@ describe("a copy of a request", () => {
     await until(() => hops.hop.countOf("mirrored failed") === 1);
 
     expect(hops.hop.hop.events).toMatchObject([{ status: 200 }]);
+  });
+
+  test("whose answer is larger than anybody would throw away is given up", async () => {
+    const bytes = 2 * mirrorResponseBytesMax;
+    await using hops = await openHops((socket) =>
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n${"x".repeat(bytes)}`),
+    );
+    using client = new RawClient(hops.hop.port).send(get);
+    await until(() => client.text === okay && hops.hop.counted.length === 1);
+
+    expect(hops.hop.counted).toEqual(["mirrored failed"]);
   });
 
   test("is not made where too many are on their way", async () => {

@@ -84,6 +84,31 @@ describe("a request that is repeated", () => {
     expect([asked(upstream), hop.counted]).toEqual([1, ["retries body-too-large"]]);
   });
 
+  test("has none of the rest of its body lost that comes during the pause", async () => {
+    let whole = "";
+    await using upstream = await openUpstream((socket, text, index) => {
+      if (index === 0) socket.write(busy);
+      else if (text.endsWith("0\r\n\r\n")) {
+        whole = text;
+        socket.write(okay);
+      }
+    });
+    await using hop = await openPolicedHop(upstream.port);
+    hop.police({ retries: anyMethod });
+    using client = new RawClient(hop.port).send(
+      "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    );
+    await until(() => hop.countOf("retries tried") === 1);
+    const bytes = 2 * keptBodyBytesMax;
+    client.send(`${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n0\r\n\r\n`);
+    await aWhile();
+    hop.pass(250);
+    await until(() => client.text === okay);
+
+    expect(whole).toContain("abc");
+    expect(whole.split("x").length - 1).toBe(bytes + 1);
+  });
+
   test("is none with a method that the policy does not name", async () => {
     await using upstream = await openUpstream(answering(busy, 1));
     await using hop = await openPolicedHop(upstream.port);
@@ -122,8 +147,9 @@ describe("a request that is repeated", () => {
   test("tells its client once to go on", async () => {
     const goOn = "HTTP/1.1 100 Continue\r\n\r\n";
     await using upstream = await openUpstream((socket, text, index) => {
-      if (text.endsWith("\r\n\r\n")) socket.write(goOn);
-      if (text.endsWith("!")) socket.write(index === 0 ? busy : okay);
+      if (index > 0) socket.write(`${goOn}${okay}`);
+      else if (text.endsWith("\r\n\r\n")) socket.write(goOn);
+      else socket.write(busy);
     });
     await using hop = await openPolicedHop(upstream.port);
     hop.police({ retries: anyMethod });
@@ -178,13 +204,17 @@ describe("a request that is repeated", () => {
       }
     };
     for (let count = 0; count < 8; count += 1) await ask();
-    const before = asked(upstream);
+    // Another policy is no new budget.
+    hop.police({ retries: { ...again, retriesMax: 3 }, retryBudgetPercent: 1 });
+    await ask();
+    const before = asked(upstream) - 1;
+    hop.police({ retries: again, retryBudgetPercent: 1 });
     hop.pass(11_000);
     await ask();
 
     expect(before).toBe(8 + retriesPerWindowMin);
     expect(hop.countOf("retries budget-exhausted")).toBeGreaterThan(0);
-    expect(asked(upstream)).toBe(before + 3);
+    expect(asked(upstream)).toBe(before + 4);
   });
 
   test("gets nothing of an attempt that answers after its time", async () => {

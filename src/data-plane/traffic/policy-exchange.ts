@@ -192,7 +192,7 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
   /** Goes on after a delay or a pause. */
   #proceed(): void {
     const { fault } = this.#policy;
-    if (this.#attempts === 0 && fault?.status !== undefined) {
+    if (fault?.status !== undefined) {
       this.#service.counts.faults.add("status");
       this.#leave();
       const detail = `a traffic policy answers ${fault.percent} % of these requests so`;
@@ -257,12 +257,10 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
   }
 
   #outcomeOf(retries: RetryPolicy, head: ResponseHead | undefined): RetryOutcome {
-    const { waits, takeRetry } = this.#service;
     if (head !== undefined && saysExhausted(head)) return "exhausted-further-on";
     if (this.#attempts > retries.retriesMax) return "used-up";
     if (this.#body?.isWhole !== true) return "body-too-large";
-    if (waits.nowMillis >= this.#deadlineMillis) return "out-of-time";
-    return takeRetry() ? "tried" : "budget-exhausted";
+    return this.#service.takeRetry() ? "tried" : "budget-exhausted";
   }
 
   /** Gives the attempt up, and makes another after a pause whose length is drawn, so that clients do not march in step. */
@@ -278,7 +276,6 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
   #rest(untilMillis: number): void {
     this.#phase = "resting";
     this.#service.waits.add(this);
-    this.client.waitAtMost(Number.POSITIVE_INFINITY);
     this.untilMillis = Math.min(untilMillis, this.#deadlineMillis);
   }
 

@@ -10,8 +10,7 @@ export type RetryOutcome =
   | "used-up"
   | "budget-exhausted"
   | "exhausted-further-on"
-  | "body-too-large"
-  | "out-of-time";
+  | "body-too-large";
 
 /** What became of a copy of a request. */
 export type MirrorOutcome = "answered" | "failed" | "too-large" | "too-many" | "no-instances";

@@ -2,7 +2,7 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { TrafficRow, TrustState } from "../../trust-log/index.ts";
-import type { ForwardedRequest, Forwarding, Upstream } from "../forwarding/index.ts";
+import type { ForwardedRequest, Forwarding, RequestHead, Upstream } from "../forwarding/index.ts";
 import { pathOf } from "../request-trace.ts";
 import type { ExhaustedTraces } from "./exhausted-traces.ts";
 import { Mirrors } from "./mirrors.ts";
@@ -127,8 +127,8 @@ class PolicedService implements Upstream {
     const { waits } = this.#shared;
     const route = this.#routes.for(request.method, pathOf(request.target));
     this.budget.countRequest(waits.nowMillis);
-    // What becomes a tunnel has no end that a policy could wait for.
-    if (request.wantsUpgrade || request.method === "CONNECT") return this.upstream.begin(parts);
+    // A tunnel has no end that a policy could wait for.
+    if (request.tunnel !== undefined) return this.upstream.begin(parts);
     const policy: RequestPolicy = {
       timeoutMillis: route.timeoutMillis,
       retries: route.retries?.methods.has(request.method) === true ? route.retries : undefined,

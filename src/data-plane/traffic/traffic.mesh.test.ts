@@ -92,6 +92,21 @@ describe("a service with a traffic policy", () => {
     expect(pay.app.seen.length).toBeGreaterThan(0);
   });
 
+  test("whose application has gone is asked again where the policy says connect-failed", async () => {
+    const gone = await mesh.open("/shop/gone");
+    await mesh.putRule("/shop/web", "/shop/gone");
+    await until(async () => (await caller.call(gone.host)).status === 200, "it is called");
+    const policy = { retries: { ...retries, on: ["connect-failed"] } };
+    await mesh.put("traffic.put", { service: "/shop/gone", protocol: "http", routes: [], ...policy });
+    await mesh.settled();
+    await gone.app.kill();
+    const before = await caller.metric("troth_proxy_retries_total", { outcome: "tried" });
+    const reply = await caller.call(gone.host);
+
+    expect([reply.status, reply.reason]).toEqual([502, "upstream-connect-failed"]);
+    expect(await caller.metric("troth_proxy_retries_total", { outcome: "tried" })).toBe(before + 2);
+  });
+
   test("is not asked again with a method that does more when done twice, unless the policy names it", async () => {
     await police({ retries });
     answer = failing(1);
