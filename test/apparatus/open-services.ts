@@ -1,5 +1,6 @@
 import { freePort } from "../../src/cli/free-port.ts";
 import { OperatorClient } from "../../src/cli/operator-client.ts";
+import { registrationOf } from "./inspected-sidecar.ts";
 import type { RunningCommand } from "./running-command.ts";
 import { type RunningMesh, startTroth } from "./running-mesh.ts";
 
@@ -21,6 +22,8 @@ export async function openServices(
   services: readonly string[],
   command: readonly string[],
 ): Promise<StartedService[]> {
+  using client = await OperatorClient.open(mesh.directory);
+  await client.append(services.map(registrationOf));
   const started: StartedService[] = [];
   for (const service of services) {
     const port = await freePort();
@@ -28,7 +31,6 @@ export async function openServices(
     const running = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...command]));
     started.push({ service, command: running, outboundAddress: `127.0.0.1:${port}` });
   }
-  using client = await OperatorClient.open(mesh.directory);
   const endMillis = performance.now() + startMillisMax;
   for (;;) {
     const { followers } = await client.admin.getStatus({});

@@ -217,8 +217,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress): void {
     // Only where nobody is there: one that has too much to do would be helped by nobody's asking the next.
-    const isUndelivered =
-      this.service.isClientProxy && progress === "unsent" && failure === "upstream-connect-failed";
+    const isUndelivered = this.service.isClientProxy && progress === "unsent" && absences.has(failure);
     if (progress !== "answering") return this.fail(failure, detail, isUndelivered);
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.leave();
@@ -356,3 +355,4 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 }
 
 const nothing = Buffer.alloc(0);
+const absences: ReadonlySet<ForwardingFailure> = new Set(["upstream-connect-failed", "upstream-reset"]);
