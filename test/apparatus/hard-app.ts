@@ -8,6 +8,8 @@ const piece = Buffer.alloc(64 * 1024, "x");
 /** An empty message of gRPC. */
 const message = Buffer.alloc(5);
 const trickleMillis = 1_000;
+const partMillis = 50;
+const slowMillis = 4_000;
 
 type Behaviour = (response: http.ServerResponse, socket: Socket) => void;
 
@@ -16,6 +18,7 @@ const chunkedHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0
 
 const behaviours: Readonly<Record<string, Behaviour>> = {
   never: () => {},
+  slow: (response) => void setTimeout(() => response.end(kibibyte), slowMillis),
   "trickle-head": (_, socket) => trickle(socket, `HTTP/1.1 200 OK\r\nX-Long: ${"x".repeat(4096)}`),
   "trickle-body": (_, socket) => {
     socket.write(lengthHead);
@@ -24,12 +27,18 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   "reset-before-head": (_, socket) => socket.resetAndDestroy(),
   "close-before-head": (_, socket) => socket.destroy(),
   "reset-mid-head": (_, socket) => socket.write("HTTP/1.1 200 OK\r\nConte", () => socket.resetAndDestroy()),
-  "reset-mid-body": (_, socket) => socket.write(lengthHead, () => socket.resetAndDestroy()),
-  "reset-after-head": (_, socket) => socket.write(lengthHead.slice(0, -10), () => socket.resetAndDestroy()),
-  "close-mid-body": (_, socket) => socket.end(lengthHead),
-  "close-in-chunked": (_, socket) => socket.end(chunkedHead),
+  "reset-mid-body": (_, socket) => after(socket, lengthHead, () => socket.resetAndDestroy()),
+  "reset-after-head": (_, socket) => after(socket, lengthHead.slice(0, -10), () => socket.resetAndDestroy()),
+  "close-mid-body": (_, socket) => after(socket, lengthHead, () => socket.end()),
+  "close-in-chunked": (_, socket) => after(socket, chunkedHead, () => socket.end()),
   garbage: (_, socket) => socket.end("\u0000\u0001garbage\r\n\r\n\r\n"),
 };
+
+/** A reset takes what has not been read with it. */
+function after(socket: Socket, text: string, then: () => void): void {
+  socket.write(text);
+  setTimeout(then, partMillis);
+}
 
 function trickle(socket: Socket, text: string): void {
   const [first = "", rest] = [text[0], text.slice(1)];
@@ -119,14 +128,20 @@ asHttp2.on("stream", (stream: http2.ServerHttp2Stream, headers: http2.IncomingHt
     case "garbage":
       socket?.write("garbage garbage garbage garbage");
       return;
+    case "slow":
+      setTimeout(() => answer(stream), slowMillis);
+      return;
     default:
-      stream.once("end", () => {
-        stream.respond(grpcHead, { waitForTrailers: true });
-        stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
-        stream.end(message);
-      });
+      stream.once("end", () => answer(stream));
   }
 });
+
+function answer(stream: http2.ServerHttp2Stream): void {
+  if (stream.destroyed) return;
+  stream.respond(grpcHead, { waitForTrailers: true });
+  stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+  stream.end(message);
+}
 
 const sockets = new Map<number, Socket>();
 const server = createServer((socket) => {

@@ -76,7 +76,8 @@ export async function openInspectedSidecar(
   };
 }
 
-function registrationOf(name: string): Parameters<OperatorClient["append"]>[0][number] {
+/** The entry that registers a service. */
+export function registrationOf(name: string): Parameters<OperatorClient["append"]>[0][number] {
   const body = { name, nodes: ["*"], dataClass: "internal", team: "", environment: "", labels: {} };
   return { kind: "service.put", body };
 }

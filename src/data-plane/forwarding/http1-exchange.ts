@@ -155,10 +155,11 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   onBroken(detail: string): void {
     const connection = this.leaveConnection();
     connection?.destroy();
-    const mayRetry =
-      isRepeatable(this.request) && connection?.isReused === true && !this.hasHeard && !this.hasRetried;
-    if (!mayRetry) return this.fail("upstream-reset", detail);
-    this.retry();
+    const mayRepeat = isRepeatable(this.request) && !this.hasHeard;
+    if (mayRepeat && connection?.isReused === true && !this.hasRetried) return this.retry();
+    // Another instance may have it, as after a retry.
+    if (mayRepeat) this.hasSent = false;
+    this.fail("upstream-reset", detail);
   }
 
   /** As if nothing had been sent: nothing was, or it makes no difference. */

@@ -259,8 +259,7 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 
   onFailed(failure: ForwardingFailure, detail: string, progress: ForwardingProgress, status?: number): void {
     // Only where nobody is there: one that has too much to do would be helped by nobody's asking the next.
-    const isUndelivered =
-      this.service.isClientProxy && progress === "unsent" && failure === "upstream-connect-failed";
+    const isUndelivered = this.service.isClientProxy && progress === "unsent" && absences.has(failure);
     if (progress !== "answering") return this.fail(failure, detail, { isUndelivered, status });
     this.report(this.exchange?.status ?? 0, this.exchange?.responseBytes ?? 0, failure);
     this.leave();
@@ -409,3 +408,4 @@ export class ServedStream implements StreamHandler, ForwardingClient {
 }
 
 const nothing = Buffer.alloc(0);
+const absences: ReadonlySet<ForwardingFailure> = new Set(["upstream-connect-failed", "upstream-reset"]);

@@ -65,6 +65,21 @@ describe("a request that reached no application", () => {
     expect(valueOf(second.fields, "troth-delivery")).toBe(said);
   });
 
+  test("is said to have when its application dies over it before a byte of an answer, if it may be sent twice", async () => {
+    await using upstream = await openUpstream((socket) => socket.destroy());
+    await using hop = await openLinkHop(upstream.port);
+    using client = await openClient(hop.linkPort);
+    const said: unknown[] = [];
+    for (const method of ["GET", "POST"]) {
+      const { status, fields } = await client.ask(
+        fieldsOf([":method", method], ...pairsOf(call.slice(1, 4))),
+      );
+      said.push(status, valueOf(fields, "troth-delivery"));
+    }
+
+    expect(said).toEqual([502, "none", 502, undefined]);
+  });
+
   test("is not said to have where the application has too much to do", async () => {
     await using upstream = await openUpstream(() => {});
     const timer = new CoarseTimer(fakeClock());

@@ -1,21 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  type InspectedSidecar,
-  openInspectedSidecar,
-  registerServices,
-  type SidecarHoldings,
-} from "../../apparatus/inspected-sidecar.ts";
+import { openInspectedPair, toldOf } from "../../apparatus/inspected-pair.ts";
+import type { SidecarHoldings } from "../../apparatus/inspected-sidecar.ts";
 import { canSeeProcesses } from "../../apparatus/marked-processes.ts";
 import { MixedTraffic } from "../../apparatus/mixed-traffic.ts";
-import { RunningCommand } from "../../apparatus/running-command.ts";
-import { apparatus, openMesh } from "../../apparatus/running-mesh.ts";
 import { slopeOf } from "../../apparatus/slope.ts";
 import { type Claim, failed, ok, skipped } from "../claim.ts";
 
 const parallel = 24;
 const requestsPerSecond = 300;
-const short = { cycles: 9, requests: 300, warmUp: 1_500 };
-const full = { cycles: 58, requests: 9_000, warmUp: 18_000 };
+const short = { minutes: 0, cycles: 9, requests: 300, warmUp: 1_500 };
+const full = { minutes: 30, cycles: 9, requests: 6_000, warmUp: 18_000 };
 /** What a sidecar may have grown by at the upper end of the interval; a stream that stays for ever is a kibibyte at least. */
 const grownBytesMax = 3 * 2 ** 20;
 /** Clients that went away without a reset have been noticed by then. */
@@ -28,36 +22,29 @@ export const claim: Claim = {
   limitSeconds: 2_400,
   run: async ({ isFull, note }) => {
     if (!canSeeProcesses()) return skipped("looking at descriptors takes procfs");
-    const { cycles, requests, warmUp } = isFull ? full : short;
-    await using mesh = await openMesh({ kind: "up" });
-    await registerServices(mesh, "/hard/caller", "/hard/callee");
-    const [program = "", ...script] = apparatus("hard-app.ts");
-    await using app = new RunningCommand(program, script, { env: { PORT: "0" } });
-    const line = await app.untilLine(/^listening/, 10_000);
-    const appPort = Number(line.split(" ")[1]);
-    await using callee = await openInspectedSidecar(mesh, "/hard/callee", appPort);
-    await using caller = await openInspectedSidecar(mesh, "/hard/caller", appPort);
-    using traffic = new MixedTraffic(caller.outboundAddress, "callee.hard.mesh");
+    const { minutes, cycles, requests, warmUp } = isFull ? full : short;
+    await using pair = await openInspectedPair();
+    using traffic = new MixedTraffic(pair.caller.outboundAddress, pair.host);
     const started = performance.now();
     await traffic.run(warmUp, parallel);
     const perSecond = warmUp / ((performance.now() - started) / 1000);
 
-    const sidecars: readonly InspectedSidecar[] = [caller, callee];
-    const look = (): Promise<SidecarHoldings[]> => Promise.all(sidecars.map((sidecar) => sidecar.holdings()));
+    const sidecars = [pair.caller, pair.callee];
     await sleep(restMillis);
-    const before = await look();
+    const before = await pair.holdings();
     const points = sidecars.map((): [number, number][] => []);
     const requestsBefore = traffic.requests;
-    for (let cycle = 1; cycle <= cycles; cycle += 1) {
+    const endMillis = performance.now() + minutes * 60_000;
+    for (let cycle = 1; cycle <= cycles || performance.now() < endMillis; cycle += 1) {
       await traffic.run(requests, parallel, Math.min(requestsPerSecond, perSecond / 2));
       await sleep(settleMillis);
-      const now = await look();
+      const now = await pair.holdings();
       for (const [place, { heapBytes }] of now.entries())
         points[place]?.push([traffic.requests - requestsBefore, heapBytes]);
-      if (isFull) note(`${traffic.requests} requests: ${now.map(told).join("; ")}`);
+      if (isFull) note(`${traffic.requests} requests: ${now.map(toldOf).join("; ")}`);
     }
     await sleep(restMillis);
-    const after = await look();
+    const after = await pair.holdings();
     const verdicts = sidecars.map(({ service }, place) => {
       const [first, last] = [before[place], after[place]];
       if (first === undefined || last === undefined) throw new Error("nothing was seen");
@@ -87,11 +74,6 @@ function judge(
     last.sockets <= first.sockets + descriptorsMore &&
     last.timers <= first.timers + descriptorsMore;
   const interval = `${slope.perUnit.toFixed(1)} bytes a request (95 %: ${slope.low.toFixed(1)} to ${slope.high.toFixed(1)})`;
-  const text = `${service} grew by ${interval}, from ${told(first)} to ${told(last)}`;
+  const text = `${service} grew by ${interval}, from ${toldOf(first)} to ${toldOf(last)}`;
   return { isFlat, text };
-}
-
-function told({ heapBytes, residentBytes, descriptors, sockets, timers }: SidecarHoldings): string {
-  const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
-  return `${mebibytes(heapBytes)} MiB of heap (${mebibytes(residentBytes)} resident), ${descriptors} descriptors, ${sockets} sockets, ${timers} timers`;
 }
