@@ -40,7 +40,7 @@ beforeAll(async () => {
     ],
     limits: { connectionsPerAddressMax: 8, requestsPerAddressMax: 4 },
   };
-  gateway = await openGateway({ ...mesh.proxyOptions("/edge/gateway"), settings, isShared: false });
+  gateway = await openGateway({ ...mesh.proxyOptions("/edge/gateway"), settings });
   await until(async () => (await plain("/")).status === 200, "the way through the gateway");
 }, 30_000);
 
@@ -162,6 +162,26 @@ describe("an address from outside", () => {
     for (const socket of sockets) socket.destroy();
     await until(async () => (await plain("/").catch(() => undefined))?.status === 200, "a place again");
   });
+});
+
+it("ends the oldest of more than 512 handshakes of one address that stall, and goes on to serve", async () => {
+  await change({ limits: { connectionsPerAddressMax: 2_000, requestsPerAddressMax: 4 } });
+  const [host, port] = (gateway.addresses[0] ?? "").split(":");
+  const stalled = Array.from({ length: 513 }, () => net.connect({ host, port: Number(port) }));
+  const ended = new Promise<void>((resolve) => {
+    for (const socket of stalled)
+      socket
+        .on("error", () => {})
+        .resume()
+        .once("close", () => resolve());
+  });
+  await ended;
+
+  expect(stalled.filter(({ destroyed }) => destroyed).length).toBeLessThan(10);
+  expect((await secure("/")).status).toBe(200);
+  for (const socket of stalled) socket.destroy();
+  await change({});
+  await until(async () => (await secure("/").catch(() => undefined))?.status === 200, "room again");
 });
 
 describe("TLS at the edge", () => {
