@@ -234,6 +234,19 @@ describe("TLS at the edge", () => {
     await change({});
   });
 
+  it("goes on with what it had where a port is another's", async () => {
+    const taken = Number(web.sidecar.adminAddress.split(":")[1]);
+    const changed = await gateway.use({
+      ...settings,
+      routes: [],
+      listeners: [{ host: "127.0.0.1", port: taken, certificates: [] }],
+    });
+
+    expect(changed).toMatchObject({ ok: false, reason: "port-unusable" });
+    expect(changed).toHaveProperty("detail", expect.stringMatching(/EADDRINUSE.*choose another address/));
+    expect((await secure("/")).status).toBe(200);
+  });
+
   it("goes on with what it had where a key is not that of its certificate", async () => {
     const [first, second] = settings.listeners;
     if (first === undefined || second === undefined) throw new Error("no listeners");

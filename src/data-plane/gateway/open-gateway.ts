@@ -1,4 +1,4 @@
-import { MeshError } from "../../base/mesh-error.ts";
+import { MeshError, messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { describeProxy } from "../describe-sidecar.ts";
 import { openCore } from "../open-core.ts";
@@ -116,8 +116,8 @@ class Edges implements AsyncDisposable {
           edge: begun.use(await openEdge(this.#shared, parts)),
           settings: listener,
         });
-      } catch {
-        return fail("port-unusable", `cannot listen on ${listener.host}:${listener.port}`);
+      } catch (error) {
+        return fail("port-unusable", `${messageOf(error)}; free it, or choose another address`);
       }
     }
     begun.move();
