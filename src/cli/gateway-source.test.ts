@@ -48,7 +48,7 @@ it.each<readonly [string, Partial<GatewayFlags>, RegExp]>([
   ["no place to listen", { to: "/a" }, /say where to listen/],
   ["a certificate without its key", { listen: "a:1", to: "/a", certificate: "c" }, /go together/],
   ["plain HTTP for the world", { listen: "0.0.0.0:80", to: "/a" }, /the command line:.*loopback only/],
-  ["a file that is not there", { file: "/nowhere.yaml" }, /cannot read \/nowhere\.yaml/],
+  ["a file that is not there", { file: "/nowhere.yaml" }, /^no file \/nowhere\.yaml$/],
 ])("refuses %s", async (_, given, message) => {
   await expect(load(given)).rejects.toThrow(message);
 });
@@ -57,7 +57,7 @@ it("names the place of a certificate that is not there", async () => {
   await rename(join(folder.path, "first", "k.pem"), join(folder.path, "first", "other.pem"));
 
   await expect(load({ file })).rejects.toThrow(
-    /gateway\.yaml:5:\d+: spec\.listeners\[0\]\.tls\[0\]\.key: cannot read/,
+    /gateway\.yaml:5:\d+: spec\.listeners\[0\]\.tls\[0\]\.key: no file /,
   );
 });
 

@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { bytesOf } from "../base/bytes.ts";
 import { hostAndPort } from "../base/host-and-port.ts";
-import { messageOf } from "../base/mesh-error.ts";
+import { codeOf, messageOf } from "../base/mesh-error.ts";
 import {
   dialectVersion,
   fileBytesMax,
@@ -197,15 +197,17 @@ async function readListeners(
 }
 
 async function readBounded(file: string, bytesMax: number): Promise<Uint8Array> {
-  const found = await stat(file).catch((cause: unknown) => {
-    throw new CliError(exitCode.notFound, `cannot read ${file}: ${messageOf(cause)}`, { cause });
-  });
-  if (!found.isFile()) throw new CliError(exitCode.unreadable, `${file} is no file`);
-  if (found.size > bytesMax)
-    throw new CliError(exitCode.unreadable, `${file} is larger than ${bytesMax} bytes`);
-  return readFile(file).catch((cause: unknown) => {
-    throw new CliError(exitCode.unreadable, `cannot read ${file}: ${messageOf(cause)}`, { cause });
-  });
+  try {
+    const found = await stat(file);
+    if (!found.isFile()) throw new CliError(exitCode.unreadable, `${file} is no file`);
+    if (found.size > bytesMax)
+      throw new CliError(exitCode.unreadable, `${file} is larger than ${bytesMax} bytes`);
+    return await readFile(file);
+  } catch (cause) {
+    if (cause instanceof CliError) throw cause;
+    if (codeOf(cause) === "ENOENT") throw new CliError(exitCode.notFound, `no file ${file}`);
+    throw new CliError(exitCode.unreadable, `cannot read ${file}`, { cause });
+  }
 }
 
 function unreadable(problems: readonly Problem[]): CliError {

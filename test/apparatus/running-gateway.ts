@@ -24,9 +24,9 @@ export interface RunningGateway extends AsyncDisposable {
 export async function openGatewayProcess(
   mesh: RunningMesh,
   folder: string,
-  options: { readonly services: Readonly<Record<string, string>>; readonly workers?: number },
+  services: Readonly<Record<string, string>>,
 ): Promise<RunningGateway> {
-  const hosts = Object.keys(options.services);
+  const hosts = Object.keys(services);
   const port = await freePort();
   const write = async (
     made: (certificate: EdgeCertificateForTests) => void,
@@ -40,7 +40,7 @@ export async function openGatewayProcess(
   const certificate = await write(() => {});
   const certificateFile = join(folder, "first.pem");
   await writeFile(certificateFile, certificate.chainPem);
-  const routes = Object.entries(options.services).map(([host, service]) => ({ hosts: [host], service }));
+  const routes = Object.entries(services).map(([host, service]) => ({ hosts: [host], service }));
   const gateway = {
     apiVersion: "troth/v1",
     kind: "Gateway",
@@ -53,8 +53,7 @@ export async function openGatewayProcess(
   };
   const file = join(folder, "gateway.yaml");
   await writeFile(file, JSON.stringify(gateway));
-  const workers = ["--workers", String(options.workers ?? 1)];
-  const command = startTroth(mesh.path, ["gateway", "--file", file, ...workers]);
+  const command = startTroth(mesh.path, ["gateway", "--file", file]);
   try {
     await command.untilLine(/^ready/, readyMillisMax);
   } catch (error) {

@@ -1,7 +1,5 @@
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { openGateway } from "../../data-plane/index.ts";
-import { CliError, exitCode } from "../exit-codes.ts";
 import { type GatewayFlags, GatewaySource } from "../gateway-source.ts";
 import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { talk } from "../output.ts";
@@ -16,46 +14,28 @@ import { declareService } from "./run-service.ts";
 /** What `troth gateway` takes. */
 export interface GatewayCommand extends GatewayFlags {
   readonly dir: string;
-  readonly workers: number;
   readonly logLevel: string;
 }
 
 /** `troth gateway`: takes clients from outside to services of the mesh, until it is stopped. */
 export async function runGateway(options: GatewayCommand): Promise<void> {
-  const { workers, logLevel } = options;
+  const { logLevel } = options;
   const directory = meshDirectory(options.dir);
   await requireKnownDomain(directory);
   const { service, settings } = await new GatewaySource(options).load();
-  if (workers < 1 || workers > availableParallelism())
-    throw new CliError(exitCode.usage, `--workers is 1 to ${availableParallelism()} on this machine`);
-  if (workers > 1 && settings.listeners.some(({ port }) => port === 0))
-    throw new CliError(exitCode.usage, "port 0 is another one for each worker; choose a port");
   await declareService(directory, service);
   const stopped = untilStopped();
   await using stack = new AsyncDisposableStack();
-  const shared = workers > 1 ? ["--shared"] : [];
-  let addresses = "";
-  for (let worker = 0; worker < workers; worker += 1) {
-    const started = stack.use(
-      await supervise({
-        name: `gateway ${service}`,
-        flags: sidecarFlags,
-        environment: sidecarEnvironment(),
-        args: [
-          "gateway-process",
-          "--dir",
-          directory.path,
-          ...argumentsOf(options),
-          ...shared,
-          "--log-level",
-          logLevel,
-        ],
-        logFile: join(directory.logs, `gateway${service.replaceAll("/", ".")}.${worker}.log`),
-      }),
-    );
-    addresses = started.addresses["clients"] ?? "";
-  }
-  process.stdout.write(`ready: ${service} takes clients at ${addresses}\n`);
+  const gateway = stack.use(
+    await supervise({
+      name: `gateway ${service}`,
+      flags: sidecarFlags,
+      environment: sidecarEnvironment(),
+      args: ["gateway-process", "--dir", directory.path, ...argumentsOf(options), "--log-level", logLevel],
+      logFile: join(directory.logs, `gateway${service.replaceAll("/", ".")}.log`),
+    }),
+  );
+  process.stdout.write(`ready: ${service} takes clients at ${gateway.addresses["clients"]}\n`);
   for (const to of new Set(settings.routes.map((route) => route.service)))
     talk(`  if it may not call ${to} yet: troth allow ${service} ${to}`);
   await stopped;
@@ -65,7 +45,6 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
 export async function runGatewayProcess(
   options: GatewayFlags & {
     dir: string;
-    shared: boolean;
     adminListen?: string;
     logLevel: string;
   },
@@ -78,7 +57,7 @@ export async function runGatewayProcess(
       const { service, settings } = await source.load();
       const proxy = await openProxyOptions(directory, stack, { ...options, role: "gateway", service });
       const { log, instance } = proxy;
-      const gateway = stack.use(await openGateway({ ...proxy, settings, isShared: options.shared }));
+      const gateway = stack.use(await openGateway({ ...proxy, settings }));
       drain = () => gateway.drain();
       stack.use(
         source.watch(async (loaded) => {

@@ -1,11 +1,10 @@
 import type { Command } from "commander";
-import { adminListen, directoryOf, help, logLevel, wholeNumber } from "./options.ts";
+import { adminListen, directoryOf, help, logLevel } from "./options.ts";
 
 /** The way into a mesh from outside: `gateway`. */
 export function addGatewayCommands(program: Command): void {
   withGatewayFlags(program.command("gateway"))
     .description("take clients from outside to services of the mesh, by host and path")
-    .option("--workers <number>", "processes that share the ports", wholeNumber, 1)
     .addOption(logLevel())
     .addHelpText(
       "after",
@@ -18,7 +17,6 @@ export function addGatewayCommands(program: Command): void {
       (await import("../commands/run-gateway.ts")).runGateway({ ...options, dir: directoryOf(program) }),
     );
   withGatewayFlags(program.command("gateway-process", { hidden: true }))
-    .option("--shared", "", false)
     .addOption(adminListen())
     .addOption(logLevel())
     .action(async (options) =>
@@ -31,10 +29,7 @@ export function addGatewayCommands(program: Command): void {
 
 function withGatewayFlags(command: Command): Command {
   return command
-    .option(
-      "-f, --file <file>",
-      "an object of kind Gateway; the flags below, but --workers, are for one route",
-    )
+    .option("-f, --file <file>", "an object of kind Gateway; the flags below are for one route")
     .option("--service <name>", "service that the gateway calls others as", "/edge/gateway")
     .option("--listen <host:port>", "where clients come in")
     .option("--certificate <file>", "certificate and chain, PEM; plain HTTP without, on loopback only")

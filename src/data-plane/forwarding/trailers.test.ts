@@ -91,6 +91,8 @@ describe("trailers of a request", () => {
 
   test.each([
     ["is forbidden", ["x-forwarded-for", "1"], "trailer-forbidden"],
+    ["says who asks", ["x-forwarded-user", "root"], "trailer-forbidden"],
+    ["says where one asks from", ["forwarded", "for=1"], "trailer-forbidden"],
     ["CGI would confuse with another", ["x_a", "1"], "trailer-malformed"],
   ] as const)("over HTTP/2 one of which %s are refused", async (_, trailer, reason) => {
     await using upstream = await openUpstream(() => {});

@@ -1,6 +1,7 @@
 import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EdgeCertificateForTests, edgeCertificate } from "../../../test/apparatus/edge-certificate.ts";
@@ -40,7 +41,7 @@ beforeAll(async () => {
     ],
     limits: { connectionsPerAddressMax: 8, requestsPerAddressMax: 4 },
   };
-  gateway = await openGateway({ ...mesh.proxyOptions("/edge/gateway"), settings, isShared: false });
+  gateway = await openGateway({ ...mesh.proxyOptions("/edge/gateway"), settings });
   await until(async () => (await plain("/")).status === 200, "the way through the gateway");
 }, 30_000);
 
@@ -165,6 +166,28 @@ describe("an address from outside", () => {
   });
 });
 
+it("ends the oldest of more than 512 handshakes of one address that stall, and goes on to serve", async () => {
+  await change({ limits: { connectionsPerAddressMax: 2_000, requestsPerAddressMax: 4 } });
+  const [host, port] = (gateway.addresses[0] ?? "").split(":");
+  const stalled = Array.from({ length: 513 }, () => net.connect({ host, port: Number(port) }));
+  const ended = new Promise<void>((resolve) => {
+    for (const socket of stalled)
+      socket
+        .on("error", () => {})
+        .resume()
+        .once("close", () => resolve());
+  });
+  await ended;
+  // Had they ended for their age, all would by then.
+  await sleep(500);
+
+  expect(stalled.filter(({ destroyed }) => destroyed).length).toBeLessThan(10);
+  expect((await secure("/")).status).toBe(200);
+  for (const socket of stalled) socket.destroy();
+  await change({});
+  await until(async () => (await secure("/").catch(() => undefined))?.status === 200, "room again");
+});
+
 describe("TLS at the edge", () => {
   it.each([
     ["the one for the host that a client names", "other.example", () => other],
@@ -181,7 +204,9 @@ describe("TLS at the edge", () => {
     const old = await handshake({ maxVersion: "TLSv1.2" });
     expect([old.getProtocol(), old.getCipher().name]).toEqual(["TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"]);
     old.destroy();
-    await expect(handshake({ maxVersion: "TLSv1.2", ciphers: "AES128-GCM-SHA256" })).rejects.toThrow(/alert/);
+    await expect(handshake({ maxVersion: "TLSv1.2", ciphers: "ECDHE-ECDSA-AES128-SHA256" })).rejects.toThrow(
+      /alert/,
+    );
     await expect(
       handshake({ minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" }),
     ).rejects.toThrow(/alert/);
@@ -213,6 +238,19 @@ describe("TLS at the edge", () => {
     socket.destroy();
     agent.destroy();
     await change({});
+  });
+
+  it("goes on with what it had where a port is another's", async () => {
+    const taken = Number(web.sidecar.adminAddress.split(":")[1]);
+    const changed = await gateway.use({
+      ...settings,
+      routes: [],
+      listeners: [{ host: "127.0.0.1", port: taken, certificates: [] }],
+    });
+
+    expect(changed).toMatchObject({ ok: false, reason: "port-unusable" });
+    expect(changed).toHaveProperty("detail", expect.stringMatching(/EADDRINUSE.*choose another address/));
+    expect((await secure("/")).status).toBe(200);
   });
 
   it("goes on with what it had where a key is not that of its certificate", async () => {

@@ -21,7 +21,7 @@ import type { EdgeListenerSettings } from "./gateway-settings.ts";
 
 const connectionsMax = 10_000;
 /** Of one client address, in their handshake. */
-const edgeHalfOpenMax = 128;
+const edgeHalfOpenMax = 512;
 /** How long the requests in progress have when a listener goes away. */
 const edgeDrainMillisMax = 10_000;
 
@@ -62,14 +62,12 @@ interface EdgeOptions {
   readonly settings: EdgeListenerSettings;
   /** None for plain HTTP. */
   readonly certificates: readonly UsableCertificate[];
-  /** Whether other processes may listen on the same port; the kernel gives each its share. */
-  readonly isShared: boolean;
 }
 
 /** Opens a port for clients from outside: ordinary TLS or plain HTTP in, strict HTTP, and a way to a service of the mesh. */
 export async function openEdge(edge: EdgeContext, options: EdgeOptions): Promise<Edge> {
   const port = new EdgePort(edge, options);
-  await port.listen(options.isShared);
+  await port.listen();
   return port;
 }
 
@@ -103,9 +101,8 @@ class EdgePort implements Edge {
     });
   }
 
-  async listen(isShared: boolean): Promise<void> {
-    const { host, port } = this.#settings;
-    this.address = await listen(this.#server, { host, port, isShared }, this.#edge.context.log);
+  async listen(): Promise<void> {
+    this.address = await listen(this.#server, this.#settings, this.#edge.context.log);
   }
 
   use(settings: EdgeListenerSettings, certificates: readonly UsableCertificate[]): void {

@@ -1,4 +1,4 @@
-import { MeshError } from "../../base/mesh-error.ts";
+import { MeshError, messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { describeProxy } from "../describe-sidecar.ts";
 import { openCore } from "../open-core.ts";
@@ -14,8 +14,6 @@ import { SourceLimits } from "./source-limits.ts";
 /** What a gateway needs. */
 export interface GatewayOptions extends ProxyOptions {
   readonly settings: GatewaySettings;
-  /** Whether other processes may listen on the same ports; the kernel gives each its share. */
-  readonly isShared: boolean;
 }
 
 /** Why a gateway does not go by new settings; it goes by those it had. */
@@ -76,16 +74,14 @@ interface OpenEdge {
 class Edges implements AsyncDisposable {
   settings: GatewaySettings;
   readonly #shared: EdgeContext;
-  readonly #isShared: boolean;
   readonly #sources: SourceLimits;
   #routes = new GatewayRoutes([]);
   #open = new Map<string, OpenEdge>();
   /** Listeners that are gone from the settings, while their last requests end. */
   readonly #leaving = new Set<Edge>();
 
-  constructor({ context, router }: SidecarCore, { settings, isShared }: GatewayOptions) {
+  constructor({ context, router }: SidecarCore, { settings }: GatewayOptions) {
     this.settings = settings;
-    this.#isShared = isShared;
     this.#sources = new SourceLimits(settings.limits);
     this.#shared = { context, router, sources: this.#sources, routes: () => this.#routes };
   }
@@ -108,7 +104,6 @@ class Edges implements AsyncDisposable {
     }
     await using begun = new AsyncDisposableStack();
     const next = new Map<string, OpenEdge>();
-    const isShared = this.#isShared;
     for (const listener of settings.listeners) {
       const known = this.#open.get(keyOf(listener));
       if (known !== undefined) {
@@ -116,13 +111,13 @@ class Edges implements AsyncDisposable {
         continue;
       }
       try {
-        const parts = { settings: listener, certificates: certificates.get(listener) ?? [], isShared };
+        const parts = { settings: listener, certificates: certificates.get(listener) ?? [] };
         next.set(keyOf(listener), {
           edge: begun.use(await openEdge(this.#shared, parts)),
           settings: listener,
         });
-      } catch {
-        return fail("port-unusable", `cannot listen on ${listener.host}:${listener.port}`);
+      } catch (error) {
+        return fail("port-unusable", `${messageOf(error)}; free it, or choose another address`);
       }
     }
     begun.move();

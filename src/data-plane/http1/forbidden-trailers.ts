@@ -1,19 +1,20 @@
 /**
  * Fields that would change what was decided on, or how the message is read, if a receiver merged them into its head
- * (RFC 9110, 6.5.1): framing, routing, credentials, conditions, and what describes the body.
+ * (RFC 9110, 6.5.1): framing, routing, credentials, conditions, what describes the body, and who is said to ask.
  */
 const forbiddenNames = new Set(
   (
     "authorization cache-control connection content-encoding content-length content-range content-type cookie expect " +
-    "host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive location max-forwards " +
-    "range set-cookie te trailer transfer-encoding upgrade www-authenticate x-forwarded-client-cert " +
-    "x-forwarded-for x-forwarded-host x-forwarded-proto"
+    "forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive location " +
+    "max-forwards range set-cookie te trailer transfer-encoding upgrade www-authenticate x-real-ip"
   ).split(" "),
 );
 
+const forbiddenPrefixes = ["proxy-", "troth-", "x-forwarded-"];
+
 /** Whether no message may end with a field of this name (in small letters). */
 export function isForbiddenTrailer(name: string): boolean {
-  return forbiddenNames.has(name) || name.startsWith("proxy-") || name.startsWith("troth-");
+  return forbiddenNames.has(name) || forbiddenPrefixes.some((prefix) => name.startsWith(prefix));
 }
 
 /** Whether the value of a `Trailer` line names a field that no message may end with. */

@@ -38,7 +38,7 @@ export const claim: Claim = {
     await using _web = await openService(mesh, "/proof/web", app);
     await using _api = await openService(mesh, "/proof/api", app);
     await using _secret = await openService(mesh, "/proof/secret", app);
-    await using gateway = await openGatewayProcess(mesh, folder.path, { services });
+    await using gateway = await openGatewayProcess(mesh, folder.path, services);
     for (const service of ["/proof/web", "/proof/api", "/proof/secret"])
       await troth(mesh.path, "allow", "/edge/gateway", service);
 
