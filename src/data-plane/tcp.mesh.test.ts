@@ -1,6 +1,12 @@
 import type http2 from "node:http2";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { logPapers, makePapers, metadataExtension, type Papers } from "../../test/apparatus/hostile-peer.ts";
+import {
+  logPapers,
+  makePapers,
+  meet,
+  metadataExtension,
+  type Papers,
+} from "../../test/apparatus/hostile-peer.ts";
 import { askAsPeer, type PeerStream } from "../../test/apparatus/http2-peer.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import { connectTo, openTcpApp, type TcpApp, type TcpEnd } from "../../test/apparatus/tcp-app.ts";
@@ -231,6 +237,23 @@ it("refuses a peer that speaks HTTP to a service over TCP, and a tunnel to one o
   expect([tunnel.status, tunnel.reason()]).toEqual([421, "service-speaks-http"]);
   expect(allowed.status).toBe(200);
   expect(after).toEqual([(before[0] ?? 0) + 1, before[1]]);
+});
+
+it("takes no CONNECT from a peer that speaks HTTP/1.1, whose rest might be taken for requests", async () => {
+  await mesh.putRule("/shop/old", "/shop/db");
+  const caller = await mesh.open("/shop/old");
+  const papers = await logged(caller);
+  const before = app.connections().length;
+
+  const { answer } = await meet(
+    database.sidecar.inboundAddress,
+    { ...papers, ALPNProtocols: ["http/1.1"] },
+    "CONNECT db.shop.mesh:80 HTTP/1.1\r\nHost: db.shop.mesh:80\r\n\r\nx",
+  );
+
+  expect(answer).toContain('"reason":"method-unsupported"');
+  expect(app.connections().length).toBe(before);
+  await caller[Symbol.asyncDispose]();
 });
 
 const changes: readonly (readonly [

@@ -1,8 +1,19 @@
+import { once } from "node:events";
+import http2 from "node:http2";
+import { createServer } from "node:net";
 import { describe, expect, test } from "vitest";
+import { fakeClock } from "../../../test/fakes/fake-clock.ts";
 import { openUpstream, until } from "../../../test/fuzz/http1-hop.ts";
 import { fieldsOf, openClient } from "../../../test/fuzz/http2-peers.ts";
 import { openLinkHop } from "../../../test/fuzz/link-hop.ts";
+import { CoarseTimer } from "../coarse-timer.ts";
+import { noEdits } from "../http1/index.ts";
+import { ConnectionPool } from "./connection-pool.ts";
+import { openTcp } from "./open-tcp.ts";
+import { defaultPoolLimits } from "./pool-limits.ts";
 import { problemAnswer } from "./problem-answer.ts";
+import { type Http2Connection, serveHttp2 } from "./serve-http2.ts";
+import type { RequestObserver } from "./verdict.ts";
 
 const get = fieldsOf([":method", "GET"], [":scheme", "http"], [":path", "/a"], [":authority", "a"]);
 const call = fieldsOf(
@@ -77,4 +88,47 @@ describe("an answer over HTTP/2 that breaks off", () => {
     expect(other).toMatchObject({ status: 200, body: "ok", reset: 2, trailers: undefined });
     expect(hop.inner).toMatchObject([{ error: "upstream-reset" }, { error: "upstream-reset" }]);
   });
+});
+
+test("a request that waits for its body is refused once it is no longer allowed, and goes nowhere", async () => {
+  await using upstream = await openUpstream(() => {});
+  const timer = new CoarseTimer(fakeClock());
+  const toApp = new ConnectionPool(
+    openTcp({ host: "127.0.0.1", port: upstream.port }),
+    defaultPoolLimits,
+    timer,
+  );
+  const connections: Http2Connection[] = [];
+  const decided: string[] = [];
+  const server = createServer((socket) => {
+    const observe = (): RequestObserver => ({
+      decide: ({ target }) => {
+        decided.push(target);
+        return { kind: "forward", upstream: toApp, edits: noEdits };
+      },
+      onComplete: () => {},
+    });
+    connections.push(serveHttp2(socket, { observe, timer }));
+  });
+  server.listen({ host: "127.0.0.1", port: 0 });
+  await once(server, "listening");
+  const at = server.address();
+  const client = http2.connect(`http://127.0.0.1:${typeof at === "object" ? at?.port : 0}`);
+  const stream = client.request({ ":method": "POST", ":path": "/a", "content-length": "3" });
+  await until(() => decided.length === 1);
+
+  for (const connection of connections) connection.review(({ target }) => target !== "/a");
+  const [headers]: http2.IncomingHttpHeaders[] = await once(stream, "response");
+  let body = "";
+  stream.setEncoding("utf8").on("data", (text: string) => {
+    body += text;
+  });
+  await once(stream, "end");
+  client.destroy();
+  server.close();
+  toApp.close();
+
+  expect(headers?.[":status"]).toBe(403);
+  expect(body).toContain("no-longer-allowed");
+  expect(upstream.sockets).toEqual([]);
 });
