@@ -102,6 +102,8 @@ export interface EchoClient extends Disposable {
   readonly isClosed: () => boolean;
   readonly send: (bytes: Buffer) => void;
   readonly end: () => void;
+  /** Reads no further. */
+  readonly stall: () => void;
 }
 
 /** Opens a WebSocket over HTTP/1.1; `early` is sent with the request, in pieces that end where `cuts` say. */
@@ -131,6 +133,7 @@ export async function openByUpgrade(
     isClosed: () => client.isClosed,
     send: (data) => client.socket.write(data),
     end: () => client.socket.end(),
+    stall: () => client.socket.pause(),
     [Symbol.dispose]: () => client[Symbol.dispose](),
   };
 }
@@ -180,6 +183,7 @@ export async function openByConnect(
     isClosed: () => stream.closed,
     send: (data) => stream.write(data),
     end: () => stream.end(),
+    stall: () => stream.pause(),
     [Symbol.dispose]: () => session.destroy(),
   };
 }

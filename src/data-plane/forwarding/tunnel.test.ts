@@ -137,6 +137,14 @@ function ask(client: http2.ClientHttp2Session, headers: http2.OutgoingHttpHeader
   return near;
 }
 
+/** Lets more time pass than a stream may wait for its peer that is no tunnel. */
+async function standStill(hop: LinkHop): Promise<void> {
+  for (let seconds = 0; seconds < 45; seconds += 5) {
+    hop.passSeconds(5);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 const plain = { ":method": "CONNECT", ":authority": "db.shop.mesh:5432" };
 const webSocket = {
   ":method": "CONNECT",
@@ -236,7 +244,7 @@ describe.each([
   });
 
   test("holds its client back while the far end takes nothing", async () => {
-    const { client, ends } = await openTunnels();
+    const { client, ends, hop } = await openTunnels();
     const near = ask(client, headers);
     await until(() => ends.length === 1);
     ends[0]?.open();
@@ -247,6 +255,7 @@ describe.each([
     for (let count = 0; count < 64; count += 1) near.stream.write(piece, () => (accepted += piece.length));
     await aWhile();
     const held = accepted;
+    await standStill(hop);
     expect(held).toBeLessThan(1024 * 1024);
     ends[0]?.asked.client.onBodyWanted();
     await until(() => ends[0]?.text.length === 64 * piece.length);
@@ -254,7 +263,7 @@ describe.each([
   });
 
   test("holds the far end back while its client takes nothing", async () => {
-    const { client, ends } = await openTunnels();
+    const { client, ends, hop } = await openTunnels();
     const near = ask(client, headers);
     await until(() => ends.length === 1);
     ends[0]?.open();
@@ -266,6 +275,8 @@ describe.each([
       await new Promise(setImmediate);
     }
     expect(written).toBeLessThan(64);
+    await standStill(hop);
+    expect(near.isOver).toBe(false);
     near.stream.resume();
     await until(() => ends[0]?.hasDrained === true);
   });
@@ -317,6 +328,20 @@ describe.each([
 });
 
 describe("what is asked for by extended CONNECT", () => {
+  test("is given up soon once one side of it has ended", async () => {
+    const limits = { bodyIdleMillis: 5_000, tunnelIdleMillis: 60_000 };
+    const { client, ends, hop } = await openTunnels({ limits });
+    const near = ask(client, webSocket);
+    await until(() => ends.length === 1);
+    ends[0]?.open();
+    near.stream.end();
+    await until(() => ends[0]?.hasClientEnded === true);
+    hop.passSeconds(6);
+    await until(() => hop.outer.length === 1);
+
+    expect(hop.outer).toMatchObject([{ error: "tunnel-idle" }]);
+  });
+
   test.each([
     ["another protocol", { ":protocol": "connect-udp" }, 501, "upgrade-unsupported"],
     ["no version", { "sec-websocket-version": undefined }, 501, "upgrade-unsupported"],

@@ -13,8 +13,11 @@ import {
   upgradeAnswer,
   upgradeRequest,
 } from "../../../test/fuzz/web-socket-ends.ts";
+import type { CompletedRequest } from "./index.ts";
 
 const tunnels = ["websocket"] as const;
+const brief = { bodyIdleMillis: 5_000, tunnelIdleMillis: 60_000 };
+const overLink = { tunnels, takesHttp2: true, app: "http1" } as const;
 const opened: AsyncDisposable[] = [];
 afterEach(async () => {
   for (const one of opened.splice(0).toReversed()) await one[Symbol.asyncDispose]();
@@ -183,6 +186,8 @@ describe("an upgrade that is not to be", () => {
   });
 });
 
+const usualKey = "dGhlIHNhbXBsZSBub25jZQ==";
+
 /** Ways from a client to an application that answers in its own words. */
 const ways = [
   ["one proxy", async (port: number) => keep(await openHop(port, { tunnels }))],
@@ -249,7 +254,10 @@ describe.each(ways)("an application behind %s", (_, openWay) => {
   test.each([
     ["a wrong accept", upgradeAnswer("AQIDBAUGBwgJCgsMDQ4PEA==")],
     ["no accept", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"],
-    ["another protocol", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"],
+    ["another protocol", upgradeAnswer(usualKey).replace("Upgrade: websocket", "Upgrade: h2c")],
+    ["two protocols", upgradeAnswer(usualKey, "Upgrade: h2c\r\n")],
+    ["an upgrade that is not named", upgradeAnswer(usualKey).replace("Connection: Upgrade\r\n", "")],
+    ["two accepts", upgradeAnswer(usualKey, `Sec-WebSocket-Accept: ${acceptOf(usualKey)}\r\n`)],
     ["nothing of it", "HTTP/1.1 101 Switching Protocols\r\n\r\n"],
   ])("that switches with %s is not believed", async (_answer, answer) => {
     const upstream = keep(
@@ -337,7 +345,114 @@ describe.each(ways)("an application behind %s", (_, openWay) => {
   });
 });
 
+describe.each([
+  ["one proxy", openByUpgrade, async (port: number) => keep(await openHop(port, { tunnels, limits: brief }))],
+  [
+    "two proxies",
+    openByConnect,
+    async (port: number) => keep(await openLinkHop(port, { ...overLink, limits: brief })),
+  ],
+] as const)("a WebSocket through %s of which one side has ended", (_, openClient, openWay) => {
+  test("is given up as soon as a body that stands still", async () => {
+    const upstream = keep(
+      await openUpstream((socket, text) => {
+        socket.allowHalfOpen = true;
+        if (text.endsWith("\r\n\r\n")) socket.write(upgradeAnswer(lineOf(text, "sec-websocket-key") ?? ""));
+      }),
+    );
+    const hop = await openWay(upstream.port);
+    const completed = (): readonly CompletedRequest[] => ("events" in hop ? hop.events : hop.outer);
+    using client = await openClient(hop.port);
+    hop.passSeconds(10);
+    await aWhile();
+    expect(completed()).toEqual([]);
+    client.end();
+    await aWhile();
+    hop.passSeconds(6);
+    await until(() => completed().length === 1);
+
+    expect(["tunnel-idle", "upstream-reset"]).toContain(completed()[0]?.error);
+  });
+});
+
+describe("a WebSocket between proxies", () => {
+  test("has no key there, and is told when it is refused that nothing more comes", async () => {
+    const seen: { headers?: http2.IncomingHttpHeaders; hasEnded?: boolean } = {};
+    const peer = http2.createServer({ settings: { enableConnectProtocol: true } });
+    peer.on("stream", (stream: http2.ServerHttp2Stream, headers) => {
+      seen.headers = headers;
+      stream.on("error", () => {});
+      stream.on("end", () => {
+        seen.hasEnded = true;
+      });
+      stream.resume();
+      stream.respond({ ":status": 403 });
+      stream.write("no");
+    });
+    const hop = keep(
+      await openLinkHop(1, {
+        tunnels,
+        serve: (socket) => {
+          peer.emit("connection", socket);
+        },
+      }),
+    );
+    using client = new RawClient(hop.port);
+    client.send(upgradeRequest());
+    await until(() => client.text.includes("no") && seen.hasEnded === true);
+
+    expect(seen.headers).toMatchObject({
+      ":method": "CONNECT",
+      ":protocol": "websocket",
+      ":path": "/chat?room=1",
+    });
+    expect(seen.headers?.["sec-websocket-key"]).toBeUndefined();
+    peer.close();
+  });
+});
+
 describe("a WebSocket over HTTP/1.1", () => {
+  test("ends when it is no longer allowed, and only then", async () => {
+    const app = keep(await openHttp1App());
+    const hop = keep(await openHop(app.port, { tunnels }));
+    using client = await openByUpgrade(hop.port);
+    for (const connection of hop.connections) connection.review(({ target }) => target === "/chat?room=1");
+    client.send(Buffer.from("a"));
+    await until(() => client.received() === "a");
+    for (const connection of hop.connections) connection.review(() => false);
+    await until(() => client.isClosed());
+
+    expect(hop.events).toMatchObject([{ error: "no-longer-allowed", status: 101 }]);
+    expect(hop.pool.openCount).toBe(0);
+  });
+
+  test("is read from either side no faster than the other takes it", async () => {
+    const stalled: { takes: boolean } = { takes: false };
+    const upstream = keep(
+      await openUpstream((socket, text) => {
+        if (!text.endsWith("\r\n\r\n")) return;
+        socket.write(upgradeAnswer(lineOf(text, "sec-websocket-key") ?? ""));
+        if (!stalled.takes) socket.pause();
+      }),
+    );
+    const hop = keep(await openHop(upstream.port, { tunnels }));
+    using sender = await openByUpgrade(hop.port);
+    const piece = Buffer.alloc(1024 * 1024, 0x61);
+    for (let count = 0; count < 64; count += 1) sender.send(piece);
+    await until(() => hop.upstreamSockets[0]?.writableNeedDrain === true);
+    await aWhile();
+    expect(hop.clientSockets[0]?.bytesRead).toBeLessThan(32 * piece.length);
+
+    stalled.takes = true;
+    using reader = await openByUpgrade(hop.port);
+    reader.stall();
+    await until(() => upstream.sockets.length === 2);
+    for (let count = 0; count < 64; count += 1) upstream.sockets[1]?.write(piece);
+    await until(() => hop.clientSockets[1]?.writableNeedDrain === true);
+    await aWhile();
+    expect(hop.upstreamSockets[1]?.bytesRead).toBeLessThan(32 * piece.length);
+  });
+
   test("ends after it has stood still for as long as it may, and not before", async () => {
     const app = keep(await openHttp1App());
     const limits = { bodyIdleMillis: 5_000, responseHeadMillis: 5_000, tunnelIdleMillis: 20_000 };
@@ -420,18 +535,35 @@ describe("a WebSocket to a peer that knows no extended CONNECT", () => {
   });
 });
 
+describe("an application of HTTP/1.1 with a client of HTTP/2", () => {
+  test("never sees what was sent before it said yes, if it says no", async () => {
+    const upstream = keep(await openUpstream(() => {}));
+    const hop = keep(await openLinkHop(upstream.port, overLink));
+    const opening = openByConnect(hop.linkPort, "early");
+    await until(() => upstream.sockets.length === 1);
+    await aWhile();
+    upstream.sockets[0]?.write("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+    using client = await opening;
+    await until(() => client.received() === "no");
+
+    expect(client.status).toBe(401);
+    expect(upstream.received.join("")).not.toContain("early");
+  });
+});
+
 describe("a client of HTTP/2 whose application answers an upgrade with success", () => {
   test("is told 501 with the answer's body, since 200 would open the tunnel", async () => {
-    const upstream = keep(
-      await openUpstream((socket, text) => {
-        if (text.endsWith("\r\n\r\n")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-      }),
-    );
+    const upstream = keep(await openUpstream(() => {}));
     const hop = keep(await openLinkHop(upstream.port, { tunnels, app: "http1", takesHttp2: true }));
-    using client = await openByConnect(hop.port, "early");
+    const opening = openByConnect(hop.port, "early");
+    await until(() => upstream.sockets.length === 1);
+    await aWhile();
+    upstream.sockets[0]?.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    using client = await opening;
     await until(() => client.received() === "hello");
 
     expect(client.status).toBe(501);
+    expect(hop.inner).toMatchObject([{ requestBytes: 0 }]);
     expect(upstream.received.join("")).not.toContain("early");
   });
 });
