@@ -140,9 +140,18 @@ async function keepAsking(about: {
 
 /** An entry that the old sidecars do not know waits until they have gone; undefined where that is so. */
 async function whatIsTooNew(mesh: MixedMesh, services: readonly MixedService[]): Promise<string | undefined> {
+  const granted = await today.run(
+    mesh.path,
+    "operator",
+    "require",
+    "--kind",
+    "node.zone",
+    "--signatures",
+    "1",
+  );
+  if (granted.code !== 0) return `troth operator require: ${granted.stderr}`;
+  await mesh.untilSettled(today, services.length);
   using client = await OperatorClient.open(meshDirectory(mesh.path));
-  const grant = { role: "operator", signatures: 1, approvals: 0 };
-  await client.append([{ kind: "authority.put", body: { kinds: ["node.zone"], grant } }]);
   const zone = [{ kind: "node.zone" as const, body: { node: "local", zone: "a" } }];
   const refusal = await client.append(zone).then(
     () => "it was ordered",
