@@ -25,11 +25,18 @@ it("goes on without a control plane, then only reads, then refuses, then goes on
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const get = () => front.call(ledger.host, { agent });
   const post = () => front.call(ledger.host, { agent, method: "POST", body: "x" });
+  const upgrade = () => {
+    const socket = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
+    const headers = { ...socket, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" };
+    return front.call(ledger.host, { headers });
+  };
   await mesh.stopControlPlane();
 
   const fresh = [await get(), await post()];
   ledger.clock.shiftMonotonic(minute + 1);
   const degraded = [await get(), await post()];
+  // What goes through it may do anything, so it is no mere reading.
+  const webSocket = await upgrade();
   const stalenessWhileDegraded = await ledger.metric("troth_proxy_view_staleness_seconds");
   ledger.clock.shiftMonotonic(14 * minute);
   // The pause lets idle connections end, which the leap of the clock has made due.
@@ -46,6 +53,7 @@ it("goes on without a control plane, then only reads, then refuses, then goes on
 
   expect(fresh.map(({ status }) => status)).toEqual([200, 200]);
   expect(degraded.map(({ status, reason }) => `${status} ${reason}`)).toEqual(["200 ", "503 view-degraded"]);
+  expect(webSocket.reason).toBe("view-degraded");
   expect(stale.map(({ status }) => status >= 500)).toEqual([true, true]);
   expect(refused).toBeGreaterThan(0);
   expect(again.map(({ status }) => status)).toEqual([200, 200]);

@@ -134,6 +134,8 @@ export interface AppOptions {
   /** It listens at the port in PORT, or, where `port` is given, something else listens there. */
   readonly command: readonly string[];
   readonly port?: number;
+  /** What it speaks; the sidecar's own choice unless given. */
+  readonly protocol?: "http1" | "http2";
 }
 
 const smallApp: AppOptions = { command: apparatus("small-app.ts") };
@@ -152,7 +154,9 @@ export async function openService(
   await using stack = new AsyncDisposableStack();
   const outboundPort = await freePort();
   const appPort = app.port === undefined ? [] : ["--app-port", String(app.port)];
-  const options = ["--service", service, "--outbound-port", String(outboundPort), ...appPort];
+  const appProtocol = app.protocol === undefined ? [] : ["--app-protocol", app.protocol];
+  const ports = ["--outbound-port", String(outboundPort), ...appPort];
+  const options = ["--service", service, ...ports, ...appProtocol];
   const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...app.command]));
   const status = await servingInstance(mesh.path, service);
   const opened = stack.move();

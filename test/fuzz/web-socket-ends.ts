@@ -98,6 +98,8 @@ export interface EchoClient extends Disposable {
   /** All that came through it, as Latin-1 text. */
   readonly received: () => string;
   readonly hasEnded: () => boolean;
+  /** Whether it is over, in whatever way. */
+  readonly isClosed: () => boolean;
   readonly send: (bytes: Buffer) => void;
   readonly end: () => void;
 }
@@ -107,10 +109,11 @@ export async function openByUpgrade(
   port: number,
   early = "",
   cuts: readonly number[] = [],
+  host = "a",
 ): Promise<EchoClient> {
   const client = new RawClient(port);
   const key = Buffer.from("0123456789abcdef").toString("base64");
-  const bytes = `${upgradeRequest(key, ["Sec-WebSocket-Protocol: chat, talk"])}${early}`;
+  const bytes = `${upgradeRequest(key, ["Sec-WebSocket-Protocol: chat, talk", `Host: ${host}`])}${early}`;
   let at = 0;
   for (const cut of [...cuts.toSorted((left, right) => left - right), bytes.length]) {
     client.send(bytes.slice(at, cut));
@@ -125,6 +128,7 @@ export async function openByUpgrade(
     protocol: lineOf(head, "sec-websocket-protocol"),
     received: () => client.text.slice(head.length),
     hasEnded: () => client.hasEnded,
+    isClosed: () => client.isClosed,
     send: (data) => client.socket.write(data),
     end: () => client.socket.end(),
     [Symbol.dispose]: () => client[Symbol.dispose](),
@@ -132,7 +136,12 @@ export async function openByUpgrade(
 }
 
 /** Opens a WebSocket over HTTP/2, with Node's own client. */
-export async function openByConnect(port: number, early = ""): Promise<EchoClient> {
+export async function openByConnect(
+  port: number,
+  early = "",
+  _cuts: readonly number[] = [],
+  host = "a",
+): Promise<EchoClient> {
   const session = http2.connect(`http://127.0.0.1:${port}`);
   session.on("error", () => {});
   await once(session, "remoteSettings");
@@ -142,7 +151,7 @@ export async function openByConnect(port: number, early = ""): Promise<EchoClien
       ":protocol": "websocket",
       ":scheme": "http",
       ":path": "/chat?room=1",
-      ":authority": "a",
+      ":authority": host,
       "sec-websocket-version": "13",
       "sec-websocket-protocol": "chat, talk",
     },
@@ -168,6 +177,7 @@ export async function openByConnect(port: number, early = ""): Promise<EchoClien
     protocol: String(seen.headers?.["sec-websocket-protocol"]),
     received: () => text,
     hasEnded: () => hasEnded,
+    isClosed: () => stream.closed,
     send: (data) => stream.write(data),
     end: () => stream.end(),
     [Symbol.dispose]: () => session.destroy(),

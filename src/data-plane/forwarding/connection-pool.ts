@@ -34,6 +34,7 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
   private readonly limits: PoolLimits;
   private readonly timer: CoarseTimer;
   private readonly connections = new Set<UpstreamConnection>();
+  private readonly tunnels = new Set<UpstreamConnection>();
   /** The one used last stands last and is used next, so that the others can expire from the front. */
   private readonly idle: UpstreamConnection[] = [];
   private readonly openings = new Set<Opening>();
@@ -55,7 +56,7 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
 
   /** Connections open or being opened. */
   get openCount(): number {
-    return this.connections.size + this.openings.size;
+    return this.connections.size + this.openings.size + this.tunnels.size;
   }
 
   /** Requests waiting for a connection. */
@@ -79,7 +80,7 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
       return undefined;
     }
     this.waiting.push({ waiter, isFresh: fresh, untilMillis: this.timer.in(this.limits.waitMillis) });
-    if (fresh && this.openCount >= this.limits.openMax) this.idle[0]?.destroy();
+    if (fresh && this.isFull) this.idle[0]?.destroy();
     this.openForWaiting();
     return undefined;
   }
@@ -107,7 +108,8 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
 
   /** Breaks the connections that a predicate names, with the requests on them. */
   destroyAll(isMeant: (socket: Socket) => boolean = () => true): void {
-    for (const connection of this.connections) if (isMeant(connection.socket)) connection.revoke();
+    for (const connections of [this.connections, this.tunnels])
+      for (const connection of connections) if (isMeant(connection.socket)) connection.revoke();
   }
 
   /** Breaks everything, refuses all who wait, and opens nothing again. */
@@ -132,9 +134,18 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
 
   onClosed(connection: UpstreamConnection): void {
     this.connections.delete(connection);
+    this.tunnels.delete(connection);
     const index = this.idle.indexOf(connection);
     if (index >= 0) this.idle.splice(index, 1);
     this.openForWaiting();
+  }
+
+  onTunnel(connection: UpstreamConnection): boolean {
+    if (this.tunnels.size >= this.limits.tunnelsMax) return false;
+    this.connections.delete(connection);
+    this.tunnels.add(connection);
+    this.openForWaiting();
+    return true;
   }
 
   onDeadline(): void {
@@ -165,10 +176,14 @@ export class ConnectionPool implements Upstream, ConnectionSource, ConnectionHom
     for (const connection of due) connection.destroy();
   }
 
+  private get isFull(): boolean {
+    return this.connections.size + this.openings.size >= this.limits.openMax;
+  }
+
   private openForWaiting(): void {
-    const { openMax, openingMax } = this.limits;
+    const { openingMax } = this.limits;
     while (!this.isClosed && this.openings.size < this.waiting.length) {
-      if (this.openings.size >= openingMax || this.openCount >= openMax) return;
+      if (this.openings.size >= openingMax || this.isFull) return;
       void this.openOne();
     }
   }

@@ -215,7 +215,8 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     const at = head.section.end;
     const body = new BodyCursor({ kind: "until-close" }, Number.MAX_SAFE_INTEGER);
     body.advance(window, at, end);
-    this.connection?.allowHalfOpen();
+    if (this.connection?.becomeTunnel() !== true)
+      return this.fail("upstream-pool-exhausted", "too many tunnels");
     this.isTunnelOpen = true;
     this.status = head.status;
     this.responseBody = body;

@@ -4,6 +4,8 @@ export interface PoolLimits {
   readonly idleMax: number;
   /** Connections open or being opened. */
   readonly openMax: number;
+  /** Connections that have become tunnels, besides: requests do not wait for what may last for hours. */
+  readonly tunnelsMax: number;
   /**
    * Connections being opened at a time. When everything is slow for a moment, the requests that pile up mostly get a
    * connection that another request has finished with; a handshake for each would make it slower still.
@@ -25,6 +27,7 @@ export interface PoolLimits {
 export const defaultPoolLimits: PoolLimits = {
   idleMax: 64,
   openMax: 256,
+  tunnelsMax: 4096,
   openingMax: 16,
   waitingMax: 1024,
   waitMillis: 5_000,

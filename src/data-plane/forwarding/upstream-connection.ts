@@ -16,6 +16,8 @@ export interface ConnectionUser {
 export interface ConnectionHome {
   onReleased(connection: UpstreamConnection): void;
   onClosed(connection: UpstreamConnection): void;
+  /** It has become a tunnel, which ends with it; false where there are too many. */
+  onTunnel(connection: UpstreamConnection): boolean;
 }
 
 /**
@@ -66,9 +68,10 @@ export class UpstreamConnection {
     return this.socket.write(bytes);
   }
 
-  /** Lets the peer go on after its own end, or ours. */
-  allowHalfOpen(): void {
+  /** Makes it a tunnel, in which either side may go on after the other's end; false where there are too many. */
+  becomeTunnel(): boolean {
     this.socket.allowHalfOpen = true;
+    return this.home.onTunnel(this);
   }
 
   /** Sends no more; `flushed` is called once the peer has all of it. */

@@ -356,6 +356,23 @@ describe("a WebSocket over HTTP/1.1", () => {
     expect(hop.pool.openCount).toBe(0);
   });
 
+  test("takes no connection away from requests, and is refused beyond so many", async () => {
+    const app = keep(await openHttp1App());
+    const poolLimits = { openMax: 1, tunnelsMax: 2 };
+    const hop = keep(await openHop(app.port, { tunnels, poolLimits }));
+    using first = await openByUpgrade(hop.port, "a");
+    using second = await openByUpgrade(hop.port, "b");
+    await until(() => first.received() + second.received() === "ab");
+    using third = new RawClient(hop.port);
+    third.send(upgradeRequest());
+    await until(() => third.hasEnded);
+    expect(third.text).toMatch(/^HTTP\/1.1 503 [^]*upstream-pool-exhausted/);
+    expect(hop.pool.openCount).toBe(2);
+    first.end();
+    second.end();
+    await until(() => hop.pool.openCount === 0);
+  });
+
   test("outlives a drain for as long as it may, whatever it says meanwhile", async () => {
     const app = keep(await openHttp1App());
     const hop = keep(await openHop(app.port, { tunnels, limits: { tunnelDrainMillis: 10_000 } }));

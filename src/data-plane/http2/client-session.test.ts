@@ -129,6 +129,17 @@ describe("a client session", () => {
     expect([client.ends, client.far.hasEnded]).toEqual([[undefined], true]);
   });
 
+  test("leaves it to a server that drains how long its streams may take", () => {
+    const client = openBareClient({ drainMillis: 3_000, retireMillis: 20_000, pingAfterMillis: 1e9 });
+    const { diary } = ask(client);
+    client.send(frame("GOAWAY", 0, 0, Buffer.concat([word(1), word(0)])));
+    client.clock.advanceSeconds(15);
+    client.timer.tick();
+    client.send(frame("HEADERS", whole, 1, okay));
+
+    expect(diary.entries).toEqual(["response 200 and end", "end"]);
+  });
+
   test("drains by opening nothing more and ends after its last stream", () => {
     const client = openBareClient();
     const { diary } = ask(client);

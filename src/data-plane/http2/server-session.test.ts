@@ -406,6 +406,24 @@ describe("draining", () => {
   });
 });
 
+describe("a connection that is only old", () => {
+  test("lets its streams go on for longer than a drain does", () => {
+    const server = openBareServer({
+      ageMillisMax: 1_000,
+      retireMillis: 20_000,
+      drainMillis: 3_000,
+      pingMillis: 1e9,
+    }).send(opened);
+
+    server.wait(15);
+    expect(server.session.isDraining).toBe(true);
+    server.send(frame("DATA", end, 1, Buffer.from("ab")));
+
+    expect(server.seen).toMatchObject([{ outcome: "complete", body: "ab" }]);
+    expect(server.ends).toEqual([]);
+  });
+});
+
 describe("patience ends", () => {
   test.each<[string, object, (server: BareServer) => void, string]>([
     [
@@ -427,6 +445,22 @@ describe("patience ends", () => {
         server.send(opened).session.drain();
         server.far.take();
       },
+      "0: drain-timeout",
+    ],
+    [
+      "with streams that outlive the drain after a retirement",
+      { ageMillisMax: 1_000, retireMillis: 1e9, drainMillis: 3_000, pingMillis: 1e9 },
+      (server) => {
+        server.send(opened).wait(3);
+        server.session.drain();
+        server.far.take();
+      },
+      "0: drain-timeout",
+    ],
+    [
+      "with streams that outlive a retirement",
+      { ageMillisMax: 1_000, retireMillis: 3_000, drainMillis: 1, pingMillis: 1e9 },
+      (server) => server.send(opened).wait(3),
       "0: drain-timeout",
     ],
     [
