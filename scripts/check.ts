@@ -19,9 +19,16 @@ const steps: readonly (readonly [string, readonly string[]])[] = [
   ["reference", ["scripts/reference.ts", "--check"]],
 ];
 
+// @bufbuild/buf's own launcher needs its install script; the platform's package carries the binary.
+const buf = `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`;
+
 /** Runs what a machine judges well: formatting, lint, types, and whether the reference is current. Each step's own output says what is wrong. */
-for (const [name, args] of steps) {
-  const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+for (const [name, args] of steps) run(name, process.execPath, args);
+// What the previous version says must be understood, and it must understand what is said to it.
+run("protocol", buf, ["breaking", "--against", "test/peers/previous-version/mesh.binpb"]);
+
+function run(name: string, command: string, args: readonly string[]): void {
+  const { status } = spawnSync(command, args, { stdio: "inherit" });
   if (status === 0) process.stdout.write(`${name}: ok\n`);
   else {
     process.stdout.write(`${name}: failed\n`);

@@ -296,12 +296,17 @@ export class OperatorClient implements Disposable {
   #requireRole(kind: EntryKind): void {
     const { role } = this;
     const needed = neededFor(this.state, kind)?.role;
+    if (needed === undefined)
+      throw new CliError(
+        exitCode.no,
+        `${kind} is newer than this trust domain, and nobody may write it yet: troth operator require --kind ${kind} --signatures 1`,
+      );
     if (role === undefined)
       throw new CliError(
         exitCode.no,
         `the trust log has no key named ${this.#operator.name}, or it was removed`,
       );
-    if (needed !== undefined && needed !== role)
+    if (needed !== role)
       throw new CliError(
         exitCode.no,
         `${this.#operator.name} is ${role}, and ${kind} is written by role ${needed}: ask one of them (troth operator list), or use the directory of such a key (--dir)`,

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import { httpCall } from "../../test/apparatus/http-call.ts";
+import { openStream } from "../../test/apparatus/lasting-call.ts";
 import { RunningCommand } from "../../test/apparatus/running-command.ts";
 import {
   apparatus,
@@ -157,6 +158,52 @@ it("replaces at SIGUSR2 too", async () => {
   expect(serving.map(({ instance }) => instance)).not.toContain(before.instance);
 }, 60_000);
 
+it("answers what was asked before troth run is told to end, whose application breaks off all it has", async () => {
+  const ending = await openService(mesh, "/test/ending", { command: apparatus("lasting-app.ts") });
+  await troth(mesh.path, "allow", "/test/caller", "/test/ending");
+  const ask = (path: string) =>
+    httpCall({ address: outboundAddress, host: "ending.test.mesh", path, timeoutMillis: 10_000 });
+  while ((await ask("/")).status !== 200) await sleep(50);
+
+  const asked = ask("/slow");
+  await sleep(300);
+  process.kill(ending.command.pid, "SIGTERM");
+
+  expect(await asked).toMatchObject({ status: 200 });
+  await ending[Symbol.asyncDispose]();
+}, 60_000);
+
+it("lists the versions of everything", async () => {
+  const { code, stdout } = await troth(mesh.path, "version", "-o", "json");
+
+  expect(code).toBe(0);
+  const { items } = versionsSchema.parse(JSON.parse(stdout));
+  const names = items.map((row) => `${row.process} ${row.softwareVersion}`);
+  expect(names).toEqual(
+    expect.arrayContaining([
+      "troth 0.1.0",
+      "control plane 0.1.0",
+      "node agent of local 0.1.0",
+      "proxy of /test/caller 0.1.1",
+      "proxy of /test/callee 0.1.0",
+    ]),
+  );
+});
+
+it("cuts what the old one still has when its time is up", async () => {
+  await using streams = await openService(mesh, "/test/streams", { command: apparatus("lasting-app.ts") });
+  await troth(mesh.path, "allow", "/test/caller", "/test/streams");
+  const call = { address: outboundAddress, host: "streams.test.mesh", path: "/", timeoutMillis: 10_000 };
+  while ((await httpCall(call)).status !== 200) await sleep(50);
+  const stream = await openStream(outboundAddress, "streams.test.mesh");
+
+  await troth(mesh.path, "proxy", "replace", "/test/streams", "--drain-seconds", "1");
+  while (stream.broken === undefined) await sleep(50);
+
+  expect(streams.status.isServing).toBe(true);
+  expect((await servingInstance(mesh.path, "/test/streams")).instance).not.toBe(streams.status.instance);
+}, 60_000);
+
 it.each([
   [[], 2, /name a service or an instance, or say --all/],
   [["/test/nobody"], 4, /no troth run of this user and mesh directory runs \/test\/nobody/],
@@ -165,6 +212,10 @@ it.each([
   const ended = await troth(mesh.path, "proxy", "replace", ...args);
 
   expect([ended.code, ended.stderr]).toEqual([code, expect.stringMatching(message)]);
+});
+
+const versionsSchema = z.object({
+  items: z.array(z.looseObject({ process: z.string(), softwareVersion: z.string() })),
 });
 
 const statesSchema = z.object({

@@ -250,15 +250,15 @@ export const entryVersion = 1;
 export const entryRevision = 2;
 
 /** What came later than the first revision. */
-const laterKinds: Readonly<Record<string, number>> = {
-  "traffic.put": 2,
-  "traffic.remove": 2,
-  "node.zone": 2,
-};
+const laterKinds: ReadonlyMap<string, number> = new Map([
+  ["traffic.put", 2],
+  ["traffic.remove", 2],
+  ["node.zone", 2],
+]);
 
 /** The revision that a follower must have in order to fold an entry of a kind; without it, it stops before the entry. */
 export function revisionOf(kind: string): number {
-  return laterKinds[kind] ?? 1;
+  return laterKinds.get(kind) ?? 1;
 }
 
 /** A kind of entry that this software folds. */

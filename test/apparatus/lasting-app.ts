@@ -1,13 +1,15 @@
 import { createHash } from "node:crypto";
 import http from "node:http";
 
-// Answers at once; streams a line every 100 ms for as long as it is listened to (`/stream`); and gives WebSockets, on
+// Answers at once, or after a second (`/slow`); streams a line every 100 ms for as long as it is listened to (`/stream`); and gives WebSockets, on
 // which it repeats every byte. What its clients are in doubt about is whether a connection lasts.
 const lineMillis = 100;
+const slowMillis = 1_000;
 
 const server = http.createServer((request, response) => {
   if (request.url !== "/stream") {
-    request.resume().once("end", () => response.writeHead(200, { "content-type": "text/plain" }).end("ok\n"));
+    const answer = (): unknown => response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
+    request.resume().once("end", () => setTimeout(answer, request.url === "/slow" ? slowMillis : 0));
     return;
   }
   response.writeHead(200, { "content-type": "text/event-stream" });

@@ -4,6 +4,7 @@ import { publicKeyBytes } from "../../crypto/index.ts";
 import {
   type AuthorityRow,
   type AuthorRole,
+  defaultGrants,
   type EntryKind,
   isEntryKind,
   isPersonName,
@@ -165,7 +166,9 @@ export async function requireSignatures(
   });
   const changes: Change[] = [];
   for (const kind of kinds) {
-    const grant = client.state.authority.get(kind);
+    const held = client.state.authority.get(kind);
+    // A kind that is newer than the trust domain is granted here for the first time.
+    const grant = held ?? defaultGrants[kind];
     if (grant === undefined || !isEntryKind(kind))
       throw new CliError(
         exitCode.notFound,
@@ -174,7 +177,7 @@ export async function requireSignatures(
     if (grant.role !== "operator")
       throw new CliError(exitCode.usage, `${kind} is written by the control plane (${grant.role})`);
     const after = wanted(grant);
-    if (after.signatures !== grant.signatures || after.approvals !== grant.approvals)
+    if (after.signatures !== held?.signatures || after.approvals !== held.approvals)
       changes.push({ kind, grant: after });
   }
   requireKeys(client, { signatures: signatures ?? 1, approvals: approvals ?? 0 });

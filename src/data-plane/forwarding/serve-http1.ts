@@ -399,20 +399,16 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   }
 
   private next(mayContinue: boolean): void {
+    // For a client that has said that it sends no more, and whose request is whole, there is nothing to read on for.
     const wantsNoMore = this.request?.keepAlive === false && this.requestBody?.isComplete === true;
+    const isDone = wantsNoMore && this.held.window === undefined && this.socket.writableLength === 0;
     this.exchange = undefined;
     this.request = undefined;
     this.requestBody = undefined;
-    if (!mayContinue) return wantsNoMore ? this.endAtOnce() : this.endLingering();
+    if (!mayContinue) return isDone ? this.destroy() : this.endLingering();
     this.phase = "idle";
     this.waitAtMost(this.limits.keepAliveIdleMillis);
     this.pump();
-  }
-
-  /** For a client that has said that it sends no more, and whose request is whole: there is nothing to read on for. */
-  private endAtOnce(): void {
-    if (this.held.window === undefined && this.socket.writableLength === 0) this.destroy();
-    else this.endLingering();
   }
 
   /** Ends our side and reads on for a while: to close over unread bytes would reset the answer away (RFC 9112, 9.6). */

@@ -47,7 +47,7 @@ export const defaultHttp1Limits: Http1Limits = {
   bodyIdleMillis: 30_000,
   callIdleMillis: 3_600_000,
   tunnelIdleMillis: 7_200_000,
-  tunnelDrainMillis: 30_000,
+  tunnelDrainMillis: 600_000,
   eventStreamIdleMillis: 7_200_000,
   keepAliveIdleMillis: 60_000,
   lingerMillis: 2_000,

@@ -2,7 +2,7 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { TrafficRow, TrustState } from "../../trust-log/index.ts";
-import type { ForwardedRequest, Forwarding, RequestHead, Upstream } from "../forwarding/index.ts";
+import type { ForwardedRequest, Forwarding, Upstream } from "../forwarding/index.ts";
 import { pathOf } from "../request-trace.ts";
 import type { ExhaustedTraces } from "./exhausted-traces.ts";
 import { Mirrors } from "./mirrors.ts";
