@@ -83,8 +83,7 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
     socket.setNoDelay(true);
     // A client may end its side after its request and still wants the answer.
     socket.allowHalfOpen = true;
-    const { data, drain, end, error, close } = this.listeners;
-    socket.on("data", data).on("drain", drain).on("end", end).on("error", error).on("close", close);
+    for (const [event, listener] of Object.entries(this.listeners)) socket.on(event, listener);
   }
 
   get isIdle(): boolean {
@@ -401,11 +400,11 @@ class ServedConnection implements Http1Connection, ForwardingClient, Deadline {
   private next(mayContinue: boolean): void {
     // For a client that has said that it sends no more, and whose request is whole, there is nothing to read on for.
     const wantsNoMore = this.request?.keepAlive === false && this.requestBody?.isComplete === true;
-    const isDone = wantsNoMore && this.held.window === undefined && this.socket.writableLength === 0;
     this.exchange = undefined;
     this.request = undefined;
     this.requestBody = undefined;
-    if (!mayContinue) return isDone ? this.destroy() : this.endLingering();
+    const hasLeft = this.held.window !== undefined || this.socket.writableLength > 0;
+    if (!mayContinue) return wantsNoMore && !hasLeft ? this.destroy() : this.endLingering();
     this.phase = "idle";
     this.waitAtMost(this.limits.keepAliveIdleMillis);
     this.pump();
