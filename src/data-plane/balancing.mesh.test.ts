@@ -92,6 +92,31 @@ test("requests stay in the caller's zone while it has an instance, and come back
   );
 });
 
+test("an instance that keeps a policy's attempts waiting is put out for it", async () => {
+  const fast = await mesh.open("/shop/late");
+  const silent = await mesh.open("/shop/late", { app: await openPlainApp({ answer: () => {} }) });
+  await mesh.put("traffic.put", {
+    service: "/shop/late",
+    protocol: "http",
+    retries: { retriesMax: 1, attemptMillis: 100, on: ["timeout"], methods: [] },
+    outliers: { consecutiveFailures: 2, ejectSeconds: 60, ejectSecondsMax: 60, ejectPercentMax: 50 },
+    routes: [],
+  });
+  await mesh.putRule("/shop/*", "/shop/late");
+  await knows("/shop/late", 2);
+
+  await until(async () => {
+    await caller.call(fast.host);
+    const known = await endpointsOf(caller, "/shop/late");
+    return known.some(({ instance, standing }) => instance === silent.instance && standing === "out");
+  }, "the silent one is out");
+  const [out] = (await endpointsOf(caller, "/shop/late")).filter(
+    ({ instance }) => instance === silent.instance,
+  );
+
+  expect(out?.ejectedFor).toBe("timeout");
+});
+
 test("no request is lost under load while an instance drains, is resumed, and ends", async () => {
   const delayed = (_: http.IncomingMessage, response: http.ServerResponse): void => {
     setTimeout(() => response.end("ok"), 20);

@@ -6,7 +6,9 @@ import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EdgeCertificateForTests, edgeCertificate } from "../../../test/apparatus/edge-certificate.ts";
 import { MeshInProcess, until } from "../../../test/apparatus/mesh-in-process.ts";
+import type { PlainApp } from "../../../test/apparatus/plain-app.ts";
 import { ask, type Reply, type Workload } from "../../../test/apparatus/workload.ts";
+import { openByConnect, openByUpgrade, openHttp2App } from "../../../test/fuzz/web-socket-ends.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
 import type { GatewayRoute, GatewaySettings } from "./gateway-settings.ts";
 import { type Gateway, openGateway } from "./open-gateway.ts";
@@ -24,7 +26,8 @@ beforeAll(async () => {
   for (const service of ["/edge/gateway", "/shop/secret"]) await mesh.putService(service);
   web = await mesh.open("/shop/web");
   api = await mesh.open("/shop/api");
-  await mesh.putRule("/edge/gateway", "/shop/web");
+  await mesh.open("/shop/chat", { app: await openChat(), appProtocol: "http2" });
+  for (const service of ["/shop/web", "/shop/chat"]) await mesh.putRule("/edge/gateway", service);
   await mesh.settled();
   shop = edgeCertificate("shop.example");
   other = edgeCertificate("other.example");
@@ -38,6 +41,7 @@ beforeAll(async () => {
       route("/denied", "/shop/api"),
       route("/gone", "/shop/secret"),
       { ...route("/strip", "/shop/web"), isPrefixStripped: true },
+      route("/chat", "/shop/chat"),
     ],
     limits: { connectionsPerAddressMax: 8, requestsPerAddressMax: 4 },
   };
@@ -83,6 +87,15 @@ describe("what an application hears of a client from outside", () => {
         /^Hash=[0-9a-f]{64};URI=spiffe:\/\/test\.example\/edge\/gateway$/,
       ),
     });
+  });
+
+  it("is a WebSocket where the client asks for one, over HTTP/1.1 and HTTP/2", async () => {
+    const port = Number(gateway.addresses[1]?.split(":")[1]);
+    for (const openClient of [openByUpgrade, openByConnect]) {
+      using client = await openClient(port, "early ", [], "shop.example");
+      client.send(Buffer.from("late"));
+      await until(() => client.received() === "early late");
+    }
   });
 
   it("is a path without the prefix where a route says so", async () => {
@@ -420,4 +433,11 @@ async function raw(bytes: string): Promise<string> {
   let text = "";
   for await (const chunk of socket.setEncoding("latin1")) text += String(chunk);
   return text;
+}
+
+/** An application that answers a WebSocket with what it is sent. */
+async function openChat(): Promise<PlainApp> {
+  const app = await openHttp2App();
+  const end = async (): Promise<void> => app[Symbol.asyncDispose]();
+  return { port: app.port, seen: [], bytes: () => 0, kill: end, [Symbol.asyncDispose]: end };
 }

@@ -170,10 +170,11 @@ function serveClient(
   socket: net.Socket | TLSSocket,
   { client, redirectPort: port }: { readonly client: EdgeClient; readonly redirectPort: number | undefined },
 ): ServedClient {
-  const { timer, log, violations } = edge.context;
+  const { timer, log, violations, randomBytes } = edge.context;
   const observe = (version: "1" | "2"): RequestObserver =>
     port === undefined ? new EdgeRequest(edge, client, version) : new Redirect(edge, port);
   const audience = "stranger";
+  const tunnels = { kinds: ["websocket"], randomBytes } as const;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const asHttp2 = (first?: Buffer): Http2Connection => {
     const onViolation = violations.of("inbound", client.source);
@@ -181,6 +182,7 @@ function serveClient(
     const served = {
       observe: () => observe("2"),
       timer,
+      tunnels,
       audience,
       http2Limits,
       onFault,
@@ -195,6 +197,7 @@ function serveClient(
     decide: (request) => one.decide(request),
     onComplete: (event) => one.onComplete(event),
     timer,
+    tunnels,
     audience,
     onFault,
     onHttp2: (first) => {

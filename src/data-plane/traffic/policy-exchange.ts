@@ -264,8 +264,8 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
   }
 
   /** Gives the attempt up, and makes another after a pause whose length is drawn, so that clients do not march in step. */
-  #backOff(): void {
-    this.#drop();
+  #backOff(isLate = false): void {
+    this.#drop(isLate);
     this.#exchange = undefined;
     if (!this.#isComplete) this.client.pauseBody();
     const { random, waits } = this.#service;
@@ -286,7 +286,7 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
     this.#hasSent = true;
     if (this.#mayRepeat("timeout", undefined)) {
       this.#service.counts.timeouts.add("attempt");
-      return this.#backOff();
+      return this.#backOff(true);
     }
     this.#timeOut("attempt", retries.attemptMillis);
   }
@@ -300,16 +300,18 @@ export class PolicyExchange implements Forwarding, Wait, AttemptOwner {
 
   #giveUp(failure: ForwardingFailure, detail: string): void {
     const isAnswering = this.#phase === "answering";
-    this.#hasSent ||= this.#phase === "attempting" && failure === "request-timeout";
-    this.#drop();
+    const isLate = this.#phase === "attempting" && failure === "request-timeout";
+    this.#hasSent ||= isLate;
+    this.#drop(isLate);
     this.#leave();
     this.client.onFailed(failure, detail, isAnswering ? "answering" : this.#hasSent ? "sent" : "unsent");
   }
 
-  /** What comes of the attempt from now on reaches nobody. */
-  #drop(): void {
+  /** What comes of the attempt from now on reaches nobody; that its instance was late counts against it. */
+  #drop(isLate: boolean): void {
     this.#attempt = undefined;
-    this.#exchange?.abort();
+    if (isLate) this.#exchange?.fail("upstream-timeout", "");
+    else this.#exchange?.abort();
   }
 
   #leave(): void {

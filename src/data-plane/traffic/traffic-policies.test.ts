@@ -74,7 +74,7 @@ describe("a request goes its way as if there was no policy", () => {
     [
       "where it opens a tunnel",
       everything,
-      "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket",
+      "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
       true,
     ],
     ["where the policy says nothing of its method", onlyRetries, "POST / HTTP/1.1", true],
