@@ -296,16 +296,23 @@ describe("a request body over HTTP/2", () => {
     timeout: 20_000,
   }, async () => {
     const body = "x".repeat(60_000);
+    let asked = 0;
+    let allAsked = Promise.withResolvers<void>();
     await using hop = await openLinkHop(1, {
       decide: async () => {
+        asked += 1;
+        if (asked === 200) allAsked.resolve();
         // Until it is all there.
-        await sleep(150);
+        await allAsked.promise;
+        await sleep(500);
         return problemAnswer({ status: 403, reason: "no-rule" });
       },
     });
     using client = await openClient(hop.linkPort);
     // Twice so many are more than a connection may hold unread.
     for (let round = 0; round < 2; round += 1) {
+      asked = 0;
+      allAsked = Promise.withResolvers<void>();
       const outcomes = await Promise.all(Array.from({ length: 200 }, () => client.ask(post, body)));
       expect(new Set(outcomes.map(({ status, reset }) => `${status} ${reset}`))).toEqual(
         new Set(["403 undefined"]),
