@@ -98,17 +98,24 @@ function inFull(reached: Reached): Whole {
   return [method, target, reached.host ?? host, headers, body, trailers];
 }
 
-/** Without the one line that the sidecar has to add; where that is not right, it stays and is complained of. */
+/** Without the two lines that the sidecar has to add; where one is not right, it stays and is complained of. */
 function whatReached(read: ReadRequest, callerId: string): Whole {
-  const certificates = read.headers.filter(([name]) => name === certificateName);
-  const [value = ""] = certificates.map(([, text]) => text);
-  const isRight =
-    certificates.length === 1 && /^Hash=[0-9a-f]{64};URI=/.test(value) && value.endsWith(`;URI=${callerId}`);
-  const headers = read.headers.filter(
-    ([name]) => (name !== certificateName || !isRight) && name !== "expect",
-  );
-  const shown = certificates.length === 0 ? [...headers, [certificateName, "is missing"] as const] : headers;
+  const caller = new URL(callerId).pathname.slice(1).replaceAll("/", ".");
+  const added: readonly (readonly [string, RegExp | string])[] = [
+    [certificateName, new RegExp(`^Hash=[0-9a-f]{64};URI=${RegExp.escape(callerId)}$`)],
+    [forwardedName, `for=_${caller};host="${read.host}";proto=http`],
+  ];
+  let shown = read.headers.filter(([name]) => name !== "expect");
+  for (const [name, wanted] of added) {
+    const values = shown.filter((field) => field[0] === name).map(([, text]) => text);
+    const [value = ""] = values;
+    const isRight =
+      values.length === 1 && (typeof wanted === "string" ? value === wanted : wanted.test(value));
+    if (isRight) shown = shown.filter((field) => field[0] !== name);
+    else if (values.length === 0) shown = [...shown, [name, "is missing"]];
+  }
   return [read.method, read.target, read.host, shown, read.body, read.trailers];
 }
 
 const certificateName = "x-forwarded-client-cert";
+const forwardedName = "forwarded";

@@ -61,8 +61,8 @@ export async function runStalled(ground: Http1Ground): Promise<string[]> {
   const deadline = performance.now() + settleMillisMax;
   while (app.requests.length < begun && performance.now() < deadline) await sleep(pollMillis);
   await sleep(pollMillis);
-  // More than any of a sidecar's timeouts for what a client sends.
-  caller.clock.shiftMonotonic(31);
+  // More than any of a sidecar's timeouts for what a client sends, and than what it takes for a pause of its own.
+  caller.clock.shiftMonotonic(61);
   const wrong: string[] = [];
   for (const answer of answers) {
     const [name, { text, end }] = await answer;
