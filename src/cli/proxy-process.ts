@@ -6,7 +6,8 @@ import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from
 import { parseVerifierKey } from "../trust-log/index.ts";
 import { requireServiceName } from "./commands/run-service.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
-import { type MeshDirectory, requireKnownDomain } from "./mesh-directory.ts";
+import { requireMesh } from "./membership.ts";
+import type { MeshDirectory } from "./mesh-directory.ts";
 import { openLog, random, randomBytes, systemClock } from "./system.ts";
 import { tracingFromEnvironment } from "./tracing-settings.ts";
 
@@ -24,7 +25,7 @@ export async function openProxyOptions(
   stack: AsyncDisposableStack,
   { role, service: name, adminListen, logLevel }: ProxyProcess,
 ): Promise<ProxyOptions> {
-  const domain = await requireKnownDomain(directory);
+  const domain = await requireMesh(directory);
   const logKey = parseVerifierKey(domain.logKey);
   if (!logKey.ok) throw new CliError(exitCode.unreadable, `the log key in ${directory.path} is none`);
   const service = requireServiceName(name);

@@ -1,17 +1,8 @@
-import { randomUUID } from "node:crypto";
-import { join } from "node:path";
-import { hostAndPort } from "../../base/host-and-port.ts";
 import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
-import { parseServiceName } from "../../identity/index.ts";
-import { makeFolder, openFileJournal, openWriterLock, writeFileAtomically } from "../../storage/index.ts";
-import { parseVerifierKey } from "../../trust-log/index.ts";
-import { CliError, exitCode } from "../exit-codes.ts";
-import { requireMesh } from "../membership.ts";
 import { meshDirectory } from "../mesh-directory.ts";
+import { openProxyOptions } from "../proxy-process.ts";
 import { announceTarget } from "../scrape-targets.ts";
-import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { parseTcpPort } from "../tcp-ports.ts";
-import { tracingFromEnvironment } from "../tracing-settings.ts";
 import { onParentMessage, tellParent } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
 
@@ -33,26 +24,14 @@ export async function runSidecar(options: {
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
-  const domain = await requireMesh(directory);
-  const logKey = parseVerifierKey(domain.logKey);
-  const service = parseServiceName(options.service);
-  if (!logKey.ok || !service.ok) throw new CliError(exitCode.usage, `${options.service} is no service name`);
-  const instance = randomUUID();
   let drain = (): Promise<void> => Promise.resolve();
   await runProcess(
     async (stack, { finished }) => {
-      const folder = join(directory.proxies, service.value.slice(1).replaceAll("/", "."), instance);
-      await makeFolder(folder);
-      const lock = stack.use(await openWriterLock(folder));
-      const journal = stack.use(await openFileJournal(join(folder, "audit"), lock));
-      const log = openLog("sidecar", options.logLevel);
-      const tracing = tracingFromEnvironment(process.env, log);
+      const proxy = await openProxyOptions(directory, stack, { ...options, role: "sidecar" });
+      const { service, instance, log } = proxy;
       const sidecar = stack.use(
         await openSidecar({
-          service: service.value,
-          instance,
-          anchor: { genesis: domain.genesis, logKey: logKey.value, trustDomain: domain.trustDomain },
-          agentSocketPath: directory.agentSocket,
+          ...proxy,
           app: { host: "127.0.0.1", port: options.appPort, protocol: options.appProtocol },
           inbound: { host: "127.0.0.1", port: 0 },
           outbound: {
@@ -62,16 +41,6 @@ export async function runSidecar(options: {
           },
           replaces: options.replaces,
           tcp: tcpListeners(options.tcp, options.tcpDescriptors ?? []),
-          audit: {
-            journal,
-            saveCheckpoint: (note) => writeFileAtomically(join(folder, "checkpoint"), note, 0o600),
-          },
-          clock: systemClock,
-          random,
-          randomBytes,
-          log,
-          ...(tracing === undefined ? {} : { tracing }),
-          ...(options.adminListen === undefined ? {} : { admin: hostAndPort(options.adminListen) }),
         }),
       );
       drain = () => sidecar.drain();
@@ -85,7 +54,7 @@ export async function runSidecar(options: {
         });
       });
       const address = sidecar.adminAddress;
-      const target = { process: "sidecar", address, service: service.value, instance } as const;
+      const target = { process: "sidecar", address, service, instance } as const;
       stack.use(await announceTarget(directory, target));
       return {
         inbound: sidecar.inboundAddress,
