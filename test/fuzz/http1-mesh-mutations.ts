@@ -115,8 +115,8 @@ export interface Survival {
   readonly statuses: readonly number[];
 }
 
-/** The statuses with which something may be refused; others would be faults of ours. */
-const fairStatuses = new Set([200, 400, 404, 408, 413, 414, 417, 431, 501, 505]);
+/** The statuses with which something may be refused, 421 where it asks for a tunnel; others would be faults of ours. */
+const fairStatuses = new Set([200, 400, 404, 408, 413, 414, 417, 421, 431, 501, 505]);
 
 /**
  * Sends mutants, one after the other. Whoever answers and whoever is answered have to agree: the client gets as many
