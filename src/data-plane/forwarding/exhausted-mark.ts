@@ -1,5 +1,7 @@
 import { type HeaderField, headerField } from "../http2/index.ts";
 import type { ResponseHead } from "./forwarding.ts";
+import { responseValues } from "./response-fields.ts";
+import { isGrpcUnavailable, type UnavailableStatus, unavailableStatusOf } from "./unavailable.ts";
 
 const exhaustedName = "troth-retries";
 const exhaustedValue = "exhausted";
@@ -13,29 +15,14 @@ export const exhaustedField: HeaderField = headerField(exhaustedName, exhaustedV
 
 /** Whether a response says so. */
 export function saysExhausted(head: ResponseHead): boolean {
-  if ("section" in head) return head.section.valuesOf(exhaustedName).includes(exhaustedValue);
-  return head.fields.some(({ name, value }) => name === exhaustedName && value === exhaustedValue);
+  return responseValues(head, exhaustedName).includes(exhaustedValue);
 }
 
 /**
  * As which status of HTTP a response says that nobody was able to give the right one, if it does: 502, 503, 504, or
  * UNAVAILABLE in a call of gRPC to which nothing else has been sent.
  */
-export function unavailableStatus(head: ResponseHead): "502" | "503" | "504" | undefined {
-  switch (head.status) {
-    case 502:
-      return "502";
-    case 503:
-      return "503";
-    case 504:
-      return "504";
-    default:
-      return !("section" in head) && isGrpcUnavailable(head.fields) ? "503" : undefined;
-  }
+export function unavailableStatus(head: ResponseHead): UnavailableStatus | undefined {
+  const isUnavailableCall = !("section" in head) && isGrpcUnavailable(head.fields);
+  return unavailableStatusOf(head.status) ?? (isUnavailableCall ? "503" : undefined);
 }
-
-function isGrpcUnavailable(fields: readonly HeaderField[]): boolean {
-  return fields.some(({ name, value }) => name === "grpc-status" && value === grpcUnavailable);
-}
-
-const grpcUnavailable = "14";

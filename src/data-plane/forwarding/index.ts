@@ -31,6 +31,7 @@ export {
   problemAnswer,
 } from "./problem-answer.ts";
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
+export { isEventStream } from "./response-fields.ts";
 export type { OutcomeFailure, OutcomeObserver } from "./sent-request.ts";
 export { serveHttp1 } from "./serve-http1.ts";
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";

@@ -2,9 +2,10 @@ import type { HeaderField, Http2ResponseHead } from "../http2/index.ts";
 import type { ForwardingFailure, RequestHead } from "./forwarding.ts";
 import { isGrpcRequest } from "./grpc.ts";
 import type { InstanceLink } from "./instance-link.ts";
+import { isGrpcUnavailable, type UnavailableStatus, unavailableStatusOf } from "./unavailable.ts";
 
 /** What became of a request, where that speaks against the instance that it was sent to. */
-export type OutcomeFailure = "reset" | "timeout" | "502" | "503" | "504" | "grpc-unavailable";
+export type OutcomeFailure = "reset" | "timeout" | UnavailableStatus | "grpc-unavailable";
 
 /** Hears how requests go at the instances of a service. */
 export interface OutcomeObserver {
@@ -37,7 +38,7 @@ export class SentRequest {
   onHead({ status, fields }: Http2ResponseHead): void {
     if (this.isOver || this.hasHead) return;
     this.hasHead = true;
-    const failure = failureOf(status) ?? (this.isGrpc ? grpcFailureOf(fields) : undefined);
+    const failure = unavailableStatusOf(status) ?? (this.isGrpc ? grpcFailureOf(fields) : undefined);
     if (failure === undefined) this.observer.heard(this.link, this.sentMillis);
     // What became of a call of gRPC stands in its trailers.
     if (failure !== undefined || !this.isGrpc) this.end(failure);
@@ -64,21 +65,6 @@ export class SentRequest {
   }
 }
 
-function failureOf(status: number): OutcomeFailure | undefined {
-  switch (status) {
-    case 502:
-      return "502";
-    case 503:
-      return "503";
-    case 504:
-      return "504";
-    default:
-      return undefined;
-  }
-}
-
-/** UNAVAILABLE is the one status of gRPC that speaks of the server and not of the call. */
 function grpcFailureOf(fields: readonly HeaderField[]): OutcomeFailure | undefined {
-  const isUnavailable = fields.some(({ name, value }) => name === "grpc-status" && value === "14");
-  return isUnavailable ? "grpc-unavailable" : undefined;
+  return isGrpcUnavailable(fields) ? "grpc-unavailable" : undefined;
 }

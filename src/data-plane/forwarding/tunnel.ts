@@ -10,6 +10,7 @@ import { type HeaderField, headerField } from "../http2/index.ts";
 import type { RequestHead, ResponseHead } from "./forwarding.ts";
 import { LineFields } from "./line-fields.ts";
 import { type Answer, problemAnswer } from "./problem-answer.ts";
+import { isEventStream } from "./response-fields.ts";
 import type { ServeOptions } from "./serve-options.ts";
 
 /**
@@ -94,16 +95,10 @@ export function openingBytes(
 
 const connectionEstablished = Buffer.from("HTTP/1.1 200 Connection established\r\n\r\n", "latin1");
 
-const eventStream = /^text\/event-stream(?:$|[ \t;])/i;
-
 /** How long the body of a response may be silent. */
 export function silenceMillisOf(
   head: ResponseHead,
   { bodyIdleMillis, eventStreamIdleMillis }: Http1Limits,
 ): number {
-  const type =
-    "section" in head
-      ? head.section.valuesOf("content-type")[0]
-      : head.fields.find(({ name }) => name === "content-type")?.value;
-  return eventStream.test(type ?? "") ? Math.max(bodyIdleMillis, eventStreamIdleMillis) : bodyIdleMillis;
+  return isEventStream(head) ? Math.max(bodyIdleMillis, eventStreamIdleMillis) : bodyIdleMillis;
 }

@@ -1,5 +1,6 @@
 import { headerLines } from "../http1/index.ts";
 import type { ResponseHead } from "./forwarding.ts";
+import { responseValues } from "./response-fields.ts";
 
 /**
  * The header by which the proxy in front of an application tells the proxy that asked it that the application has not
@@ -12,8 +13,7 @@ export const undeliveredValue = "none";
 
 /** Whether a response says so. */
 export function saysUndelivered(head: ResponseHead): boolean {
-  if ("section" in head) return head.section.valuesOf(undeliveredName).includes(undeliveredValue);
-  return head.fields.some(({ name, value }) => name === undeliveredName && value === undeliveredValue);
+  return responseValues(head, undeliveredName).includes(undeliveredValue);
 }
 
 /** Its line. */

@@ -4,6 +4,7 @@ import {
   type ForwardingClient,
   type ForwardingFailure,
   type ForwardingProgress,
+  isEventStream,
   isGrpcRequest,
   type MessageEnd,
   type RequestHead,
@@ -15,7 +16,7 @@ import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { editsOfAttempt } from "./attempt-edits.ts";
 import { grpcTimeoutMillis } from "./grpc-timeout.ts";
 import { KeptBody } from "./kept-body.ts";
-import { conditionOfFailure, conditionOfResponse, isEventStream } from "./retry-conditions.ts";
+import { conditionOfFailure, conditionOfResponse } from "./retry-conditions.ts";
 import type { FaultPolicy, RetryCondition, RetryPolicy } from "./route-policy.ts";
 import type { RetryOutcome, TrafficCounts } from "./traffic-counts.ts";
 import type { Wait, Waits } from "./waits.ts";

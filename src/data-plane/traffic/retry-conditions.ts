@@ -30,11 +30,3 @@ export function conditionOfResponse(head: ResponseHead): RetryCondition | undefi
   if (status === undefined) return undefined;
   return saysUndelivered(head) ? "connect-failed" : status;
 }
-
-const eventStream = /^text\/event-stream(?:$|[\s;])/i;
-
-/** Whether a response goes on for as long as somebody listens (server-sent events). */
-export function isEventStream(head: ResponseHead): boolean {
-  if ("section" in head) return head.section.valuesOf("content-type").some((type) => eventStream.test(type));
-  return head.fields.some(({ name, value }) => name === "content-type" && eventStream.test(value));
-}
