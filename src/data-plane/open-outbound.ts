@@ -4,14 +4,12 @@ import { fail, type Result } from "../base/result.ts";
 import { isTcpService } from "../trust-log/index.ts";
 import {
   type CompletedRequest,
-  type Http2Connection,
   keptAlive,
   type ProblemAudience,
   problemAnswer,
   type RequestHead,
   type RequestObserver,
-  serveHttp1,
-  serveHttp2,
+  serveHttp,
   type Verdict,
 } from "./forwarding/index.ts";
 import { noEdits } from "./http1/index.ts";
@@ -79,31 +77,14 @@ function serveApp(context: ProxyContext, router: ServiceRouter, socket: net.Sock
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const find: FindRoute = (request) => router.route(request.host);
   const tunnels = { kinds: ["websocket", "connect"], randomBytes: context.randomBytes } as const;
-  const one = new OutboundRequest(context, find, "1");
-  let http2: Http2Connection | undefined;
-  let isRetiring = false;
-  const http1 = serveHttp1(socket, {
-    decide: (request) => one.decide(request),
-    onComplete: (event) => one.onComplete(event),
+  return serveHttp(socket, {
+    observe: (version) => new OutboundRequest(context, find, version),
     timer,
     tunnels,
+    http2Limits: appClientHttp2Limits,
     onFault,
-    onHttp2: (first) => {
-      const observe = (): OutboundRequest => new OutboundRequest(context, find, "2");
-      const onViolation = context.violations.of("outbound", "application");
-      const http2Limits = appClientHttp2Limits;
-      http2 = serveHttp2(socket, { observe, timer, tunnels, http2Limits, onFault, onViolation }, first);
-      if (isRetiring) http2.close();
-    },
+    onViolation: () => context.violations.of("outbound", "application"),
   });
-  return {
-    retire: () => {
-      isRetiring = true;
-      http1.retire();
-      http2?.close();
-    },
-    destroy: () => (http2 ?? http1).destroy(),
-  };
 }
 
 /** Finds where a request goes. */

@@ -33,6 +33,7 @@ export {
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
 export { isEventStream } from "./response-fields.ts";
 export type { OutcomeFailure, OutcomeObserver } from "./sent-request.ts";
+export { serveHttp } from "./serve-http.ts";
 export { serveHttp1 } from "./serve-http1.ts";
 export { type Http2Connection, type Http2ServeOptions, serveHttp2 } from "./serve-http2.ts";
 export type { Http1Connection, Http1ServeOptions, TunnelOptions } from "./serve-options.ts";

@@ -4,12 +4,10 @@ import { messageOf } from "../../base/mesh-error.ts";
 import { HalfOpen, sourceOf } from "../../transport/index.ts";
 import {
   type Answer,
-  type Http2Connection,
   problemAnswer,
   type RequestHead,
   type RequestObserver,
-  serveHttp1,
-  serveHttp2,
+  serveHttp,
   type Verdict,
 } from "../forwarding/index.ts";
 import { headerLines } from "../http1/index.ts";
@@ -176,35 +174,16 @@ function serveClient(
   const audience = "stranger";
   const tunnels = { kinds: ["websocket"], randomBytes } as const;
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
-  const asHttp2 = (first?: Buffer): Http2Connection => {
-    const onViolation = violations.of("inbound", client.source);
-    const http2Limits = edgeHttp2Limits;
-    const served = {
-      observe: () => observe("2"),
-      timer,
-      tunnels,
-      audience,
-      http2Limits,
-      onFault,
-      onViolation,
-    } as const;
-    return serveHttp2(socket, served, first);
-  };
-  if ("alpnProtocol" in socket && socket.alpnProtocol === "h2") return asHttp2();
-  const one = observe("1");
-  let http2: Http2Connection | undefined;
-  const http1 = serveHttp1(socket, {
-    decide: (request) => one.decide(request),
-    onComplete: (event) => one.onComplete(event),
+  return serveHttp(socket, {
+    observe,
     timer,
     tunnels,
     audience,
+    http2Limits: edgeHttp2Limits,
+    isHttp2: "alpnProtocol" in socket && socket.alpnProtocol === "h2",
     onFault,
-    onHttp2: (first) => {
-      http2 = asHttp2(first);
-    },
+    onViolation: () => violations.of("inbound", client.source),
   });
-  return { close: () => (http2 ?? http1).close(), destroy: () => (http2 ?? http1).destroy() };
 }
 
 /** Sends every client of a host that is served to the same place under `https`. */
