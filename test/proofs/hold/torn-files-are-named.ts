@@ -10,6 +10,7 @@ import { type Claim, failed, ok, type ProofContext } from "../claim.ts";
 
 const startMillisMax = 60_000;
 const endMillisMax = 20_000;
+const rebuildMillisMax = 15_000;
 /** More than `snapshotIntervalEntries` of the control plane. */
 const snapshotEntries = 1_040;
 const entriesAtOnce = 208;
@@ -177,7 +178,7 @@ async function killStart(
   return problems.map((problem) => `${what}: ${problem}`);
 }
 
-/** Starts a mesh until it is ready, which is code 0, and ends it; -1 where it hangs. */
+/** Starts a mesh until it is ready and its history verifies, which is code 0, and ends it; -1 where it hangs. */
 async function start(
   path: string,
   address?: string,
@@ -188,9 +189,18 @@ async function start(
     () => true,
     () => false,
   );
-  if (isReady) command.kill("SIGTERM");
+  if (isReady) {
+    await rebuilt(path);
+    command.kill("SIGTERM");
+  }
   const ended = await command.ended(endMillisMax).catch(() => undefined);
   return { code: ended?.code ?? -1, said: command.stderr.trim() };
+}
+
+/** Waits for what a running mesh publishes anew, which is not before its nodes have shown what they have of the log. */
+async function rebuilt(path: string): Promise<void> {
+  const deadline = performance.now() + rebuildMillisMax;
+  while ((await unverified(path)).length > 0 && performance.now() < deadline) await sleep(500);
 }
 
 async function unverified(path: string): Promise<string[]> {
