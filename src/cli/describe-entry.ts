@@ -29,10 +29,7 @@ const wordings: Readonly<Record<string, Wording>> = {
   "service.put": (field) =>
     `${field("name")} is a service: ${field("dataClass")}, on ${field("nodes") === "*" ? "any node" : field("nodes")}`,
   "service.remove": (field) => `${field("name")} is no service any more`,
-  "rule.put": (field) => {
-    const narrowed = [field("methods"), field("paths")].filter((part) => part !== "").join(" ");
-    return `${field("from")} ${field("effect") === "deny" ? "may not" : "may"} call ${field("to")}${narrowed === "" ? "" : `: ${narrowed}`}`;
-  },
+  "rule.put": (field) => ruleText(field),
   "rule.remove": (field) => `no rule any more for ${field("from")} calling ${field("to")}`,
   "node.invite": (field, body) => `${field("node")} may join until ${moment(body["expiresAtSeconds"])}`,
   "node.join": (field) => `${field("node")} joins with the key ${shortened(field("nodeKey"))}`,
@@ -51,7 +48,42 @@ const wordings: Readonly<Record<string, Wording>> = {
   "instance.resume": (field) => `the instance ${field("instance")} takes requests again`,
   "svid.issue": (field, body) =>
     `${field("spiffeId")} gets the certificate ${shortened(field("certificate"))} until ${moment(body["notAfterSeconds"])}`,
+  "svid.put": (field, body) =>
+    `${field("spiffeId")} gets the certificate ${shortened(field("certificate"))} of generation ${field("generation")} until ${moment(body["notAfterSeconds"])}`,
+  "workload.put": (field) =>
+    `a process with ${field("selectors")} may be ${field("service")} (${field("name")})`,
+  "workload.remove": (field) => `the workload entry ${field("name")} is gone`,
+  "instance.revoke": (field) => `the instance ${field("instance")} is revoked: ${field("reason")}`,
+  "instance.lock": (field) =>
+    `the instance ${field("instance")} is revoked: two have asked for certificates as it`,
+  "svid.revoke": (field) =>
+    `the certificate ${shortened(field("certificate"))} is revoked: ${field("reason")}`,
+  "token.revoke": (field) => `the token ${field("id")} is revoked: ${field("reason")}`,
+  "service.hold": (field) => `${field("name")} has no identity until it is lifted: ${field("reason")}`,
+  "service.lift": (field) => `${field("name")} may have identities again`,
+  "node.hold": (field) =>
+    `nothing on ${field("node")} has an identity until it is lifted: ${field("reason")}`,
+  "node.lift": (field) => `what runs on ${field("node")} may have identities again`,
+  "jwk.put": (field) => `a key for ${field("use")} is in the trust bundle`,
+  "ca.activate": (field) => `the authority ${shortened(field("authority"))} signs from now on`,
+  "ca.taint": (field) => `what the authority ${shortened(field("authority"))} has signed is to be replaced`,
+  "ca.revoke": (field) =>
+    `the authority ${shortened(field("authority"))} is revoked with all that it has signed: ${field("reason")}`,
+  "federation.put": (field) =>
+    `workloads of ${field("trustDomain")} may be known here, by its bundle at ${field("url")}`,
+  "federation.bundle": (field) => `${field("trustDomain")} has another trust bundle`,
+  "federation.remove": (field) => `workloads of ${field("trustDomain")} are known here no more`,
+  "remote.put": (field) =>
+    `${field("service")} of ${field("trustDomain")} is reached at ${field("addresses")}`,
+  "remote.remove": (field) => `${field("service")} of ${field("trustDomain")} is not reached any more`,
+  "foreignrule.put": (field) => ruleText(field),
+  "foreignrule.remove": (field) => `no rule any more for ${field("from")} calling ${field("to")}`,
 };
+
+function ruleText(field: (name: string) => string): string {
+  const narrowed = [field("methods"), field("paths")].filter((part) => part !== "").join(" ");
+  return `${field("from")} ${field("effect") === "deny" ? "may not" : "may"} call ${field("to")}${narrowed === "" ? "" : `: ${narrowed}`}`;
+}
 
 function grantText(grant: Json | undefined): string {
   const members =

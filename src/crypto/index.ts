@@ -54,6 +54,7 @@ export {
   exportPublicKey,
   generateP256,
   importPrivateKey,
+  p256PublicKey,
   pemOfPrivateKey,
 } from "./p256.ts";
 export { sha256 } from "./sha256.ts";

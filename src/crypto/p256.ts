@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { sameBytes } from "../base/bytes.ts";
 import type { KeyPair } from "./ed25519.ts";
 
 /** A new ECDSA key pair on P-256 (FIPS 186-5). */
@@ -25,4 +26,16 @@ export function pemOfPrivateKey(privateKey: KeyObject): string {
 export function exportPublicKey(key: KeyObject): Uint8Array {
   const publicKey = key.type === "private" ? createPublicKey(key) : key;
   return Uint8Array.from(publicKey.export({ type: "spki", format: "der" }));
+}
+
+/** The key of a SubjectPublicKeyInfo in DER, which must be on P-256 and in its one form; undefined where it is not. */
+export function p256PublicKey(publicKeyInfo: Uint8Array): KeyObject | undefined {
+  let key: KeyObject;
+  try {
+    key = createPublicKey({ key: Buffer.from(publicKeyInfo), format: "der", type: "spki" });
+  } catch {
+    return undefined;
+  }
+  const isP256 = key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
+  return isP256 && sameBytes(exportPublicKey(key), publicKeyInfo) ? key : undefined;
 }

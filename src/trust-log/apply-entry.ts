@@ -1,32 +1,51 @@
 import { base64Of, bytesOf, bytesOfBase64 } from "../base/bytes.ts";
-import { fail, ok, type Refusal, type Result } from "../base/result.ts";
-import { ed25519PublicKey, parseCertificate, verifyEd25519 } from "../crypto/index.ts";
+import { fail, ok } from "../base/result.ts";
+import { ed25519PublicKey, verifyEd25519 } from "../crypto/index.ts";
+import { type Applied, isPast } from "./applied.ts";
+import {
+  activate,
+  applyCertificateAuthority,
+  applyTokenKey,
+  revokeAuthority,
+  taint,
+} from "./apply-authority-life.ts";
+import {
+  applyFederatedBundle,
+  applyFederation,
+  applyFederationRemoval,
+  applyForeignRule,
+  applyRemote,
+} from "./apply-federation.ts";
+import {
+  applyDraining,
+  applyIssuance,
+  applyRegistration,
+  applySvidRevocation,
+  applyTokenRevocation,
+  applyWorkload,
+  holdNode,
+  holdService,
+  lift,
+  removeInstances,
+  revokeInstance,
+  runsOn,
+} from "./apply-instance.ts";
 import { grantProblem, knownKey, verifierOf } from "./authority.ts";
 import type { EntryStatement } from "./entry.ts";
 import { type EntryBody, type EntryKind, entryBodies } from "./entry-kinds.ts";
 import type { EntryPlace } from "./fold.ts";
 import { isKeyOfGeneration } from "./generation.ts";
-import { leafHash } from "./merkle-tree.ts";
 import { keyNameProblem } from "./person.ts";
 import { isTcpService, requestRuleFor, speaksOfRequests } from "./tcp-service.ts";
 import type { TrafficRow, TrustState } from "./trust-state.ts";
 
-/** An entry may bind a certificate for at most this long (S2: 24 hours), plus the clock allowance of issuing it. */
-const certificateSecondsMax = 86_400 + 60;
-/** An issuer's clock may be this far ahead of the last epoch. */
-const issuerAheadSecondsMax = 600;
 /** An instance without a certificate is forgotten after this long. */
 const instanceIdleSecondsMax = 3600;
-/** As many as a trust bundle holds (identity/trust-bundle.ts). */
-const trustedAuthoritiesMax = 32;
 
 /** What the invited node signs with the key of its invitation, so that nobody can use the invitation for another key. */
 export function nodeJoinText(log: string, node: string, nodeKey: string): string {
   return `troth node join v1\n${log}\n${node}\n${nodeKey}\n`;
 }
-
-/** What came of an entry whose author was entitled to it. */
-export type Applied = Result<true, "malformed-body" | "conflict" | "state-digest-mismatch">;
 
 /** Lets the entry after `before`, whose authority was checked, take effect; the state is unchanged where it has none. */
 export function applyEntry(
@@ -77,6 +96,36 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
   "instance.resume": (state, { instance }: EntryBody<"instance.resume">) =>
     applyDraining(state, instance, false),
   "svid.issue": applyIssuance,
+  "svid.put": applyIssuance,
+  "workload.put": applyWorkload,
+  "workload.remove": (state, { name }: EntryBody<"workload.remove">) =>
+    state.workloads.delete(name) ? ok(true) : fail("conflict", `no workload entry ${name}`),
+  "instance.revoke": (state, { instance, reason }: EntryBody<"instance.revoke">) =>
+    revokeInstance(state, instance, reason),
+  "instance.lock": (state, { instance }: EntryBody<"instance.lock">) =>
+    revokeInstance(state, instance, "key-compromise"),
+  "svid.revoke": applySvidRevocation,
+  "token.revoke": applyTokenRevocation,
+  "service.hold": (state, { name, reason }: EntryBody<"service.hold">) => holdService(state, name, reason),
+  "service.lift": (state, { name }: EntryBody<"service.lift">) => lift(state, `service:${name}`),
+  "node.hold": (state, { node, reason }: EntryBody<"node.hold">) => holdNode(state, node, reason),
+  "node.lift": (state, { node }: EntryBody<"node.lift">) => lift(state, `node:${node}`),
+  "jwk.put": applyTokenKey,
+  "ca.activate": (state, { authority }: EntryBody<"ca.activate">) => activate(state, authority),
+  "ca.taint": (state, { authority }: EntryBody<"ca.taint">) => taint(state, authority),
+  "ca.revoke": (state, { authority, reason }: EntryBody<"ca.revoke">) =>
+    revokeAuthority(state, authority, reason),
+  "federation.put": applyFederation,
+  "federation.bundle": applyFederatedBundle,
+  "federation.remove": applyFederationRemoval,
+  "remote.put": applyRemote,
+  "remote.remove": (state, { trustDomain, service }: EntryBody<"remote.remove">) =>
+    state.remotes.delete(`spiffe://${trustDomain}${service}`)
+      ? ok(true)
+      : fail("conflict", `no address of ${service} in ${trustDomain}`),
+  "foreignrule.put": applyForeignRule,
+  "foreignrule.remove": (state, { from, to }: EntryBody<"foreignrule.remove">) =>
+    state.rules.delete(`${from} ${to}`) ? ok(true) : fail("conflict", "no such rule"),
 };
 
 function applyEpoch(
@@ -106,10 +155,10 @@ function expire(state: TrustState, nowSeconds: number): void {
       state.instances.delete(id);
   for (const [id, { expiresAtSeconds }] of state.invites.entries())
     if (isPast(state, expiresAtSeconds)) state.invites.delete(id);
-}
-
-function isPast(state: TrustState, atSeconds: number): boolean {
-  return atSeconds < (state.genesis?.epochTimeSeconds ?? 0);
+  for (const [id, { notAfterSeconds }] of state.revokedCertificates.entries())
+    if (isPast(state, notAfterSeconds)) state.revokedCertificates.delete(id);
+  for (const [id, { expiresAtSeconds }] of state.revocations.entries())
+    if (expiresAtSeconds !== 0 && isPast(state, expiresAtSeconds)) state.revocations.delete(id);
 }
 
 /** The log goes on from a tree that people, not the log's key, have called the right one. */
@@ -161,35 +210,6 @@ function applyKeyRemoval(state: TrustState, { name }: EntryBody<"key.remove">): 
   return fail("conflict", problem);
 }
 
-function applyCertificateAuthority(state: TrustState, certificate: string, isTrusted: boolean): Applied {
-  const der = bytesOfBase64(certificate) ?? new Uint8Array(0);
-  const id = base64Of(leafHash(der));
-  const known = state.certificateAuthorities.get(id);
-  // That an issuer has shown a certificate must not keep an operator from trusting it.
-  if (known !== undefined && (known.isTrusted || !isTrusted)) return fail("conflict", "known already");
-  const problem = isTrusted ? trustProblem(state, der) : undefined;
-  if (problem !== undefined) return problem;
-  state.certificateAuthorities.set(id, { certificate, isTrusted });
-  return ok(true);
-}
-
-/** Followers read all trusted certificates as one bundle; one that it cannot hold would take the others with it. */
-function trustProblem(
-  state: TrustState,
-  der: Uint8Array,
-): Refusal<"malformed-body" | "conflict"> | undefined {
-  const parsed = parseCertificate(der);
-  if (!parsed.ok) return fail("malformed-body", `certificate: ${parsed.reason} ${parsed.detail}`);
-  const { basicConstraints, keyUsage } = parsed.value;
-  if (basicConstraints?.isCa !== true || keyUsage?.has("keyCertSign") !== true)
-    return fail("malformed-body", "not the certificate of an authority");
-  let trusted = 0;
-  for (const [, row] of state.certificateAuthorities.entries()) if (row.isTrusted) trusted += 1;
-  return trusted < trustedAuthoritiesMax
-    ? undefined
-    : fail("conflict", `${trusted} authorities are trusted, and no more can be`);
-}
-
 function applyService(state: TrustState, { name, ...row }: EntryBody<"service.put">): Applied {
   if (/^\/troth(\/|$)/.test(name))
     return fail("malformed-body", "/troth is reserved for the mesh's own processes");
@@ -201,6 +221,7 @@ function applyService(state: TrustState, { name, ...row }: EntryBody<"service.pu
 function applyServiceRemoval(state: TrustState, { name }: EntryBody<"service.remove">): Applied {
   if (!state.services.delete(name)) return fail("conflict", `no service ${name}`);
   state.traffic.delete(name);
+  for (const [id, { service }] of state.workloads.entries()) if (service === name) state.workloads.delete(id);
   removeInstances(state, (_, { service }) => service === name);
   return ok(true);
 }
@@ -275,6 +296,7 @@ function applyJoin(state: TrustState, body: EntryBody<"node.join">): Applied {
 function applyNodeRemoval(state: TrustState, { node }: EntryBody<"node.remove">): Applied {
   let isKnown = state.nodes.delete(node);
   state.zones.delete(node);
+  state.holds.delete(`node:${node}`);
   // An invitation left over would let it back in.
   for (const [id, invite] of state.invites.entries())
     if (invite.node === node) isKnown = state.invites.delete(id);
@@ -288,69 +310,6 @@ function applyZone(state: TrustState, { node, zone }: EntryBody<"node.zone">): A
   if (zone === "") state.zones.delete(node);
   else state.zones.set(node, { zone });
   return ok(true);
-}
-
-function applyRegistration(state: TrustState, body: EntryBody<"instance.register">): Applied {
-  const service = state.services.get(body.service);
-  if (service === undefined) return fail("conflict", `no service ${body.service}`);
-  if (!state.nodes.has(body.node)) return fail("conflict", `no node ${body.node}`);
-  if (!runsOn(service, body.node)) return fail("conflict", `${body.service} may not run on ${body.node}`);
-  if (state.instances.has(body.instance)) return fail("conflict", "this instance exists");
-  state.instances.set(body.instance, {
-    service: body.service,
-    node: body.node,
-    auditKey: body.auditKey,
-    registeredAtSeconds: state.genesis?.epochTimeSeconds ?? 0,
-    isDraining: false,
-  });
-  return ok(true);
-}
-
-function applyDraining(state: TrustState, instance: string, isDraining: boolean): Applied {
-  const row = state.instances.get(instance);
-  if (row === undefined) return fail("conflict", `no instance ${instance}`);
-  if (row.isDraining === isDraining)
-    return fail("conflict", isDraining ? "draining already" : "not draining");
-  state.instances.set(instance, { ...row, isDraining });
-  return ok(true);
-}
-
-function applyIssuance(state: TrustState, body: EntryBody<"svid.issue">): Applied {
-  if (state.certificates.has(body.certificate)) return fail("conflict", "this certificate is known");
-  if (body.notAfterSeconds - body.notBeforeSeconds > certificateSecondsMax)
-    return fail("malformed-body", "over 24 hours");
-  if (body.notAfterSeconds < body.notBeforeSeconds || isPast(state, body.notAfterSeconds))
-    return fail("conflict", "never valid, or not any more");
-  // Else whoever has the issuer's key for a moment could write certificates for years ahead.
-  if (
-    body.notAfterSeconds >
-    (state.genesis?.epochTimeSeconds ?? 0) + certificateSecondsMax + issuerAheadSecondsMax
-  )
-    return fail("conflict", "ends too far after the present epoch");
-  const instance = state.instances.get(body.instance);
-  if (instance === undefined) return fail("conflict", `no instance ${body.instance}`);
-  // The one SPIFFE ID that a certificate of this instance may bear follows from what it is registered as.
-  const expected = `spiffe://${state.genesis?.trustDomain}${instance.service}`;
-  if (body.spiffeId !== expected) return fail("conflict", `${body.spiffeId} is not ${expected}`);
-  const { spiffeId, serial, notAfterSeconds } = body;
-  state.certificates.set(body.certificate, { spiffeId, instance: body.instance, serial, notAfterSeconds });
-  return ok(true);
-}
-
-function removeInstances(
-  state: TrustState,
-  isGone: (instance: string, row: { readonly service: string; readonly node: string }) => boolean,
-): number {
-  const gone = new Set<string>();
-  for (const [id, row] of state.instances.entries()) if (isGone(id, row)) gone.add(id);
-  for (const id of gone) state.instances.delete(id);
-  for (const [id, { instance }] of state.certificates.entries())
-    if (gone.has(instance)) state.certificates.delete(id);
-  return gone.size;
-}
-
-function runsOn({ nodes }: { readonly nodes: readonly string[] }, node: string): boolean {
-  return nodes.includes("*") || nodes.includes(node);
 }
 
 /** The first thing that is wrong with a body. */

@@ -10,8 +10,15 @@ import type { AuthorityRow, AuthorRow, TrustState } from "./trust-state.ts";
 /** How many unused sequence numbers below the highest stay usable. */
 const openSequencesMax = 64;
 
-/** Kinds by which one could get past the thresholds of all others. */
-const powerfulKinds: ReadonlySet<string> = new Set(["authority.put", "key.put", "key.remove", "log.recover"]);
+/** Kinds by which one could get past the thresholds of all others, or undo what others decided in need. */
+const powerfulKinds: ReadonlySet<string> = new Set([
+  "authority.put",
+  "key.put",
+  "key.remove",
+  "log.recover",
+  "service.lift",
+  "node.lift",
+]);
 
 /** The sequence numbers that an author has used, as its row keeps them. */
 export type UsedSequences = Pick<AuthorRow, "sequence" | "open">;

@@ -103,6 +103,51 @@ const trafficRoute = z.strictObject({
     .exactOptional(),
 });
 
+/** A caller of another trust domain: its SPIFFE ID, or one that ends in `/*` and covers all below it. */
+const foreignCaller = z
+  .string()
+  .max(2048)
+  .regex(
+    /^spiffe:\/\/[a-z0-9._-]{1,255}(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]{1,255}){0,16}(\/\*|\/(?!\.{1,2}$)[A-Za-z0-9._-]{1,255})$/,
+    "expected a SPIFFE ID of another trust domain, or one and /*",
+  )
+  .describe("SPIFFE ID with a path, or one that ends in `/*`");
+/** A selector such as `unix:uid:1000`, in the words that SPIRE uses. */
+const selector = z
+  .string()
+  .max(512)
+  .regex(/^[a-z0-9][a-z0-9-]*:[!-~][ -~]*$/, "expected a selector such as unix:uid:1000")
+  .describe("selector such as `unix:uid:1000`, as SPIRE writes them");
+const entryName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected a lower-case name of letters, digits and hyphens")
+  .describe("lower-case name of letters, digits and hyphens");
+const hostAndPort = z
+  .string()
+  .max(261)
+  .regex(/^[^\s:[\]]{1,255}:[0-9]{1,5}$|^\[[0-9a-f:.]{2,45}\]:[0-9]{1,5}$/, "expected host:port")
+  .describe("host:port");
+/** Why something no longer counts: the reasons of RFC 5280, section 5.3.1, that fit a mesh. */
+const revocationReason = z.enum([
+  "unspecified",
+  "key-compromise",
+  "ca-compromise",
+  "superseded",
+  "cessation-of-operation",
+  "privilege-withdrawn",
+]);
+/** Lower-case hex of a key identifier (RFC 5280, section 4.2.1.2). */
+const keyId = z
+  .string()
+  .regex(/^([0-9a-f]{2}){1,64}$/)
+  .describe("key identifier, lower-case hex");
+const tokenId = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[!-~]+$/)
+  .describe("the `jti` of a token");
+
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
 /**
  * People are viewers, operators, approvers and auditors; the rest is the control plane. `server` keys sign no entries:
@@ -238,6 +283,96 @@ export const entryBodies = {
     notBeforeSeconds: seconds,
     notAfterSeconds: seconds,
   }),
+  /**
+   * As `svid.issue`, and by which authority's key, in which generation of the instance's certificates (they count up by
+   * one, except where the same key asks again because the answer was lost) and for which key.
+   */
+  "svid.put": z.strictObject({
+    certificate: sha256Hex,
+    spiffeId: z
+      .string()
+      .max(2048)
+      .regex(/^spiffe:\/\//),
+    instance: uuid,
+    serial: z.string().regex(/^[0-9a-f]{2,40}$/),
+    notBeforeSeconds: seconds,
+    notAfterSeconds: seconds,
+    authorityKeyId: keyId,
+    generation: z.int().min(1),
+    keySha256: sha256Hex,
+  }),
+  /** Who may obtain a service's identity over the Workload API: a process that has all of the selectors. */
+  "workload.put": z.strictObject({
+    name: entryName,
+    service: servicePrefix,
+    selectors: z
+      .array(selector)
+      .min(1)
+      .max(16)
+      .refine((all) => new Set(all).size === all.length, "expected each selector once"),
+    hint: z.string().max(1024),
+  }),
+  "workload.remove": z.strictObject({ name: entryName }),
+  /** For ever: the instance, and all certificates that it has. */
+  "instance.revoke": z.strictObject({ instance: uuid, reason: revocationReason }),
+  /** For ever, by the control plane: two have asked for certificates as this instance. */
+  "instance.lock": z.strictObject({ instance: uuid }),
+  "svid.revoke": z.strictObject({ certificate: sha256Hex, reason: revocationReason }),
+  "token.revoke": z.strictObject({ id: tokenId, expiresAtSeconds: seconds, reason: revocationReason }),
+  /** Until it is lifted: no instance of the service, or none on the node, has an identity. */
+  "service.hold": z.strictObject({ name: servicePrefix, reason: revocationReason }),
+  "service.lift": z.strictObject({ name: servicePrefix }),
+  "node.hold": z.strictObject({ node: nodeName, reason: revocationReason }),
+  "node.lift": z.strictObject({ node: nodeName }),
+  /** A key that signs tokens: in the bundle from now on, and in use once it is activated. */
+  "jwk.put": z.strictObject({
+    use: z.enum(["jwt-svid", "wit-svid"]),
+    publicKey: bytes(64, 1024).describe("base64 of a SubjectPublicKeyInfo, P-256"),
+    notAfterSeconds: seconds,
+  }),
+  /**
+   * The life of an authority: a certificate of `ca.trust` or `ca.issue`, named by its SHA-256, or a key of `jwk.put`,
+   * named by that of its SubjectPublicKeyInfo. What is activated signs from then on; what is tainted is replaced
+   * wherever it has signed; what is revoked signs nothing that counts, ever.
+   */
+  "ca.activate": z.strictObject({ authority: sha256Hex }),
+  "ca.taint": z.strictObject({ authority: sha256Hex }),
+  "ca.revoke": z.strictObject({ authority: sha256Hex, reason: revocationReason }),
+  /** Another trust domain whose workloads may be known here: where its bundle is, and how that place proves itself. */
+  "federation.put": z.strictObject({
+    trustDomain,
+    url: z
+      .string()
+      .max(2048)
+      .regex(/^https:\/\/[^\s@#]+$/, "expected an https URL without user information"),
+    profile: z.enum(["https_web", "https_spiffe"]),
+    endpointSpiffeId: z
+      .string()
+      .max(2048)
+      .regex(/^spiffe:\/\//)
+      .exactOptional(),
+    /** A SPIFFE bundle (JSON) to begin with; https_spiffe cannot do without. */
+    bundle: z.string().max(65_536).exactOptional(),
+  }),
+  /** What the bundle endpoint of a federated trust domain last said (JSON), as the control plane read it. */
+  "federation.bundle": z.strictObject({ trustDomain, bundle: z.string().max(65_536) }),
+  "federation.remove": z.strictObject({ trustDomain }),
+  /** Where a service of a federated trust domain is reached. */
+  "remote.put": z.strictObject({
+    trustDomain,
+    service: servicePrefix,
+    addresses: z.array(hostAndPort).min(1).max(16),
+  }),
+  "remote.remove": z.strictObject({ trustDomain, service: servicePrefix }),
+  /** As `rule.put`, for callers of a federated trust domain. */
+  "foreignrule.put": z.strictObject({
+    from: foreignCaller,
+    to: servicePattern,
+    effect: z.enum(["allow", "deny"]),
+    methods: z.array(methodName).max(16),
+    paths: z.array(requestPath).max(64),
+  }),
+  "foreignrule.remove": z.strictObject({ from: foreignCaller, to: servicePattern }),
 } as const;
 
 /** The version in which every kind above is written and understood. */
@@ -247,13 +382,35 @@ export const entryVersion = 1;
  * Which of all kinds a software folds: it has those that came with this number or an earlier one. Goes up by one where
  * a version adds a kind, or lets the body of one hold more; what has it is named in {@link revisionOf}.
  */
-export const entryRevision = 2;
+export const entryRevision = 3;
 
 /** What came later than the first revision. */
 const laterKinds: ReadonlyMap<string, number> = new Map([
   ["traffic.put", 2],
   ["traffic.remove", 2],
   ["node.zone", 2],
+  ["svid.put", 3],
+  ["workload.put", 3],
+  ["workload.remove", 3],
+  ["instance.revoke", 3],
+  ["instance.lock", 3],
+  ["svid.revoke", 3],
+  ["token.revoke", 3],
+  ["service.hold", 3],
+  ["service.lift", 3],
+  ["node.hold", 3],
+  ["node.lift", 3],
+  ["jwk.put", 3],
+  ["ca.activate", 3],
+  ["ca.taint", 3],
+  ["ca.revoke", 3],
+  ["federation.put", 3],
+  ["federation.bundle", 3],
+  ["federation.remove", 3],
+  ["remote.put", 3],
+  ["remote.remove", 3],
+  ["foreignrule.put", 3],
+  ["foreignrule.remove", 3],
 ]);
 
 /** The revision that a follower must have in order to fold an entry of a kind; without it, it stops before the entry. */
@@ -266,6 +423,9 @@ export type EntryKind = keyof typeof entryBodies;
 
 /** What the body of an entry of a kind holds. */
 export type EntryBody<Kind extends EntryKind> = z.infer<(typeof entryBodies)[Kind]>;
+
+/** Why something was revoked (RFC 5280, section 5.3.1). */
+export type RevocationReason = z.infer<typeof revocationReason>;
 
 /** Who may write to the log, in which capacity. */
 export type AuthorRole = z.infer<typeof role>;

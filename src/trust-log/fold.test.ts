@@ -12,7 +12,14 @@ import {
 } from "../../test/fakes/small-trust-log.ts";
 import { base64Of, bytesOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
-import { buildSelfSignedCertificate, distinguishedName, generateEd25519 } from "../crypto/index.ts";
+import {
+  buildSelfSignedCertificate,
+  distinguishedName,
+  exportPublicKey,
+  generateEd25519,
+  generateP256,
+  sha256,
+} from "../crypto/index.ts";
 import { type EntryStatement, parseEntry, signEntry } from "./entry.ts";
 import { entryBodies, isEntryKind } from "./entry-kinds.ts";
 import { foldEntry } from "./fold.ts";
@@ -138,7 +145,107 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
     return { instance };
   },
   "svid.issue": () => issuance({ certificate: "cd".repeat(32) }),
+  "svid.put": () =>
+    issuance({
+      certificate: "cd".repeat(32),
+      authorityKeyId: "0a",
+      generation: 1,
+      keySha256: "ef".repeat(32),
+    }),
+  "workload.put": () => ({ name: "shop", service: "/shop", selectors: ["unix:uid:1000"], hint: "" }),
+  "workload.remove": (log) => {
+    if (log.state.services.has("/shop") && !log.state.workloads.has("shop"))
+      log.put("workload.put", { name: "shop", service: "/shop", selectors: ["unix:uid:1000"], hint: "" });
+    return { name: "shop" };
+  },
+  "instance.revoke": () => ({ instance, reason: "key-compromise" }),
+  "instance.lock": () => ({ instance }),
+  "svid.revoke": () => ({ certificate, reason: "superseded" }),
+  "token.revoke": () => ({
+    id: "a-token",
+    expiresAtSeconds: foundedAtSeconds + 60,
+    reason: "privilege-withdrawn",
+  }),
+  "service.hold": () => ({ name: "/shop", reason: "unspecified" }),
+  "service.lift": (log) => {
+    if (log.state.services.has("/pay") && !log.state.holds.has("service:/pay"))
+      log.put("service.hold", { name: "/pay", reason: "unspecified" });
+    return { name: "/pay" };
+  },
+  "node.hold": () => ({ node: "edge-1", reason: "unspecified" }),
+  "node.lift": (log) => {
+    if (log.state.nodes.has("edge-1") && !log.state.holds.has("node:edge-1"))
+      log.put("node.hold", { node: "edge-1", reason: "unspecified" });
+    return { node: "edge-1" };
+  },
+  "jwk.put": () => tokenKey(),
+  "ca.activate": () => ({ authority: sha256Of(trustedRoot) }),
+  "ca.taint": (log) => ({ authority: oldAuthority(log) }),
+  "ca.revoke": (log) => ({ authority: oldAuthority(log), reason: "ca-compromise" }),
+  "federation.put": () => federation(),
+  "federation.bundle": (log) => ({ trustDomain: federated(log), bundle: "{}" }),
+  "federation.remove": (log) => ({ trustDomain: federated(log) }),
+  "remote.put": (log) => ({
+    trustDomain: federated(log),
+    service: "/web",
+    addresses: ["192.0.2.1:8443"],
+  }),
+  "remote.remove": (log) => {
+    const remote = { trustDomain: federated(log), service: "/web" };
+    if (!log.state.remotes.has("spiffe://other.example/web"))
+      log.put("remote.put", { ...remote, addresses: ["192.0.2.1:8443"] });
+    return remote;
+  },
+  "foreignrule.put": (log) => foreignRule(log),
+  "foreignrule.remove": (log) => {
+    const { from = "", to = "" } = foreignRule(log);
+    if (!log.state.rules.has("spiffe://other.example/web /shop"))
+      log.put("foreignrule.put", foreignRule(log));
+    return { from, to };
+  },
 };
+
+const tokenKeyInfo = base64Of(exportPublicKey(generateP256().publicKey));
+
+function tokenKey(): JsonObject {
+  return { use: "jwt-svid", publicKey: tokenKeyInfo, notAfterSeconds: foundedAtSeconds + 3600 };
+}
+
+function federation(changes: JsonObject = {}): JsonObject {
+  return {
+    trustDomain: "other.example",
+    url: "https://other.example/bundle",
+    profile: "https_web",
+    ...changes,
+  };
+}
+
+/** A log's federated trust domain, which it has afterwards. */
+function federated(log: SmallTrustLog): string {
+  if (!log.state.federation.has("other.example")) log.put("federation.put", federation());
+  return "other.example";
+}
+
+function foreignRule(log: SmallTrustLog): JsonObject {
+  federated(log);
+  return rule({ from: "spiffe://other.example/web", to: "/shop" });
+}
+
+/** The trusted root of a busy log, after another has taken its place. */
+function oldAuthority(log: SmallTrustLog): string {
+  const [first, second] = [trustedRoot, authorityNamed("another")];
+  if (log.state.certificateAuthorities.size > 0 && log.state.authorityStatus.size === 0) {
+    log.put("ca.trust", { certificate: second });
+    log.put("ca.activate", { authority: sha256Of(first) });
+    log.put("ca.activate", { authority: sha256Of(second) });
+  }
+  return sha256Of(first);
+}
+
+function sha256Of(encoded: string): string {
+  return Buffer.from(sha256(Buffer.from(encoded, "base64"))).toString("hex");
+}
+
 const kinds = Object.keys(effective);
 
 function bodyOf(kind: string, log: SmallTrustLog): JsonObject {

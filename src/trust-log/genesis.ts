@@ -35,8 +35,36 @@ const operatorKinds = [
   "traffic.remove",
   "instance.drain",
   "instance.resume",
+  "workload.put",
+  "workload.remove",
+  "instance.revoke",
+  "svid.revoke",
+  "token.revoke",
+  "service.hold",
+  "service.lift",
+  "node.hold",
+  "node.lift",
+  "jwk.put",
+  "ca.activate",
+  "ca.taint",
+  "ca.revoke",
+  "federation.put",
+  "federation.remove",
+  "remote.put",
+  "remote.remove",
+  "foreignrule.put",
+  "foreignrule.remove",
 ];
-const issuerKinds = ["ca.issue", "node.join", "instance.register", "instance.remove", "svid.issue"];
+const issuerKinds = [
+  "ca.issue",
+  "node.join",
+  "instance.register",
+  "instance.remove",
+  "instance.lock",
+  "svid.issue",
+  "svid.put",
+  "federation.bundle",
+];
 
 /** Who may write which kind of entry in a new trust domain. A laptop starts as 1-of-1. */
 export const defaultGrants: Readonly<Record<string, EntryBody<"genesis">["authority"][string]>> =

@@ -1,6 +1,12 @@
 export { nodeJoinText } from "./apply-entry.ts";
 export { neededFor } from "./authority.ts";
 export {
+  type AuthorityKind,
+  authorityKindOf,
+  isRevokedAuthority,
+  revokedKeyIds,
+} from "./authority-status.ts";
+export {
   type CheckedCheckpoint,
   type CheckpointRefusal,
   checkCheckpoint,
@@ -17,6 +23,7 @@ export {
   entryRevision,
   entryVersion,
   isEntryKind,
+  type RevocationReason,
   revisionOf,
   type StalenessBound,
 } from "./entry-kinds.ts";
@@ -77,14 +84,22 @@ export {
 } from "./tlog-proof.ts";
 export {
   type AuthorityRow,
+  type AuthorityStatusRow,
   type AuthorRow,
   type CertificateRow,
+  type FederationRow,
   foldVersion,
+  type HoldRow,
   type InstanceRow,
+  type RemoteRow,
+  type RevocationRow,
+  type RevokedCertificateRow,
   type RuleRow,
   type ServiceRow,
+  type TokenKeyRow,
   type TrafficRow,
   TrustState,
+  type WorkloadRow,
   type ZoneRow,
 } from "./trust-state.ts";
 export { judgeUnfinished, type UnfinishedEntry } from "./unfinished-entry.ts";

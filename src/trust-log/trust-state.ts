@@ -1,7 +1,7 @@
 import { base64Of, bytesOf } from "../base/bytes.ts";
 import { canonicalJson } from "../base/canonical-json.ts";
 import { sha256 } from "../crypto/index.ts";
-import type { AuthorRole, DataClass, EntryBody, StalenessBound } from "./entry-kinds.ts";
+import type { AuthorRole, DataClass, EntryBody, RevocationReason, StalenessBound } from "./entry-kinds.ts";
 import { StateTable } from "./state-table.ts";
 
 /** The version of the rules in fold.ts; a follower that knows only an older one stops. */
@@ -47,6 +47,9 @@ export type InstanceRow = {
   readonly registeredAtSeconds: number;
   /** Whether nothing new is to be sent to it. */
   readonly isDraining: boolean;
+  /** How many keys it has had certificates for, and the last of them (SHA-256, hex); absent before `svid.put`. */
+  readonly generation?: number;
+  readonly keySha256?: string;
 };
 /** A certificate that the log knows, by the SHA-256 of its DER. */
 export type CertificateRow = {
@@ -54,7 +57,35 @@ export type CertificateRow = {
   readonly instance: string;
   readonly serial: string;
   readonly notAfterSeconds: number;
+  /** Of the authority that signed it; absent before `svid.put`. */
+  readonly authorityKeyId?: string;
 };
+/** Who may obtain a service's identity over the Workload API. */
+export type WorkloadRow = Omit<EntryBody<"workload.put">, "name">;
+/** What never counts again: an instance for ever, a token until it has expired (`expiresAtSeconds` is 0 for never). */
+export type RevocationRow = {
+  readonly reason: RevocationReason;
+  readonly atSeconds: number;
+  readonly expiresAtSeconds: number;
+};
+/** A certificate that was revoked before its end, for revocation lists. */
+export type RevokedCertificateRow = CertificateRow & {
+  readonly reason: RevocationReason;
+  readonly atSeconds: number;
+};
+/** What has no identity until it is lifted. */
+export type HoldRow = { readonly reason: RevocationReason; readonly atSeconds: number };
+/** Where an authority is in its life; one without a row has been prepared. */
+export type AuthorityStatusRow = {
+  readonly status: "active" | "old" | "tainted" | "revoked";
+  readonly sinceSeconds: number;
+};
+/** A key that signs tokens. */
+export type TokenKeyRow = EntryBody<"jwk.put">;
+/** A federated trust domain. */
+export type FederationRow = Omit<EntryBody<"federation.put">, "trustDomain">;
+/** Where a service of a federated trust domain is reached. */
+export type RemoteRow = { readonly addresses: readonly string[] };
 /** What genesis fixed and where the epochs are. */
 export type DomainRow = {
   readonly genesis: string;
@@ -78,7 +109,18 @@ export type DomainRow = {
  * Tables that followers of this fold version did not always have. While they are empty the digest does not name them, so
  * that an older follower agrees until the first entry of a kind that it does not know, at which it stops.
  */
-const laterTables: ReadonlySet<string> = new Set(["traffic", "zones"]);
+const laterTables: ReadonlySet<string> = new Set([
+  "traffic",
+  "zones",
+  "workloads",
+  "revocations",
+  "revokedCertificates",
+  "holds",
+  "authorityStatus",
+  "tokenKeys",
+  "federation",
+  "remotes",
+]);
 
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
 export class TrustState {
@@ -96,6 +138,26 @@ export class TrustState {
 
   readonly traffic: StateTable<TrafficRow> = new StateTable<TrafficRow>("traffic");
   readonly zones: StateTable<ZoneRow> = new StateTable<ZoneRow>("zones");
+  /** By the entry's name. */
+  readonly workloads: StateTable<WorkloadRow> = new StateTable<WorkloadRow>("workloads");
+  /** By `instance:UUID` or `token:ID`. */
+  readonly revocations: StateTable<RevocationRow> = new StateTable<RevocationRow>("revocations");
+  /** By the SHA-256 of the certificate. */
+  readonly revokedCertificates: StateTable<RevokedCertificateRow> = new StateTable<RevokedCertificateRow>(
+    "revokedCertificates",
+  );
+  /** By `service:/NAME` or `node:NAME`. */
+  readonly holds: StateTable<HoldRow> = new StateTable<HoldRow>("holds");
+  /** By what `ca.activate` calls the authority. */
+  readonly authorityStatus: StateTable<AuthorityStatusRow> = new StateTable<AuthorityStatusRow>(
+    "authorityStatus",
+  );
+  /** By the SHA-256 of the SubjectPublicKeyInfo, which is also the `kid`. */
+  readonly tokenKeys: StateTable<TokenKeyRow> = new StateTable<TokenKeyRow>("tokenKeys");
+  /** By trust domain. */
+  readonly federation: StateTable<FederationRow> = new StateTable<FederationRow>("federation");
+  /** By SPIFFE ID. */
+  readonly remotes: StateTable<RemoteRow> = new StateTable<RemoteRow>("remotes");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -117,6 +179,14 @@ export class TrustState {
       this.certificates,
       this.traffic,
       this.zones,
+      this.workloads,
+      this.revocations,
+      this.revokedCertificates,
+      this.holds,
+      this.authorityStatus,
+      this.tokenKeys,
+      this.federation,
+      this.remotes,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -137,6 +207,14 @@ export class TrustState {
     copy.certificates.putAll(this.certificates);
     copy.traffic.putAll(this.traffic);
     copy.zones.putAll(this.zones);
+    copy.workloads.putAll(this.workloads);
+    copy.revocations.putAll(this.revocations);
+    copy.revokedCertificates.putAll(this.revokedCertificates);
+    copy.holds.putAll(this.holds);
+    copy.authorityStatus.putAll(this.authorityStatus);
+    copy.tokenKeys.putAll(this.tokenKeys);
+    copy.federation.putAll(this.federation);
+    copy.remotes.putAll(this.remotes);
     return copy;
   }
 

@@ -45,6 +45,12 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       if (!issued.ok) throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
       return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
     },
+    issueToken: () => {
+      throw new ConnectError("this control plane issues no tokens", Code.Unimplemented);
+    },
+    readRevocationLists: () => {
+      throw new ConnectError("this control plane issues no revocation lists", Code.Unimplemented);
+    },
     report: async (request, context) => {
       const node = callingNode(parts, context);
       if (!reports.take(node)) throw new ConnectError("too many reports", Code.ResourceExhausted);

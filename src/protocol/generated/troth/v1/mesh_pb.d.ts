@@ -273,6 +273,13 @@ export declare type IssueSvidRequest = Message<"troth.v1.IssueSvidRequest"> & {
    * @generated from field: string audit_key = 4;
    */
   auditKey: string;
+
+  /**
+   * How many keys the instance has had certificates for, as far as the caller knows; 0 before the first.
+   *
+   * @generated from field: uint32 generation = 5;
+   */
+  generation: number;
 };
 
 /**
@@ -298,6 +305,13 @@ export declare type IssueSvidResponse = Message<"troth.v1.IssueSvidResponse"> & 
    * @generated from field: uint64 size = 2;
    */
   size: bigint;
+
+  /**
+   * As in the request, with the key of this certificate.
+   *
+   * @generated from field: uint32 generation = 3;
+   */
+  generation: number;
 };
 
 /**
@@ -305,6 +319,98 @@ export declare type IssueSvidResponse = Message<"troth.v1.IssueSvidResponse"> & 
  * Use `create(IssueSvidResponseSchema)` to create a new message.
  */
 export declare const IssueSvidResponseSchema: GenMessage<IssueSvidResponse>;
+
+/**
+ * @generated from message troth.v1.IssueTokenRequest
+ */
+export declare type IssueTokenRequest = Message<"troth.v1.IssueTokenRequest"> & {
+  /**
+   * A registered instance on the calling node; it names the service.
+   *
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * Of a JWT-SVID, at least one; of a WIT-SVID, none.
+   *
+   * @generated from field: repeated string audience = 2;
+   */
+  audience: string[];
+
+  /**
+   * Of a WIT-SVID: the public key that it is bound to, a JWK on P-256 in JSON. Empty for a JWT-SVID.
+   *
+   * @generated from field: string confirmation_key = 3;
+   */
+  confirmationKey: string;
+};
+
+/**
+ * Describes the message troth.v1.IssueTokenRequest.
+ * Use `create(IssueTokenRequestSchema)` to create a new message.
+ */
+export declare const IssueTokenRequestSchema: GenMessage<IssueTokenRequest>;
+
+/**
+ * @generated from message troth.v1.IssueTokenResponse
+ */
+export declare type IssueTokenResponse = Message<"troth.v1.IssueTokenResponse"> & {
+  /**
+   * JWS, compact.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * @generated from field: int64 expires_at_seconds = 2;
+   */
+  expiresAtSeconds: bigint;
+};
+
+/**
+ * Describes the message troth.v1.IssueTokenResponse.
+ * Use `create(IssueTokenResponseSchema)` to create a new message.
+ */
+export declare const IssueTokenResponseSchema: GenMessage<IssueTokenResponse>;
+
+/**
+ * @generated from message troth.v1.ReadRevocationListsRequest
+ */
+export declare type ReadRevocationListsRequest = Message<"troth.v1.ReadRevocationListsRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.ReadRevocationListsRequest.
+ * Use `create(ReadRevocationListsRequestSchema)` to create a new message.
+ */
+export declare const ReadRevocationListsRequestSchema: GenMessage<ReadRevocationListsRequest>;
+
+/**
+ * @generated from message troth.v1.ReadRevocationListsResponse
+ */
+export declare type ReadRevocationListsResponse = Message<"troth.v1.ReadRevocationListsResponse"> & {
+  /**
+   * DER, each signed by its authority; one for each, empty or not.
+   *
+   * @generated from field: repeated bytes lists = 1;
+   */
+  lists: Uint8Array[];
+
+  /**
+   * The size of the log that they speak of.
+   *
+   * @generated from field: uint64 size = 2;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.ReadRevocationListsResponse.
+ * Use `create(ReadRevocationListsResponseSchema)` to create a new message.
+ */
+export declare const ReadRevocationListsResponseSchema: GenMessage<ReadRevocationListsResponse>;
 
 /**
  * @generated from message troth.v1.ReportRequest
@@ -1093,6 +1199,26 @@ export declare const Mesh: GenService<{
     methodKind: "unary";
     input: typeof IssueSvidRequestSchema;
     output: typeof IssueSvidResponseSchema;
+  },
+  /**
+   * A token that says who a workload is, for a peer that takes no certificate (SPIFFE JWT-SVID, WIT-SVID).
+   *
+   * @generated from rpc troth.v1.Mesh.IssueToken
+   */
+  issueToken: {
+    methodKind: "unary";
+    input: typeof IssueTokenRequestSchema;
+    output: typeof IssueTokenResponseSchema;
+  },
+  /**
+   * What was revoked before its end, by each authority that signs X.509-SVIDs (RFC 5280, section 5).
+   *
+   * @generated from rpc troth.v1.Mesh.ReadRevocationLists
+   */
+  readRevocationLists: {
+    methodKind: "unary";
+    input: typeof ReadRevocationListsRequestSchema;
+    output: typeof ReadRevocationListsResponseSchema;
   },
   /**
    * What the followers below have reached and where they serve.
