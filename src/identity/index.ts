@@ -40,6 +40,18 @@ export {
   spiffeIdOfService,
 } from "./service-name.ts";
 export {
+  bundleMapBytesMax,
+  bundleMapDomainsMax,
+  parseSpiffeBundle,
+  parseSpiffeBundleMap,
+  type SpiffeBundle,
+  type SpiffeBundleRefusal,
+  spiffeBundleBytesMax,
+  spiffeBundleKeysMax,
+  writeSpiffeBundle,
+  writeSpiffeBundleMap,
+} from "./spiffe-bundle.ts";
+export {
   parseSpiffeId,
   parseTrustDomain,
   pathOf,
