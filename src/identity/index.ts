@@ -20,6 +20,7 @@ export {
   presentedCertificatesMax,
   type SvidRefusal,
 } from "./check-svid.ts";
+export { issueRevocationList, type RevocationListRequest } from "./issue-revocation-list.ts";
 export { KnownSvids, knownSvidsMax, type PresentedSvid } from "./known-svids.ts";
 export { nextRotationSeconds, type ValidityPeriod } from "./rotation.ts";
 export {
