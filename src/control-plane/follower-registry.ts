@@ -29,6 +29,7 @@ const detailCharactersMax = 512;
 /** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
 export const alarmReasons = [
   "approval-refused",
+  "authority-not-renewed",
   "browser-refused",
   "call-refused",
   "clock-disagrees",

@@ -15,7 +15,7 @@ import { serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
 import { buildCertificateRequest, generateP256, parseCertificate } from "../crypto/index.ts";
 import { parseTrustDomain, parseWorkloadMetadata, workloadMetadataOid } from "../identity/index.ts";
 import { checkCheckpoint, verifierKeyOf } from "../trust-log/index.ts";
-import { loadIssuingAuthority } from "./found-domain.ts";
+import { HeldAuthorities } from "./held-authorities.ts";
 import { type InstanceRequest, type Issuer, issueInstanceSvid } from "./issue-instance-svid.ts";
 import { openLogFiles } from "./log-files.ts";
 import { LogWriter } from "./log-writer.ts";
@@ -25,6 +25,7 @@ const certificateRequest = buildCertificateRequest(generateP256().privateKey);
 const open = new AsyncDisposableStack();
 let domain: SmallDomain;
 let issuer: Issuer;
+let registry: Issuer["registry"];
 
 beforeAll(async () => {
   const folder = open.use(await temporaryFolder());
@@ -33,11 +34,25 @@ beforeAll(async () => {
   const storage = open.use(await openLogFiles(join(folder.path, "log")));
   const writer = open.use(await LogWriter.open({ storage, keys: domain.keys, clock, log: silentLog }));
   const trustDomain = parseTrustDomain("example.org");
-  const authority = trustDomain.ok
-    ? await loadIssuingAuthority(domain.keyStore, trustDomain.value)
-    : undefined;
-  if (authority === undefined) throw new Error("no authority");
-  issuer = { writer, authority, svidLifetimeSeconds: 3600, clock, randomBytes };
+  if (!trustDomain.ok) throw new Error(trustDomain.reason);
+  const authorities = await HeldAuthorities.open({
+    trustDomain: trustDomain.value,
+    keyStore: domain.keyStore,
+    writer,
+    intermediateLifetimeSeconds: 86_400,
+    clock,
+    randomBytes,
+    log: silentLog,
+  });
+  registry = { olderThan: () => [] };
+  issuer = {
+    writer,
+    authorities,
+    registry: { olderThan: (...asked) => registry.olderThan(...asked) },
+    svidLifetimeSeconds: 3600,
+    clock,
+    randomBytes,
+  };
   await putNode(domain, writer, "edge-1");
   await putNode(domain, writer, "edge-2");
   await putAsOperator(domain, writer, {
@@ -160,4 +175,30 @@ it("issues nothing any more to an instance whose node was removed", async () => 
 
   expect(again).toMatchObject({ ok: false, reason: "conflict" });
   expect(issuer.writer.state.instances.has(asked.instance)).toBe(false);
+});
+
+it("names authority, generation and key of a certificate, once nobody follows who would stop there", async () => {
+  const asked = request();
+  const ask = async (unusual: Partial<InstanceRequest> = {}): Promise<void> => {
+    const issued = await issueInstanceSvid(issuer, { ...asked, ...unusual });
+    if (!issued.ok) throw new Error(issued.detail);
+  };
+  const generation = (): number | undefined => issuer.writer.state.instances.get(asked.instance)?.generation;
+  registry = { olderThan: () => [{ name: "an old one", told: undefined }] };
+  await ask();
+  const whileOlder = generation();
+
+  registry = { olderThan: () => [] };
+  await ask();
+  const first = generation();
+  await ask();
+  const sameKey = generation();
+  await ask({ certificateRequest: buildCertificateRequest(generateP256().privateKey) });
+
+  const keyId = (await issuer.authorities.issuing())?.certificate.subjectKeyId;
+  const named = [...issuer.writer.state.certificates.entries()]
+    .filter(([, { instance }]) => instance === asked.instance)
+    .map(([, { authorityKeyId }]) => authorityKeyId);
+  expect([whileOlder, first, sameKey, generation()]).toEqual([undefined, 1, 1, 2]);
+  expect(named).toEqual([undefined, keyId, keyId, keyId]);
 });

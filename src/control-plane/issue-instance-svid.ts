@@ -3,14 +3,16 @@ import type { Clock, RandomBytes } from "../base/clock.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { parseCertificateRequest, sha256 } from "../crypto/index.ts";
 import {
-  type CertificateAuthority,
   type IssuanceRefusal,
+  type IssuedSvid,
   issueSvid,
   parseServiceName,
   spiffeIdOfService,
   type WorkloadMetadata,
 } from "../identity/index.ts";
-import { parseVerifierKey, type ServiceRow } from "../trust-log/index.ts";
+import { neededFor, parseVerifierKey, revisionOf, type ServiceRow } from "../trust-log/index.ts";
+import type { FollowerRegistry } from "./follower-registry.ts";
+import type { HeldAuthorities } from "./held-authorities.ts";
 import type { AppendRefusal, LogWriter, OwnStatement } from "./log-writer.ts";
 
 /** What an agent asks for on behalf of an instance on its node. */
@@ -25,7 +27,8 @@ export interface InstanceRequest {
 /** What issuing takes. */
 export interface Issuer {
   readonly writer: LogWriter;
-  readonly authority: CertificateAuthority;
+  readonly authorities: Pick<HeldAuthorities, "issuing">;
+  readonly registry: Pick<FollowerRegistry, "olderThan">;
   readonly svidLifetimeSeconds: number;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
@@ -49,7 +52,7 @@ export async function issueInstanceSvid(
   issuer: Issuer,
   request: InstanceRequest,
 ): Promise<Result<{ readonly chain: readonly Uint8Array[]; readonly size: number }, InstanceRefusal>> {
-  const { writer, authority, clock, randomBytes } = issuer;
+  const { writer, clock, randomBytes } = issuer;
   const proof = parseCertificateRequest(request.certificateRequest);
   if (!proof.ok) return fail("malformed-request", `${proof.reason} ${proof.detail}`);
   const name = parseServiceName(request.service);
@@ -59,33 +62,54 @@ export async function issueInstanceSvid(
   const registration = registrationOf(issuer, request);
   if (!registration.ok) return registration;
 
+  const authority = await issuer.authorities.issuing();
+  if (authority === undefined)
+    return fail("authority-expired", "no authority that may issue is here: troth ca show says what to do");
+  const spiffeId = spiffeIdOfService(authority.trustDomain, name.value);
   const svid = issueSvid(
     authority,
     {
       proof: proof.value,
-      spiffeId: spiffeIdOfService(authority.trustDomain, name.value),
+      spiffeId,
       metadata: metadataOf(request, { ...service, name: name.value }),
       lifetimeSeconds: issuer.svidLifetimeSeconds,
     },
     { clock, randomBytes },
   );
   if (!svid.ok) return svid;
-  const written = await writer.write([
-    ...registration.value,
-    {
-      role: "issuer",
-      kind: "svid.issue",
-      body: {
-        certificate: hexOf(sha256(svid.value.certificate)),
-        spiffeId: spiffeIdOfService(authority.trustDomain, name.value),
-        instance: request.instance,
-        serial: svid.value.serial,
-        notBeforeSeconds: svid.value.notBeforeSeconds,
-        notAfterSeconds: svid.value.notAfterSeconds,
-      },
-    },
-  ]);
+  const { instance } = request;
+  const keySha256 = hexOf(sha256(proof.value.publicKeyInfo));
+  const issuance = issuanceOf(issuer, svid.value, { instance, spiffeId, keySha256 });
+  const written = await writer.write([...registration.value, issuance]);
   return written.ok ? ok({ chain: svid.value.chain, size: written.value }) : written;
+}
+
+/**
+ * What the log is to say of an SVID: with its authority and generation, so that both can be revoked, as soon as the trust
+ * domain grants that kind and nobody follows who would stop before it.
+ */
+function issuanceOf(
+  { writer: { state }, registry }: Issuer,
+  { certificate, serial, authorityKeyId, notBeforeSeconds, notAfterSeconds }: IssuedSvid,
+  bearer: { readonly instance: string; readonly spiffeId: string; readonly keySha256: string },
+): OwnStatement {
+  const { instance, spiffeId, keySha256 } = bearer;
+  const body = {
+    certificate: hexOf(sha256(certificate)),
+    spiffeId,
+    instance,
+    serial,
+    notBeforeSeconds,
+    notAfterSeconds,
+  };
+  const { generation: last = 0, keySha256: lastKey } = state.instances.get(instance) ?? {};
+  const isUnderstood =
+    neededFor(state, "svid.put") !== undefined &&
+    // After the first of them, nobody is left who could not.
+    (last > 0 || registry.olderThan(revisionOf("svid.put"), state).length === 0);
+  if (authorityKeyId === undefined || !isUnderstood) return { role: "issuer", kind: "svid.issue", body };
+  const generation = keySha256 === lastKey ? last : last + 1;
+  return { role: "issuer", kind: "svid.put", body: { ...body, authorityKeyId, generation, keySha256 } };
 }
 
 function registrationOf(

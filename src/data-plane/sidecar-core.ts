@@ -11,7 +11,7 @@ import {
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView, resolvesWithin } from "../transport/index.ts";
-import { entryRevision, type NoteSigner } from "../trust-log/index.ts";
+import { entryRevision, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
@@ -30,6 +30,10 @@ import { ExhaustedTraces } from "./traffic/index.ts";
 const rotationShare = 0.1;
 const rotationMillisMax = 10_000;
 const catchUpMillisMax = 60_000;
+/** Over this long the proxies of a mesh replace what a tainted authority has signed. */
+const taintedMillisMax = 5_000;
+/** While only a tainted authority signs, it is not asked again sooner. */
+const taintedAgainMillis = 30_000;
 /** How long a start waits to be told who serves where; until then nothing could be called. */
 const routesMillisMax = 10_000;
 
@@ -62,6 +66,7 @@ export class SidecarCore implements AsyncDisposable {
   #isRetiring = false;
   #advertised = "";
   #isClockWrong = false;
+  #taintedAgainMillis = 0;
 
   private constructor(
     options: ProxyOptions,
@@ -296,6 +301,7 @@ export class SidecarCore implements AsyncDisposable {
     const closed = livePeers.closeUnnamed();
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
+    else this.#replaceTainted();
     this.router.stepped();
     this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
@@ -338,6 +344,18 @@ export class SidecarCore implements AsyncDisposable {
     this.router.sweep();
     // As a step has open requests decided on again, so has the lack of any for too long.
     if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
+  }
+
+  /** An SVID of a tainted authority is replaced soon; the authority that signs by now is another one. */
+  #replaceTainted(): void {
+    const keeper = this.#keeper;
+    const nowMillis = this.context.clock.monotonicMillis();
+    if (keeper === undefined || nowMillis < this.#taintedAgainMillis) return;
+    const keys = taintedKeyIds(this.context.view.follower.state);
+    if (!keys.has(keeper.current.authorityKeyId ?? "of none")) return;
+    this.#taintedAgainMillis = nowMillis + taintedAgainMillis;
+    this.context.log.info("the authority of this SVID is tainted; it is replaced");
+    keeper.renewWithin(taintedMillisMax);
   }
 
   /** Whether peers can find this instance's SVID in the trust log. */
