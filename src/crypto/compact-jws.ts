@@ -1,8 +1,8 @@
 import type { KeyObject } from "node:crypto";
 import { bytesOf, textOf } from "../base/bytes.ts";
-import type { Json } from "../base/canonical-json.ts";
+import { isJsonObject, type Json } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { parseUniqueJsonObject } from "../base/unique-json.ts";
+import { parseStrictJson } from "../base/strict-json.ts";
 import { signEs256 } from "./jose-algorithm.ts";
 
 /** A JSON object out of a token: each name once. */
@@ -68,8 +68,11 @@ function readObject(
   const bytes = bytesOfBase64Url(encoded);
   const text = bytes === undefined ? undefined : textOf(bytes);
   if (text === undefined) return fail("malformed-token", `the ${part} is no base64url of UTF-8`);
-  const object = parseUniqueJsonObject(text);
-  if (object.ok) return object;
-  const reason = object.reason === "duplicate-member" ? object.reason : "malformed-token";
-  return fail(reason, `the ${part}: ${object.reason} ${object.detail}`.trimEnd());
+  const strict = parseStrictJson(text);
+  if (!strict.ok) {
+    const reason = strict.reason === "duplicate-key" ? "duplicate-member" : "malformed-token";
+    return fail(reason, `the ${part}: ${strict.reason} ${strict.detail}`);
+  }
+  const object: Json = JSON.parse(text);
+  return isJsonObject(object) ? ok(object) : fail("malformed-token", `the ${part}: no object`);
 }

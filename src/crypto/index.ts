@@ -17,6 +17,10 @@ export {
   uriNamesExtension,
 } from "./build-extensions.ts";
 export {
+  buildRevocationList,
+  type RevocationListContent,
+} from "./build-revocation-list.ts";
+export {
   type CertificateRefusal,
   certificateBytesMax,
   isSignedBy,
@@ -75,4 +79,13 @@ export {
   p256PublicKey,
   pemOfPrivateKey,
 } from "./p256.ts";
+export {
+  isListSignedBy,
+  type ParsedRevocationList,
+  parseRevocationList,
+  type RevocationListRefusal,
+  type RevokedSerial,
+  revocationListBytesMax,
+  revocationReasons,
+} from "./revocation-list.ts";
 export { sha256 } from "./sha256.ts";

@@ -16,6 +16,9 @@ export const joseAlgorithms = [
 /** The name of such an algorithm (RFC 7518, section 3.1). */
 export type JoseAlgorithm = (typeof joseAlgorithms)[number];
 
+const rsaModulusBitsMin = 2048;
+// A longer key makes each verification cost milliseconds, for whoever presents it.
+const rsaModulusBitsMax = 4096;
 const curves: ReadonlyMap<JoseAlgorithm, { readonly name: string; readonly signatureBytes: number }> =
   new Map([
     ["ES256", { name: "prime256v1", signatureBytes: 64 }],
@@ -28,10 +31,13 @@ export function isJoseAlgorithm(value: unknown): value is JoseAlgorithm {
   return joseAlgorithms.some((name) => name === value);
 }
 
-/** Whether a key is of the kind, and on the curve, that an algorithm takes. */
+/** Whether a key is of the kind, on the curve or of the strength that an algorithm takes: RSA of 2048 to 4096 bits. */
 export function fitsAlgorithm(key: KeyObject, algorithm: JoseAlgorithm): boolean {
   const curve = curves.get(algorithm);
-  if (curve === undefined) return key.asymmetricKeyType === "rsa";
+  if (curve === undefined) {
+    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+    return key.asymmetricKeyType === "rsa" && bits >= rsaModulusBitsMin && bits <= rsaModulusBitsMax;
+  }
   return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === curve.name;
 }
 

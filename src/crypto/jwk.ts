@@ -5,9 +5,6 @@ import { bytesOfBase64Url, type TokenObject } from "./compact-jws.ts";
 /** Why a JWK is not a public key that tokens may be verified by. */
 export type JwkRefusal = "private-key" | "unsupported-key" | "malformed-key";
 
-const rsaModulusBitsMin = 2048;
-// A longer key makes each verification cost milliseconds, for whoever presents it.
-const rsaModulusBitsMax = 4096;
 const rsaExponent = "AQAB";
 /** Members that only a private or a symmetric key has (RFC 7518, section 6). */
 const secretMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -18,8 +15,9 @@ const coordinateBytesOf = new Map<unknown, number>([
 ]);
 
 /**
- * The public key in a JWK (RFC 7517): on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits with exponent 65537, all
- * numbers in their one spelling and points on their curve. What else the JWK says of the key is for the caller to judge.
+ * The public key in a JWK (RFC 7517): on P-256, P-384 or P-521, or RSA with exponent 65537, all numbers in their one
+ * spelling and points on their curve. What else the JWK says of the key is for the caller to judge, as is the strength
+ * of RSA (see fitsAlgorithm).
  */
 export function parsePublicJwk(jwk: TokenObject): Result<KeyObject, JwkRefusal> {
   if (secretMembers.some((name) => Object.hasOwn(jwk, name))) return fail("private-key");
@@ -45,9 +43,6 @@ function rsaNumbers(jwk: TokenObject): Result<webcrypto.JsonWebKey, JwkRefusal> 
   const modulus = typeof n === "string" ? bytesOfBase64Url(n) : undefined;
   if (typeof n !== "string" || modulus === undefined || modulus[0] === 0 || typeof e !== "string")
     return fail("malformed-key", "modulus or exponent");
-  const bits = modulus.byteLength * 8 - Math.clz32(modulus[0] ?? 0) + 24;
-  if (bits < rsaModulusBitsMin || bits > rsaModulusBitsMax)
-    return fail("unsupported-key", `RSA of ${bits} bits`);
   return e === rsaExponent ? ok({ kty: "RSA", n, e }) : fail("unsupported-key", `RSA with exponent ${e}`);
 }
 

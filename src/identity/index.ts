@@ -20,6 +20,7 @@ export {
   presentedCertificatesMax,
   type SvidRefusal,
 } from "./check-svid.ts";
+export { issueRevocationList, type RevocationListRequest } from "./issue-revocation-list.ts";
 export {
   audienceCharactersMax,
   audiencesMax,
@@ -29,6 +30,7 @@ export {
   type JwtSvidRefusal,
   mintJwtSvid,
 } from "./jwt-svid.ts";
+
 export { KnownSvids, knownSvidsMax, type PresentedSvid } from "./known-svids.ts";
 export {
   type IssuedToken,
@@ -59,6 +61,18 @@ export {
   spiffeIdOfNode,
   spiffeIdOfService,
 } from "./service-name.ts";
+export {
+  bundleMapBytesMax,
+  bundleMapDomainsMax,
+  parseSpiffeBundle,
+  parseSpiffeBundleMap,
+  type SpiffeBundle,
+  type SpiffeBundleRefusal,
+  spiffeBundleBytesMax,
+  spiffeBundleKeysMax,
+  writeSpiffeBundle,
+  writeSpiffeBundleMap,
+} from "./spiffe-bundle.ts";
 export {
   parseSpiffeId,
   parseTrustDomain,

@@ -326,7 +326,7 @@ function hostile({ nowSeconds }: Making): readonly Row[] {
     ["a byte order mark", "malformed-token", token(header, `\ufeff${good}`)],
     [
       "a number beyond all",
-      "malformed-claim",
+      "malformed-token",
       token(header, `{"sub":"${subject}","aud":"${audience}","exp":1e999}`),
     ],
     [
