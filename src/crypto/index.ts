@@ -41,6 +41,16 @@ export {
   certificateRequestBytesMax,
   parseCertificateRequest,
 } from "./certificate-request.ts";
+export {
+  base64UrlOf,
+  bytesOfBase64Url,
+  type CompactJws,
+  type CompactJwsRefusal,
+  readCompactJws,
+  type TokenObject,
+  tokenBytesMax,
+  writeCompactJws,
+} from "./compact-jws.ts";
 export { textOfDer } from "./der-values.ts";
 export { derText } from "./der-writer.ts";
 export type { DistinguishedName } from "./distinguished-name.ts";
@@ -54,6 +64,14 @@ export {
   signEd25519,
   verifyEd25519,
 } from "./ed25519.ts";
+export {
+  fitsAlgorithm,
+  isJoseAlgorithm,
+  type JoseAlgorithm,
+  joseAlgorithms,
+  verifyJws,
+} from "./jose-algorithm.ts";
+export { type JwkRefusal, parsePublicJwk, publicJwkOf } from "./jwk.ts";
 export { objectIdentifier } from "./object-identifiers.ts";
 export {
   exportPrivateKey,
