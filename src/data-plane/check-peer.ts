@@ -1,29 +1,20 @@
 import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { bytesOfBase64, hexOf } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { fail, ok, type Refusal, type Result } from "../base/result.ts";
-import { sha256 } from "../crypto/index.ts";
 import {
   type CheckedSvid,
+  checkSvid,
   KnownSvids,
   type PresentedSvid,
-  parseTrustBundle,
-  parseTrustDomain,
   presentedCertificatesMax,
   type SvidRefusal,
   type TrustBundles,
-  trustBundlesOf,
 } from "../identity/index.ts";
 import type { LogView } from "../transport/index.ts";
-import {
-  authoritiesUnder,
-  type Freshness,
-  freshnessOf,
-  type StalenessBound,
-  type TrustState,
-} from "../trust-log/index.ts";
+import { type Freshness, freshnessOf, type StalenessBound } from "../trust-log/index.ts";
 import { clockNote } from "./clock-note.ts";
+import { TrustedBundles } from "./trusted-bundles.ts";
 
 /**
  * How long a certificate that the log does not name yet may wait for its entry: it may have been issued a moment ago.
@@ -45,21 +36,26 @@ export type PeerRefusal =
 
 declare const checked: unique symbol;
 
-/** A peer whose SVID passed every check and is in the trust log; only {@link PeerChecker} makes one. */
+/**
+ * A peer whose SVID passed every check and is in the trust log, or is one of a federated trust domain; only
+ * {@link PeerChecker} makes one.
+ */
 export type CheckedPeer = {
   readonly svid: CheckedSvid;
+  /**
+   * What rules call it: its service, `/shop/front`, or, of another trust domain, its whole SPIFFE ID, so that it never
+   * passes for a service of this one.
+   */
   readonly service: string;
+  /** Its instance; of another trust domain, whose instances nobody here knows, its SPIFFE ID. */
   readonly instance: string;
   readonly [checked]: true;
 };
 
-/** The trust bundle as of a size of the log, and what it was made from. */
-interface TrustedRoots {
-  readonly state: TrustState;
-  readonly size: number;
-  readonly roots: readonly string[];
-  readonly revokedKeys: readonly string[];
-  readonly value: TrustBundles;
+/** What a peer of another trust domain presented, and under which bundles that held last. */
+interface ForeignPeer {
+  readonly chain: readonly Uint8Array[];
+  bundles: TrustBundles;
 }
 
 /** Judges the other end of a TLS connection, the same way on both sides. */
@@ -68,7 +64,8 @@ export class PeerChecker {
   readonly #clock: Clock;
   readonly #ownService: string;
   readonly #known = new KnownSvids();
-  #bundles: TrustedRoots | undefined;
+  readonly #bundles = new TrustedBundles();
+  readonly #foreign = new WeakMap<CheckedPeer, ForeignPeer>();
   readonly #waiting = new Map<string, number>();
   #waitingCount = 0;
 
@@ -85,13 +82,30 @@ export class PeerChecker {
    */
   async check(socket: TLSSocket): Promise<Result<CheckedPeer, PeerRefusal>> {
     if (socket.isSessionReused()) return fail("resumed-session");
-    const svid = this.#known.check(presentedBy(socket), this.#trustBundles(), this.#clock.nowSeconds());
+    const presented = presentedBy(socket);
+    const svid = this.#known.check(presented, this.#trustBundles(), this.#clock.nowSeconds());
     if (!svid.ok) return this.#explained(svid);
     if (this.freshness("newHandshake") === "stale")
       return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
+    if (svid.value.trustDomain !== this.#view.follower.state.genesis?.trustDomain)
+      return ok(this.#foreignPeer(svid.value, presented.chain()));
     const isKnown = (): boolean => this.#view.follower.state.certificates.has(svid.value.sha256);
     const refusal = isKnown() ? undefined : await this.#waitUntil(isKnown, svid.value);
     return refusal ?? this.#agree(svid.value);
+  }
+
+  /**
+   * Whether a peer that passed is still one: the log names its certificate, or, of another trust domain, what that one
+   * says of its keys now still bears it. When certificates end is not asked here.
+   */
+  stillHolds(peer: CheckedPeer): boolean {
+    const foreign = this.#foreign.get(peer);
+    if (foreign === undefined) return this.#view.follower.state.certificates.has(peer.svid.sha256);
+    const bundles = this.#trustBundles();
+    if (foreign.bundles === bundles) return true;
+    if (!checkSvid(foreign.chain, bundles, this.#clock.nowSeconds()).ok) return false;
+    foreign.bundles = bundles;
+    return true;
   }
 
   /** A refusal for the time of day says by whose clock, and whether that one can be believed. */
@@ -146,49 +160,24 @@ export class PeerChecker {
       serviceName === instance.service;
     if (!doesAgree) return fail("log-disagrees", svid.spiffeId);
     const peer = { svid, service: instance.service, instance: certificate.instance };
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one place where every check has passed
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of the two places, the one for this trust domain
     return ok(peer as CheckedPeer);
   }
 
-  /** The same object as long as the same roots are trusted: what is remembered of SVIDs holds under it alone. */
+  /** A peer that only its own trust domain can vouch for: its certificate stands in no log of this one. */
+  #foreignPeer(svid: CheckedSvid, chain: readonly Uint8Array[]): CheckedPeer {
+    const name: string = svid.spiffeId;
+    const fields = { svid, service: name, instance: name };
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of the two places, the one for other trust domains
+    const peer = fields as CheckedPeer;
+    this.#foreign.set(peer, { chain, bundles: this.#trustBundles() });
+    return peer;
+  }
+
   #trustBundles(): TrustBundles {
     const { state, size } = this.#view.follower;
-    const last = this.#bundles;
-    if (last?.state === state && last.size === size) return last.value;
-    const roots = trustedRoots(state);
-    const revokedKeys = revokedKeysOf(state);
-    const isSame =
-      last !== undefined && sameTexts(last.roots, roots) && sameTexts(last.revokedKeys, revokedKeys);
-    const value = isSame ? last.value : bundlesOf(roots, revokedKeys);
-    this.#bundles = { state, size, roots, revokedKeys, value };
-    return value;
+    return this.#bundles.of(state, size);
   }
-}
-
-/** The trust domain, and the roots that its operators put into the log, in base64. */
-function trustedRoots(state: TrustState): readonly string[] {
-  const roots = [...state.certificateAuthorities.entries()].filter(([, { isTrusted }]) => isTrusted);
-  return [state.genesis?.trustDomain ?? "", ...roots.map(([, { certificate }]) => certificate)];
-}
-
-/** The keys of CAs that were revoked: what they signed counts no more, whatever the log says of it. */
-function revokedKeysOf(state: TrustState): readonly string[] {
-  return authoritiesUnder(state, "revoked").map(({ certificate }) =>
-    hexOf(sha256(certificate.publicKeyInfo)),
-  );
-}
-
-function sameTexts(left: readonly string[], right: readonly string[]): boolean {
-  return left.length === right.length && left.every((text, place) => text === right[place]);
-}
-
-/** The trust bundle of the domain itself. */
-function bundlesOf([domain = "", ...roots]: readonly string[], revokedKeys: readonly string[]): TrustBundles {
-  const trustDomain = parseTrustDomain(domain);
-  if (!trustDomain.ok) return trustBundlesOf();
-  const certificates = roots.map(bytesOfBase64).filter((der) => der !== undefined);
-  const bundle = parseTrustBundle(trustDomain.value, certificates, new Set(revokedKeys));
-  return bundle.ok ? trustBundlesOf(bundle.value) : trustBundlesOf();
 }
 
 /**

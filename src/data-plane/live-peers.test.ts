@@ -71,10 +71,10 @@ it("breaks the connections that the log no longer names, and counts each once", 
   const live = new LivePeers(() => isNamed);
   const sockets = [new net.Socket(), new net.Socket()];
   for (const socket of sockets) live.add(socket, { peer, nowSeconds: testNowSeconds });
-  const before = [live.closeUnnamed(), live.countOf(peer.instance)];
+  const before = [live.closeDropped(), live.countOf(peer.instance)];
   isNamed = false;
 
-  const closed = [live.closeUnnamed(), live.closeUnnamed()];
+  const closed = [live.closeDropped(), live.closeDropped()];
   await new Promise((resolve) => setImmediate(resolve));
 
   expect(before).toEqual([0, 2]);

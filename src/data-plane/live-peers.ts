@@ -16,13 +16,13 @@ const expiringSecondsMax = 30;
 
 /** All connections to checked peers, so that each ends when its peer's certificate does, for whatever reason. */
 export class LivePeers {
-  readonly #isNamed: (certificateSha256: string) => boolean;
+  readonly #holds: (peer: CheckedPeer) => boolean;
   readonly #live = new Map<Socket, Live>();
   readonly #byInstance = new Map<string, number>();
 
-  /** `isNamed` says whether the trust log names a certificate now. */
-  constructor(isNamed: (certificateSha256: string) => boolean) {
-    this.#isNamed = isNamed;
+  /** `holds` says whether a peer that was checked is one by the trust log of now. */
+  constructor(holds: (peer: CheckedPeer) => boolean) {
+    this.#holds = holds;
   }
 
   /** How many connections there are. */
@@ -48,7 +48,7 @@ export class LivePeers {
     },
   ): boolean {
     const { peer, nowSeconds, expiring } = live;
-    if (socket.destroyed || !this.#isNamed(peer.svid.sha256)) {
+    if (socket.destroyed || !this.#holds(peer)) {
       socket.destroy();
       return false;
     }
@@ -63,11 +63,11 @@ export class LivePeers {
     return true;
   }
 
-  /** Breaks the connections whose peer the log no longer names; says how many there were. */
-  closeUnnamed(): number {
+  /** Breaks the connections whose peer no longer is one by the trust log; says how many there were. */
+  closeDropped(): number {
     let closed = 0;
     for (const [socket, { peer }] of this.#live) {
-      if (socket.destroyed || this.#isNamed(peer.svid.sha256)) continue;
+      if (socket.destroyed || this.#holds(peer)) continue;
       socket.destroy();
       closed += 1;
     }

@@ -44,6 +44,8 @@ const connectionsPerInstanceMax = 768;
 const drainNoticeMillisMax = 1_000;
 /** Connections of HTTP/2 from one instance, each of which may make us hold up to 16 MiB; two are what it needs. */
 const linksPerInstanceMax = 16;
+/** As much, for all instances of a workload of another trust domain, which cannot be told apart. */
+const linksPerForeignWorkloadMax = 128;
 /** How long draining waits for requests in flight, unless it is told otherwise. */
 const drainMillisMax = 5_000;
 
@@ -57,6 +59,7 @@ export const inboundLimits: Readonly<Record<string, number>> = {
   halfOpenPerSourceMax,
   drainNoticeMillisMax,
   linksPerInstanceMax,
+  linksPerForeignWorkloadMax,
   drainMillisMax,
   decisionsPerConnectionMax,
   decidedPathCharactersMax,
@@ -206,7 +209,7 @@ function countLink(
   const { instance, svid } = peer;
   if (socket.alpnProtocol !== "h2") return true;
   const before = links.get(instance) ?? 0;
-  if (before >= linksPerInstanceMax) {
+  if (before >= (isMemberOf(context, peer) ? linksPerInstanceMax : linksPerForeignWorkloadMax)) {
     refuse(context, socket, { reason: "too-many-connections", detail: svid.spiffeId });
     return false;
   }
@@ -228,6 +231,10 @@ function refuse(
   socket.destroy();
 }
 
+function isMemberOf({ view }: ProxyContext, { svid }: CheckedPeer): boolean {
+  return svid.trustDomain === view.follower.state.genesis?.trustDomain;
+}
+
 /** Serves what the two sides have agreed to speak; what did not choose HTTP/2 speaks HTTP/1.1. */
 function servePeer(
   context: ProxyContext,
@@ -240,7 +247,7 @@ function servePeer(
 ): ServedPeer {
   const { svid } = peer;
   const { timer, tracer, log } = context;
-  const isMember = svid.trustDomain === context.view.follower.state.genesis?.trustDomain;
+  const isMember = isMemberOf(context, peer);
   const audience = isMember ? "member" : "stranger";
   const decider = new PeerDecider(context, peer, audience);
   const lines = new PeerLines(peer);

@@ -4,7 +4,8 @@ import { headerLines } from "./http1/index.ts";
 /**
  * The header lines by which an application learns who called it: `X-Forwarded-Client-Cert` is the certificate that was
  * checked, and nobody else's word; `Forwarded` (RFC 7239) is one more element after those that the request came with,
- * with the caller's service as an obfuscated identifier (section 6.3).
+ * with the caller's service as an obfuscated identifier (section 6.3), in which no SPIFFE ID of another trust domain
+ * has room.
  */
 export class PeerLines {
   readonly #certificate: [string, string];
@@ -14,7 +15,8 @@ export class PeerLines {
 
   constructor({ svid, service }: CheckedPeer) {
     this.#certificate = ["X-Forwarded-Client-Cert", `Hash=${svid.sha256};URI=${svid.spiffeId}`];
-    this.#caller = `_${service.slice(1).replaceAll("/", ".")}`;
+    const isLocal = service.startsWith("/");
+    this.#caller = isLocal ? `_${service.slice(1).replaceAll("/", ".")}` : "unknown";
   }
 
   /** Those of a request with this `Host`; most have the same as the one before, and get the same bytes. */

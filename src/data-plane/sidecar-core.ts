@@ -79,7 +79,8 @@ export class SidecarCore implements AsyncDisposable {
     this.#role = role;
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
-    const livePeers = new LivePeers((sha256) => view.follower.state.certificates.has(sha256));
+    const checker = new PeerChecker({ view, clock, ownService: service });
+    const livePeers = new LivePeers((peer) => checker.stillHolds(peer));
     const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
     this.context = {
       service,
@@ -94,7 +95,7 @@ export class SidecarCore implements AsyncDisposable {
       log,
       timer: this.#timer,
       exhausted: new ExhaustedTraces(clock),
-      checker: new PeerChecker({ view, clock, ownService: service }),
+      checker,
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
       violations: new PeerViolations({ metrics, log }),
     };
@@ -295,11 +296,11 @@ export class SidecarCore implements AsyncDisposable {
     return this.#keeper?.current;
   }
 
-  /** Every connection whose peer the log no longer names ends now; an SVID of our own that it dropped is replaced. */
+  /** Every connection whose peer the log no longer bears ends now; an SVID of our own that it dropped is replaced. */
   stepped(): void {
     const { livePeers, log } = this.context;
-    const closed = livePeers.closeUnnamed();
-    if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
+    const closed = livePeers.closeDropped();
+    if (closed > 0) log.warn("connections closed: the log no longer bears their peers", { closed });
     if (!this.#isNamed()) this.#keeper?.renew();
     else this.#replaceTainted();
     this.router.stepped();

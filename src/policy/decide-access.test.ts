@@ -141,3 +141,26 @@ it.each([
   expect(decideTcpAccess(rules, connection)).toEqual({ effect, reason, rule });
   expect(decideTcpAccess(rules.toReversed(), connection)).toEqual({ effect, reason, rule });
 });
+
+it.each([
+  ["everybody is allowed", [allow("/*", "/*")], "no-rule"],
+  ["a service of its path is allowed", [allow("/shop/web", "/shop/db")], "no-rule"],
+  ["its SPIFFE ID is allowed", [allow("spiffe://other.example/shop/web", "/shop/db")], "rule-allows"],
+  ["its trust domain is allowed", [allow("spiffe://other.example/*", "/shop/*")], "rule-allows"],
+  ["a trust domain that begins alike is allowed", [allow("spiffe://other.exam/*", "/*")], "no-rule"],
+  [
+    "everybody is denied",
+    [allow("spiffe://other.example/*", "/shop/db"), deny("/*", "/shop/db")],
+    "rule-denies",
+  ],
+  [
+    "all services below a prefix are denied",
+    [allow("spiffe://other.example/*", "/shop/db"), deny("/shop/*", "/shop/db")],
+    "rule-allows",
+  ],
+] as const)("for a caller of another trust domain, when %s", (_, rules, reason) => {
+  const from = "spiffe://other.example/shop/web";
+
+  expect(decideAccess(rules, { ...request, from, to: "/shop/db" }).reason).toBe(reason);
+  expect(decideTcpAccess(rules, { from, to: "/shop/db" }).reason).toBe(reason);
+});

@@ -1,7 +1,11 @@
 /** The version of the rules in this file; recorded with every decision, so that it can be computed again. */
 export const evaluatorVersion = 2;
 
-/** Who may or may not call what. A name covers itself; a name with `/*` covers all below it; `/*` covers everybody. */
+/**
+ * Who may or may not call what. A name covers itself; a name with `/*` covers all below it; `/*` covers every service.
+ * A caller of another trust domain goes by its SPIFFE ID: what is said of services never allows it anything, and a deny
+ * of `/*` denies it as well.
+ */
 export interface AccessRule {
   readonly from: string;
   readonly to: string;
@@ -69,7 +73,7 @@ export function decideTcpAccess(rules: Iterable<AccessRule>, connection: TcpAcce
   let allowedInPart: string | undefined;
   let deniedInPart: string | undefined;
   for (const rule of rules) {
-    if (!covers(rule.from, connection.from) || !covers(rule.to, connection.to)) continue;
+    if (!coversCaller(rule, connection.from) || !covers(rule.to, connection.to)) continue;
     const isInPart = rule.methods.length > 0 || rule.paths.length > 0;
     if (rule.effect === "deny")
       if (isInPart) deniedInPart = firstName(deniedInPart, rule);
@@ -95,11 +99,16 @@ function firstName(known: string | undefined, { from, to }: AccessRule): string 
 
 function matches(rule: AccessRule, request: AccessRequest): boolean {
   return (
-    covers(rule.from, request.from) &&
+    coversCaller(rule, request.from) &&
     covers(rule.to, request.to) &&
     (rule.methods.length === 0 || rule.methods.includes(request.method)) &&
     (rule.paths.length === 0 || rule.paths.some((prefix) => isBelow(prefix, request.path)))
   );
+}
+
+/** Whoever denies everybody does not mean to leave out strangers. */
+function coversCaller({ from, effect }: AccessRule, caller: string): boolean {
+  return covers(from, caller) || (effect === "deny" && from === "/*");
 }
 
 /** Whether a rule's pattern is this name, or stands for it: a prefix and `/*`, or `/*`. */

@@ -58,8 +58,24 @@ export function applyRemote(
   { trustDomain, service, addresses }: EntryBody<"remote.put">,
 ): Applied {
   if (!state.federation.has(trustDomain)) return fail("conflict", `no federation with ${trustDomain}`);
-  state.remotes.set(`spiffe://${trustDomain}${service}`, { addresses });
+  if (`.${trustDomain}`.endsWith(".mesh"))
+    return fail("conflict", "names that end in .mesh are those of this trust domain's own services");
+  const id = `spiffe://${trustDomain}${service}`;
+  const host = hostOfRemote(id);
+  const [other] =
+    [...state.remotes.entries()].find(([known]) => known !== id && hostOfRemote(known) === host) ?? [];
+  if (other !== undefined) return fail("conflict", `${other} goes by the name ${host} too`);
+  state.remotes.set(id, { addresses });
   return ok(true);
+}
+
+/**
+ * The host name by which applications call a service of a federated trust domain, by its SPIFFE ID: its segments
+ * reversed, and the trust domain. No two in `remotes` have the same, and none ends in `.mesh`.
+ */
+export function hostOfRemote(spiffeId: string): string {
+  const [trustDomain = "", ...segments] = spiffeId.slice("spiffe://".length).split("/");
+  return [...segments.reverse(), trustDomain].join(".");
 }
 
 /** A rule for callers of a federated trust domain. */

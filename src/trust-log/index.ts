@@ -1,4 +1,5 @@
 export { nodeJoinText } from "./apply-entry.ts";
+export { hostOfRemote } from "./apply-federation.ts";
 export { neededFor } from "./authority.ts";
 export {
   type AuthorityKind,

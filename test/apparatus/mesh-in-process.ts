@@ -91,7 +91,7 @@ export interface WorkloadOptions {
  */
 export class MeshInProcess implements AsyncDisposable {
   readonly folder: string;
-  readonly trustDomain: string = trustDomainText;
+  readonly trustDomain: string;
   readonly genesis: string;
   readonly keys: LogKeys;
   /** The CAs with their keys, as a thief of the control plane has them. */
@@ -114,6 +114,7 @@ export class MeshInProcess implements AsyncDisposable {
   #logKey: NoteSigner;
 
   private constructor(parts: {
+    trustDomain: string;
     folder: string;
     genesis: string;
     keys: LogKeys;
@@ -123,6 +124,7 @@ export class MeshInProcess implements AsyncDisposable {
     operator: NoteSigner;
     options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
   }) {
+    this.trustDomain = parts.trustDomain;
     this.folder = parts.folder;
     this.genesis = parts.genesis;
     this.keys = parts.keys;
@@ -135,13 +137,15 @@ export class MeshInProcess implements AsyncDisposable {
   }
 
   /** Founds a trust domain and starts its control plane and the agent of one node. */
-  static async found(options: { svidLifetimeSeconds?: number; clock?: Clock } = {}): Promise<MeshInProcess> {
+  static async found(
+    options: { trustDomain?: string; svidLifetimeSeconds?: number; clock?: Clock } = {},
+  ): Promise<MeshInProcess> {
     const { svidLifetimeSeconds = 3600, clock = shiftedClock() } = options;
-    const trustDomain = parseTrustDomain(trustDomainText);
+    const trustDomain = parseTrustDomain(options.trustDomain ?? trustDomainText);
     if (!trustDomain.ok) throw new Error(trustDomain.reason);
     const folder = await mkdtemp(join(tmpdir(), "troth-mesh-"));
     const keyStore = openMemoryKeyStore();
-    const operator = { name: `${trustDomainText}/operator/tester`, ...generateEd25519() };
+    const operator = { name: `${trustDomain.value}/operator/tester`, ...generateEd25519() };
     const keys = await loadLogKeys(keyStore, trustDomain.value);
     const founded = await foundDomain({
       trustDomain: trustDomain.value,
@@ -159,6 +163,7 @@ export class MeshInProcess implements AsyncDisposable {
         importPrivateKey((await keyStore.load(name)) ?? new Uint8Array(0)),
       );
     const mesh = new MeshInProcess({
+      trustDomain: trustDomain.value,
       folder,
       genesis: base64Of(leafHash(founded.entries[0] ?? new Uint8Array(0))),
       keys,
@@ -216,7 +221,7 @@ export class MeshInProcess implements AsyncDisposable {
     if (!at.ok) throw new Error(at.detail);
     const { state, tree } = at.value;
     const generation = this.#generation + 1;
-    const name = logKeyName(trustDomainText, generation);
+    const name = logKeyName(this.trustDomain, generation);
     const logKey = { name, ...generateEd25519() };
     await this.#keyStore.save(logKeyFile(generation), exportPrivateKey(logKey.privateKey));
     const body = { generation, size, root: base64Of(tree.root()), logKey: verifierKeyOf(logKey) };
@@ -247,7 +252,7 @@ export class MeshInProcess implements AsyncDisposable {
     const { svidLifetimeSeconds, clock } = this.#options;
     this.#storage = await openLogFiles(this.logFolder);
     this.#controlPlane = await openControlPlane({
-      trustDomain: trustDomainText,
+      trustDomain: this.trustDomain,
       storage: this.#storage,
       keyStore: this.#keyStore,
       tilesFolder: this.tilesFolder,
@@ -363,7 +368,7 @@ export class MeshInProcess implements AsyncDisposable {
     return {
       service: serviceNameOf(service),
       instance: randomUUID(),
-      anchor: { genesis: this.genesis, logKey: logKey.value, trustDomain: trustDomainText },
+      anchor: { genesis: this.genesis, logKey: logKey.value, trustDomain: this.trustDomain },
       agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
       audit: { journal, saveCheckpoint: () => Promise.resolve() },
       ...(options.tracing === undefined ? {} : { tracing: options.tracing }),

@@ -1,7 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
-import type { Endpoint } from "../../protocol/index.ts";
-import type { TrafficRow, TrustState } from "../../trust-log/index.ts";
+import { type Endpoint, EndpointSchema } from "../../protocol/index.ts";
+import { hostOfRemote, type TrafficRow, type TrustState } from "../../trust-log/index.ts";
 import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
@@ -81,6 +82,11 @@ export class ServiceRouter {
   readonly #byService = new Map<string, ServiceInstances>();
   /** Links to instances that have gone, while requests on them end. */
   readonly #leaving = new Set<InstanceLink>();
+  /** What the agent said last of who serves where. */
+  #endpoints: readonly Endpoint[] = [];
+  /** SPIFFE IDs of services of federated trust domains, by the `Host` that names them. */
+  #remotes: ReadonlyMap<string, string> = new Map();
+  #remotesDigest = "";
   /** Where this proxy's own node is. */
   #zone = "";
 
@@ -98,8 +104,10 @@ export class ServiceRouter {
 
   /** Takes the present list of endpoints. */
   setEndpoints(endpoints: readonly Endpoint[]): void {
+    // Of other trust domains the log alone says where they are.
+    this.#endpoints = endpoints.filter(({ service }) => service.startsWith("/")).slice(0, endpointsMax);
     const present = new Set<string>();
-    for (const endpoint of endpoints.slice(0, endpointsMax)) {
+    for (const endpoint of [...this.#endpoints, ...this.#remoteEndpoints()]) {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
@@ -122,6 +130,7 @@ export class ServiceRouter {
 
   /** Takes note of who drains, who is where, and what callers are held to, after a step of the trust log. */
   stepped(): void {
+    this.#takeRemotes();
     const zone = this.#zoneOf(this.#context.instance);
     let hasChanged = zone !== this.#zone;
     this.#zone = zone;
@@ -132,11 +141,17 @@ export class ServiceRouter {
     for (const [service, known] of this.#byService) this.#takePolicy(service, known);
   }
 
-  /** Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`. */
+  /**
+   * Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`, and
+   * `payments.shop.other.example` that of the trust domain other.example, where an operator has said where it is.
+   */
   route(host: string): Result<Route, RouteRefusal> {
     const name = this.#nameOf(host);
     if (name === undefined)
-      return fail("not-a-mesh-name", `${host}; services are called as name.mesh, e.g. payments.shop.mesh`);
+      return fail(
+        "not-a-mesh-name",
+        `${host}; services are called as name.mesh, e.g. payments.shop.mesh, and those of a federated trust domain that an operator has made known (troth federation remote) as name.trust-domain`,
+      );
     return this.routeTo(name);
   }
 
@@ -147,7 +162,8 @@ export class ServiceRouter {
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
     const route = this.#byService.get(name)?.route;
     if (route !== undefined) return ok(this.#policed(route));
-    const isRegistered = view.follower.state.services.has(name);
+    const { services, remotes } = view.follower.state;
+    const isRegistered = services.has(name) || remotes.has(name);
     return isRegistered
       ? fail("no-instances", `${name} is registered but nothing serves it now`)
       : fail("unknown-service", name);
@@ -220,10 +236,31 @@ export class ServiceRouter {
   #nameOf(host: string): string | undefined {
     const known = this.#names.get(host);
     if (known !== undefined) return known;
-    const name = serviceNameOfAuthority(host.replace(/:[0-9]+$/, ""));
+    const bare = host.replace(/:[0-9]+$/, "");
+    const remote = this.#remotes.get(bare);
+    if (remote !== undefined) return remote;
+    const name = serviceNameOfAuthority(bare);
     if (this.#names.size >= namesMax) this.#names.clear();
     if (name !== undefined) this.#names.set(host, name);
     return name;
+  }
+
+  /** Takes note of where services of federated trust domains are. */
+  #takeRemotes(): void {
+    const { remotes } = this.#context.view.follower.state;
+    const digest = remotes.digest();
+    if (digest === this.#remotesDigest) return;
+    this.#remotesDigest = digest;
+    this.#remotes = new Map([...remotes.entries()].map(([id]) => [hostOfRemote(id), id]));
+    this.setEndpoints(this.#endpoints);
+  }
+
+  /** Where services of federated trust domains are; their instances are told apart by address alone. */
+  #remoteEndpoints(): Endpoint[] {
+    const { remotes } = this.#context.view.follower.state;
+    return [...remotes.entries()].flatMap(([id, { addresses }]) =>
+      addresses.map((address) => create(EndpointSchema, { service: id, instance: id, address })),
+    );
   }
 
   /** Whether anything about an instance is other than it was. */
