@@ -4,6 +4,7 @@ import { ask, type Workload } from "./workload.ts";
 const endpointSchema = z.looseObject({
   instance: z.string(),
   zone: z.string(),
+  via: z.string(),
   standing: z.enum(["in", "out", "probation"]),
   ejectedFor: z.string(),
   ejectedSeconds: z.number(),
