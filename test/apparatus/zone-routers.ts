@@ -14,6 +14,7 @@ import {
 import { type Journal, openMemoryJournal } from "../../src/storage/index.ts";
 import { routerLabels } from "../../src/trust-log/index.ts";
 import type { MeshInProcess } from "./mesh-in-process.ts";
+import type { ShiftedClock } from "./shifted-clock.ts";
 import { ask } from "./workload.ts";
 
 /** A router in a mesh in this process, and what it has written down. */
@@ -67,11 +68,16 @@ export async function putRouterService(mesh: MeshInProcess, name: string): Promi
 export async function openRouterIn(
   mesh: MeshInProcess,
   service: string,
-  { agentSocketPath, limits }: { readonly agentSocketPath: string; readonly limits?: RouterLimits },
+  options: {
+    readonly agentSocketPath: string;
+    readonly limits?: RouterLimits;
+    readonly clock?: ShiftedClock;
+  },
 ): Promise<RouterInProcess> {
   await putRouterService(mesh, service);
+  const { limits, ...of } = options;
   const journal = openMemoryJournal();
-  const proxy = mesh.proxyOptions(service, { agentSocketPath, journal });
+  const proxy = mesh.proxyOptions(service, { ...of, journal });
   const listenOn = { host: "127.0.0.1", port: 0 };
   const router = await openRouter({ ...proxy, listenOn, ...(limits === undefined ? {} : { limits }) });
   return new RouterInProcess(router, proxy.instance, journal);

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -12,6 +13,7 @@ import { askAsPeer } from "../../../test/apparatus/http2-peer.ts";
 import { endpointOf, endpointsOf } from "../../../test/apparatus/known-endpoints.ts";
 import { MeshInProcess, until } from "../../../test/apparatus/mesh-in-process.ts";
 import { openPlainApp, type PlainApp } from "../../../test/apparatus/plain-app.ts";
+import { shiftedClock } from "../../../test/apparatus/shifted-clock.ts";
 import { connectTo, openTcpApp } from "../../../test/apparatus/tcp-app.ts";
 import type { Workload } from "../../../test/apparatus/workload.ts";
 import { openRouterIn, type RouterInProcess } from "../../../test/apparatus/zone-routers.ts";
@@ -321,4 +323,26 @@ it("carries no more tunnels of an instance than it may", async () => {
   await using second = await askAsPeer(narrow.router.address, papers, headers);
 
   expect([held.status, second.status, second.reason()]).toEqual([200, 503, "too-many-tcp-connections"]);
+});
+
+it("carries nothing more under a stale view of its own: view-stale", async () => {
+  const clock = shiftedClock();
+  await using alone = await openRouterIn(mesh, "/mesh/alone", { agentSocketPath: west, clock });
+  const papers = await papersOf(web);
+  const headers = connectTunnel(pay.sidecar.inboundAddress);
+  await until(async () => {
+    await using asked = await askAsPeer(alone.router.address, papers, headers);
+    return asked.status === 200;
+  }, "the route");
+  await using held = await askAsPeer(alone.router.address, papers, headers);
+
+  clock.shiftMonotonic(25 * 60 * 60);
+  const stream = held.request(headers);
+  const [answer]: Record<string, unknown>[] = await once(stream, "response");
+  await until(() => held.isOver(), "the end of what it carried");
+
+  expect(answer?.[":status"]).toBe(503);
+  expect(await alone.audit()).toContainEqual(
+    expect.objectContaining({ reason: "view-stale", method: "CONNECT" }),
+  );
 });
