@@ -15,6 +15,7 @@ import { addOperatorCommands } from "./tree/operators.ts";
 import { wholeNumber } from "./tree/options.ts";
 import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
+import { addRouterCommands } from "./tree/routers.ts";
 import { addRuleCommands } from "./tree/rules.ts";
 
 const helpAfter = `
@@ -29,7 +30,10 @@ Exit codes:
 
 /** The branches of the command tree, under the headings of `troth --help`. */
 const groups: readonly (readonly [string, readonly ((program: Command) => void)[]])[] = [
-  ["Run and look:", [addMeshCommands, addGatewayCommands, addCheckCommand, addProxyCommands]],
+  [
+    "Run and look:",
+    [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
+  ],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
   ["Identity and trust:", [addIdentityCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
@@ -41,12 +45,14 @@ const staying: ReadonlySet<string> = new Set([
   "up",
   "run",
   "gateway",
+  "router",
   "export",
   "demo",
   "control-plane",
   "node-agent",
   "sidecar",
   "gateway-process",
+  "router-process",
 ]);
 
 /** The command tree of `troth`; each command loads what it needs when it runs. */

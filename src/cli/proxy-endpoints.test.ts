@@ -5,6 +5,7 @@ const well: EndpointShown = {
   service: "/shop/pay",
   instance: "4d7c6759-bbf2-4307-996c-74fe17310b68",
   address: "127.0.0.1:1",
+  via: "",
   zone: "eu-1",
   isAvoided: false,
   standing: "in",

@@ -13,6 +13,8 @@ const endpointSchema = z.looseObject({
   instance: z.string(),
   address: z.string(),
   zone: z.string(),
+  /** Of a proxy that knows routers: the one that it is reached through, as service and instance. */
+  via: z.string().default(""),
   isAvoided: z.boolean(),
   standing: z.enum(["in", "out", "probation"]),
   ejectedFor: z.string(),

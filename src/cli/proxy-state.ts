@@ -34,7 +34,7 @@ export function proxyStateText(
 
 /** What a proxy last said of itself, as programs read it: noughts and empty texts where it has said nothing. */
 export function proxyFigures(follower: FollowerStatus | undefined): {
-  /** `sidecar`, `gateway` or `export`. */
+  /** `sidecar`, `gateway`, `router` or `export`. */
   readonly role: string;
   readonly treeSize: number;
   readonly certificateNotAfterSeconds: number;

@@ -8,7 +8,7 @@ import type { MeshDirectory } from "./mesh-directory.ts";
 
 /** A process of this machine and where its health and metrics are. */
 export interface ScrapeTarget {
-  readonly process: "control-plane" | "node-agent" | "sidecar" | "gateway" | "export";
+  readonly process: "control-plane" | "node-agent" | "sidecar" | "gateway" | "router" | "export";
   /** host:port, on loopback. */
   readonly address: string;
   readonly node?: string | undefined;
@@ -22,7 +22,7 @@ const fileSchema = z
     z.object({
       targets: z.array(z.string()).length(1),
       labels: z.object({
-        troth_process: z.enum(["control-plane", "node-agent", "sidecar", "gateway", "export"]),
+        troth_process: z.enum(["control-plane", "node-agent", "sidecar", "gateway", "router", "export"]),
         troth_node: z.string().optional(),
         troth_service: z.string().optional(),
         troth_instance: z.string().optional(),
@@ -31,7 +31,7 @@ const fileSchema = z
   )
   .length(1);
 
-const fileName = /^(?:control-plane|node-agent|sidecar|gateway|export)\.([0-9]{1,10})\.json$/;
+const fileName = /^(?:control-plane|node-agent|sidecar|gateway|router|export)\.([0-9]{1,10})\.json$/;
 
 /** Says in the mesh directory where this process is to be asked, until the result is disposed of. */
 export async function announceTarget(

@@ -32,7 +32,7 @@ export function describeSidecar(
 
 /** What differs between the roles in what a proxy goes by. */
 export interface RoleDescription {
-  readonly kind: "SidecarConfig" | "GatewayConfig" | "ExportConfig";
+  readonly kind: "SidecarConfig" | "GatewayConfig" | "RouterConfig" | "ExportConfig";
   readonly listeners: object;
   /** The limits of this role, by what they are for; the limits of all proxies are added. */
   readonly limits: Readonly<Record<string, object>>;

@@ -14,3 +14,10 @@ export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";
 export type { TcpListener } from "./tcp/index.ts";
+export {
+  defaultRouterLimits,
+  openRouter,
+  type Router,
+  type RouterLimits,
+  type RouterOptions,
+} from "./zone-router/index.ts";

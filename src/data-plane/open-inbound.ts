@@ -1,36 +1,23 @@
 import type { TLSSocket } from "node:tls";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { HalfOpen } from "../transport/index.ts";
-import { isTcpService } from "../trust-log/index.ts";
-import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
-  type CompletedRequest,
-  isMirrored,
-  mirroredLine,
-  type RequestHead,
+  type ProblemAudience,
   type RequestObserver,
+  type Review,
   serveHttp1,
   serveHttp2,
-  type Upstream,
-  type Verdict,
+  type TunnelOptions,
 } from "./forwarding/index.ts";
-import { memberHttp2Limits } from "./http2/index.ts";
+import { type Http2Limits, memberHttp2Limits } from "./http2/index.ts";
 import { listen } from "./listen.ts";
 import { meshTlsServer, useSvid } from "./mesh-tls.ts";
-import {
-  type DecidedRequest,
-  type Decision,
-  decidedPathCharactersMax,
-  decisionsPerConnectionMax,
-  PeerDecider,
-} from "./peer-decider.ts";
-import { PeerLines } from "./peer-lines.ts";
+import { decidedPathCharactersMax, decisionsPerConnectionMax } from "./peer-decider.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
-import { RequestTrace } from "./request-trace.ts";
+import type { HttpVersion } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
-import { AppTcp } from "./tcp/index.ts";
 
 const connectionsMax = 10_000;
 /** Of one source, in their handshake; many, since all proxies of a machine are one source and may come at once. */
@@ -87,8 +74,33 @@ export interface InboundOptions {
   readonly svid: SvidInUse;
   readonly host: string;
   readonly port: number;
-  /** Where the application listens. */
-  readonly app: AppAddress;
+  readonly work: InboundWork;
+}
+
+/** What is done for the peers that have been let in; closed with the inbound side. */
+export interface InboundWork {
+  /** Which tunnels they may ask for. */
+  readonly tunnels: TunnelOptions["kinds"];
+  /** Of each member's connection of HTTP/2; those of one between proxies unless given. */
+  readonly http2Limits?: Http2Limits;
+  readonly workFor: (peer: CheckedPeer, as: ServedAs) => PeerWork;
+  /** What requests in progress are decided on by, in one text that changes when it does. */
+  readonly reviewedBy: () => string;
+  readonly close: () => void;
+}
+
+/** How a peer is served. */
+export interface ServedAs {
+  readonly version: HttpVersion;
+  readonly audience: ProblemAudience;
+}
+
+/** What is done for one peer. */
+export interface PeerWork {
+  /** What decides on one request and hears what became of it; over HTTP/1.1 on all, one after the other. */
+  readonly observe: () => RequestObserver;
+  /** Decides on requests in progress again. */
+  readonly review: () => Review;
 }
 
 /** A peer's connection that is being served, whatever is spoken on it. */
@@ -99,17 +111,15 @@ interface ServedPeer {
   review(): void;
 }
 
-/** Opens the mesh listener of a sidecar: mutual TLS in, verdict, decision, plain HTTP to the application. */
+/** Opens the mesh listener of a proxy: mutual TLS in, verdict, and then the work that it is there for. */
 export async function openInbound(options: InboundOptions): Promise<Inbound> {
-  const { context } = options;
+  const { context, work } = options;
   const server = meshTlsServer(options.svid);
-  const toApp = new AppUpstream(options.app, context);
-  const toAppTcp = new AppTcp(options.app, context.metrics.tcp.inbound);
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
   let isDraining = false;
   /** What requests in progress were decided on by. */
-  let reviewed = reviewedBy(context);
+  let reviewed = work.reviewedBy();
   let emptied = (): void => {};
 
   server.maxConnections = connectionsMax;
@@ -133,7 +143,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     };
     void admit(context, socket, expiring).then((peer) => {
       if (peer === undefined || !countLink(context, { socket, peer, links })) return;
-      const connection = servePeer(context, socket, { peer, toApp, toAppTcp });
+      const connection = servePeer(context, socket, { peer, work });
       served.set(socket, connection);
       if (isDraining) connection.close();
     });
@@ -146,7 +156,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
       for (const connection of served.values()) connection?.close();
     },
     review: () => {
-      const now = reviewedBy(context);
+      const now = work.reviewedBy();
       if (now === reviewed) return;
       reviewed = now;
       for (const connection of served.values()) connection?.review();
@@ -173,17 +183,10 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of served.keys()) socket.destroy();
-      toApp.close();
+      work.close();
       await closed;
     },
   };
-}
-
-/** What decides on requests in progress, in one text that changes when it does. */
-function reviewedBy({ checker, view, service }: ProxyContext): string {
-  const { state } = view.follower;
-  const isStale = checker.freshness("openConnection") === "stale";
-  return `${state.rules.digest()} ${isTcpService(state, service)} ${isStale}`;
 }
 
 /** Nothing is read from the socket before the verdict: no listener for its data is there yet. */
@@ -239,29 +242,17 @@ function isMemberOf({ view }: ProxyContext, { svid }: CheckedPeer): boolean {
 function servePeer(
   context: ProxyContext,
   socket: TLSSocket,
-  {
-    peer,
-    toApp,
-    toAppTcp,
-  }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream; readonly toAppTcp: AppTcp },
+  { peer, work }: { readonly peer: CheckedPeer; readonly work: InboundWork },
 ): ServedPeer {
   const { svid } = peer;
-  const { timer, tracer, log } = context;
+  const { timer, log } = context;
   const isMember = isMemberOf(context, peer);
   const audience = isMember ? "member" : "stranger";
-  const decider = new PeerDecider(context, peer, audience);
-  const lines = new PeerLines(peer);
-  const toTcp = toAppTcp.for(peer.instance);
   const version = socket.alpnProtocol === "h2" ? "2" : "1";
-  const fixed = (host: string): Uint8Array => lines.for(host);
-  const untraced = new RequestTrace(undefined, fixed, version);
-  const observe = (): InboundRequest => {
-    const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-    return new InboundRequest(context, { decider, trace, toApp, toTcp });
-  };
+  const { observe, review } = work.workFor(peer, { version, audience });
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
-  const tunnels = { kinds: ["websocket", "connect"], randomBytes: context.randomBytes } as const;
+  const tunnels = { kinds: work.tunnels, randomBytes: context.randomBytes };
   const one = observe();
   const connection =
     version === "2"
@@ -270,7 +261,7 @@ function servePeer(
           timer,
           tunnels,
           headLimits,
-          ...(isMember ? { http2Limits: memberHttp2Limits } : {}),
+          ...(isMember ? { http2Limits: work.http2Limits ?? memberHttp2Limits } : {}),
           audience,
           isClientProxy: isMember,
           exhausted: context.exhausted,
@@ -280,62 +271,10 @@ function servePeer(
       : serveHttp1(socket, {
           decide: (request) => one.decide(request),
           timer,
-          tunnels: { ...tunnels, kinds: ["websocket"] },
+          tunnels: { ...tunnels, kinds: work.tunnels.filter((kind) => kind === "websocket") },
           audience,
           onComplete: (event) => one.onComplete(event),
           onFault,
         });
-  return { close: () => connection.close(), review: () => connection.review(decider.review()) };
-}
-
-/** What one request, or one TCP connection, of a peer needs. */
-interface InboundParts {
-  readonly decider: PeerDecider;
-  readonly trace: RequestTrace;
-  readonly toApp: AppUpstream;
-  readonly toTcp: Upstream;
-}
-
-/** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
-class InboundRequest implements RequestObserver, DecidedRequest {
-  decision: Decision | undefined;
-  isDenied = false;
-  readonly #context: ProxyContext;
-  readonly #decider: PeerDecider;
-  readonly #trace: RequestTrace;
-  readonly #parts: InboundParts;
-
-  constructor(context: ProxyContext, parts: InboundParts) {
-    this.#context = context;
-    this.#decider = parts.decider;
-    this.#trace = parts.trace;
-    this.#parts = parts;
-  }
-
-  decide(request: RequestHead): Verdict | Promise<Verdict> {
-    const begun = this.#trace.begin(request);
-    // The application may want to leave out what is to happen once only.
-    const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
-    const { toApp, toTcp } = this.#parts;
-    const upstream = request.tunnel === "connect" ? toTcp : toApp.for(request);
-    return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
-  }
-
-  onComplete({ request, error: failure, status, durationMicros }: CompletedRequest): void {
-    const { metrics, service } = this.#context;
-    // A head that was refused was never decided on.
-    const isDenied = request !== undefined && this.isDenied;
-    const error = failure ?? (isDenied ? this.decision?.reason : undefined);
-    if (!isDenied) metrics.totals.forwarded += 1;
-    if (request?.tunnel === "connect")
-      metrics.tcpConnections.inbound.add(failure ?? (isDenied ? "denied" : "ok"));
-    else {
-      metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
-      const method = request?.method ?? "";
-      metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
-    }
-    if (request === undefined || !this.#trace.isRecording) return;
-    const attributes = this.#decider.attributesOf(this.decision);
-    this.#trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
-  }
+  return { close: () => connection.close(), review: () => connection.review(review()) };
 }

@@ -1,5 +1,6 @@
 import { MeshError } from "../base/mesh-error.ts";
 import { resolvesWithin } from "../transport/index.ts";
+import { appWork } from "./app-work.ts";
 import { describeSidecar, type Listeners } from "./describe-sidecar.ts";
 import { openCore } from "./open-core.ts";
 import { type Inbound, openInbound } from "./open-inbound.ts";
@@ -39,7 +40,12 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const { core, keeper } = opened.use(await openCore(options, { role: "sidecar", describe }));
   const { context } = core;
   const inbound = opened.use(
-    await openInbound({ context, svid: keeper.current, ...options.inbound, app: options.app }),
+    await openInbound({
+      context,
+      svid: keeper.current,
+      ...options.inbound,
+      work: appWork(context, options.app),
+    }),
   );
   listeners.inbound = inbound.address;
   core.onStep(() => inbound.review());

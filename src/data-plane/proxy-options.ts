@@ -6,7 +6,7 @@ import type { TracingOptions } from "../telemetry/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
 
 /** What a proxy is for; what it says of itself to the control plane. */
-export type ProxyRole = "sidecar" | "gateway" | "export";
+export type ProxyRole = "sidecar" | "gateway" | "router" | "export";
 
 /** What a proxy of any role needs. */
 export interface ProxyOptions {

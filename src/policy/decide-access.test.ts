@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type AccessRule, decideAccess, decideTcpAccess } from "./index.ts";
+import { type AccessRule, decideAccess, decideAnyAccess, decideTcpAccess } from "./index.ts";
 
 const allow = (from: string, to: string, more: Partial<AccessRule> = {}): AccessRule => ({
   from,
@@ -163,4 +163,28 @@ it.each([
 
   expect(decideAccess(rules, { ...request, from, to: "/shop/db" }).reason).toBe(reason);
   expect(decideTcpAccess(rules, { from, to: "/shop/db" }).reason).toBe(reason);
+});
+
+it.each([
+  ["nothing is said", [], "deny", "no-rule"],
+  ["another pair is allowed", [allow("/shop/checkout", "/shop/web")], "deny", "no-rule"],
+  ["the pair is allowed", [allow("/shop/web", "/shop/checkout")], "allow", "rule-allows"],
+  [
+    "some requests are allowed",
+    [allow("/shop/web", "/shop/checkout", { paths: ["/orders"] })],
+    "allow",
+    "rule-allows",
+  ],
+  [
+    "some requests are denied",
+    [allow("/shop/web", "/shop/*"), deny("/shop/web", "/*", { methods: ["POST"] })],
+    "allow",
+    "rule-allows",
+  ],
+  ["everything is denied", [allow("/shop/web", "/*"), deny("/shop/web", "/shop/*")], "deny", "rule-denies"],
+] as const)("of a pair of services, where %s: %#", (_, rules, effect, reason) => {
+  expect(decideAnyAccess(rules, { from: "/shop/web", to: "/shop/checkout" })).toMatchObject({
+    effect,
+    reason,
+  });
 });

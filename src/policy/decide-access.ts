@@ -90,6 +90,24 @@ export function decideTcpAccess(rules: Iterable<AccessRule>, connection: TcpAcce
   return nothingMatches;
 }
 
+/**
+ * Decides whether one service may call another with anything at all: for whoever carries bytes between the two and
+ * sees no request. Only a deny for everything denies; an allow for some methods or paths is enough.
+ */
+export function decideAnyAccess(rules: Iterable<AccessRule>, { from, to }: TcpAccess): AccessDecision {
+  let allowed: string | undefined;
+  let denied: string | undefined;
+  for (const rule of rules) {
+    if (!covers(rule.from, from) || !covers(rule.to, to)) continue;
+    const isInPart = rule.methods.length > 0 || rule.paths.length > 0;
+    if (rule.effect === "allow") allowed = firstName(allowed, rule);
+    else if (!isInPart) denied = firstName(denied, rule);
+  }
+  if (denied !== undefined) return { effect: "deny", reason: "rule-denies", rule: denied };
+  if (allowed !== undefined) return { effect: "allow", reason: "rule-allows", rule: allowed };
+  return nothingMatches;
+}
+
 const nothingMatches: AccessDecision = { effect: "deny", reason: "no-rule", rule: "" };
 
 function firstName(known: string | undefined, { from, to }: AccessRule): string {

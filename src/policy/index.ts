@@ -5,6 +5,7 @@ export {
   type AccessRule,
   covers,
   decideAccess,
+  decideAnyAccess,
   decideTcpAccess,
   evaluatorVersion,
   isBelow,

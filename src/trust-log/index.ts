@@ -48,6 +48,7 @@ export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "
 export { isNormalPath } from "./path-form.ts";
 export { isPeoples, isPersonName, type PersonRole, peoplesRoles, personOf } from "./person.ts";
 export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
+export { isRouterService, routerLabels } from "./router-service.ts";
 export {
   formatNote,
   isNoteName,

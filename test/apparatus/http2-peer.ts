@@ -6,6 +6,8 @@ import type { Papers } from "./hostile-peer.ts";
 /** A stream that a peer has opened at a sidecar's mesh listener, with what has come of it. */
 export interface PeerStream extends AsyncDisposable {
   readonly stream: http2.ClientHttp2Stream;
+  /** Opens another one on the same connection. */
+  readonly request: (headers: http2.OutgoingHttpHeaders) => http2.ClientHttp2Stream;
   readonly status: number;
   /** In a problem answer; empty in others. */
   readonly reason: () => string;
@@ -49,6 +51,7 @@ export async function askAsPeer(
   if (status >= 300) await once(stream, "end");
   return {
     stream,
+    request: (more) => client.request(more, { endStream: more[":method"] !== "CONNECT" }),
     status,
     reason: () => /"reason":"([a-z-]+)"/.exec(text)?.[1] ?? "",
     text: () => text,

@@ -4,6 +4,7 @@ import { ask, type Workload } from "./workload.ts";
 const endpointSchema = z.looseObject({
   instance: z.string(),
   zone: z.string(),
+  via: z.string(),
   standing: z.enum(["in", "out", "probation"]),
   ejectedFor: z.string(),
   ejectedSeconds: z.number(),
@@ -31,7 +32,10 @@ export async function endpointsOf(caller: Workload, service: string): Promise<re
 }
 
 /** One instance, as a caller's proxy sees it; throws where it does not know it. */
-export async function endpointOf(caller: Workload, { service, instance }: Workload): Promise<EndpointSeen> {
+export async function endpointOf(
+  caller: Workload,
+  { service, instance }: Pick<Workload, "service" | "instance">,
+): Promise<EndpointSeen> {
   const found = (await endpointsOf(caller, service)).find((one) => one.instance === instance);
   if (found === undefined) throw new Error(`${service} ${instance} is not known`);
   return found;

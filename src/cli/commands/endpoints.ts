@@ -21,12 +21,22 @@ export async function proxyEndpoints(
   printAnswer(options.output, "ProxyEndpointList", { instance, zone, items }, () => {
     if (items.length === 0) return "It knows of nobody to call.\n";
     const isWide = options.output === "wide";
+    const hasRouters = items.some(({ via }) => via !== "");
     return tableOf(
-      ["SERVICE", "INSTANCE", "ZONE", "IN FLIGHT", "STATE", ...(isWide ? ["ADDRESS"] : [])],
+      [
+        "SERVICE",
+        "INSTANCE",
+        "ZONE",
+        ...(hasRouters ? ["THROUGH"] : []),
+        "IN FLIGHT",
+        "STATE",
+        ...(isWide ? ["ADDRESS"] : []),
+      ],
       items.map((one) => [
         one.service,
         isWide ? one.instance : one.instance.slice(0, 8),
         zoneText(one, zone),
+        ...(hasRouters ? [throughText(one, isWide)] : []),
         String(one.inFlight),
         stateText(one),
         ...(isWide ? [one.address] : []),
@@ -37,6 +47,13 @@ export async function proxyEndpoints(
 
 function sortKey({ service, instance }: EndpointShown): string {
   return `${service} ${instance}`;
+}
+
+/** The router that it is reached through, as service and instance. */
+function throughText({ via }: EndpointShown, isWide: boolean): string {
+  const [service = "", instance = ""] = via.split(" ");
+  if (service === "") return "-";
+  return `${service} ${isWide ? instance : instance.slice(0, 8)}`;
 }
 
 function zoneText(one: EndpointShown, own: string): string {

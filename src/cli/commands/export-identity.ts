@@ -34,7 +34,7 @@ export async function exportIdentity(options: ExportIdentityOptions): Promise<vo
   await requireKnownDomain(directory);
   const service = requireServiceName(options.service);
   const peer = advertise === undefined ? undefined : peerOf(advertise);
-  await declareService(directory, service);
+  await declareService(directory, service, { isCalled: peer !== undefined });
   await runProcess(async (stack) => {
     const folder = stack.use(await ExportFolder.open(resolve(options.out)));
     const proxy = await openProxyOptions(directory, stack, { ...options, role: "export", service });

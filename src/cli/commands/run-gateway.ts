@@ -23,7 +23,7 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
   const directory = meshDirectory(options.dir);
   await requireKnownDomain(directory);
   const { service, settings } = await new GatewaySource(options).load();
-  await declareService(directory, service);
+  await declareService(directory, service, { isCalled: false });
   const stopped = untilStopped();
   await using stack = new AsyncDisposableStack();
   const gateway = stack.use(

@@ -52,7 +52,8 @@ export async function runService(command: readonly string[], options: RunOptions
   const name = requireServiceName(options.service);
   const hasOnlyJoined = (await joinedMesh(directory)) !== undefined;
   // A machine that has only joined holds no key to register a service with.
-  if (!hasOnlyJoined) await declareService(directory, name, options.appProtocol);
+  const { appProtocol } = options;
+  if (!hasOnlyJoined) await declareService(directory, name, { appProtocol, isCalled: true });
   const stopped = untilStopped();
   const noting = setTimeout(() => {
     if (hasOnlyJoined)
@@ -100,7 +101,16 @@ export function requireServiceName(text: string): ServiceName {
 export async function declareService(
   directory: MeshDirectory,
   name: ServiceName,
-  appProtocol?: RunOptions["appProtocol"],
+  {
+    appProtocol,
+    isCalled,
+    labels = {},
+  }: {
+    readonly appProtocol?: RunOptions["appProtocol"];
+    /** Whether others call it, for which they need a rule. */
+    readonly isCalled: boolean;
+    readonly labels?: Readonly<Record<string, string>>;
+  },
 ): Promise<void> {
   using client = await OperatorClient.open(directory);
   const isNew = !client.state.services.has(name);
@@ -109,7 +119,7 @@ export async function declareService(
   if (isNew)
     entries.push({
       kind: "service.put",
-      body: { name, nodes: ["*"], dataClass, team: "", environment: "", labels: {} },
+      body: { name, nodes: ["*"], dataClass, team: "", environment: "", labels },
     });
   const becomesTcp = appProtocol === "tcp" && !isTcpService(client.state, name);
   if (becomesTcp) entries.push({ kind: "traffic.put", body: tcpTraffic(client.state, name) });
@@ -120,8 +130,8 @@ export async function declareService(
   if (proposals.length > 0)
     throw new CliError(exitCode.no, `${name} is not registered yet; run this again once it is`);
   if (becomesTcp) process.stderr.write(`troth: ${name} is called over TCP from now on\n`);
-  if (isNew)
-    process.stderr.write(`troth: registered ${name}; nobody may call it until: troth allow CALLER ${name}\n`);
+  const untilAllowed = isCalled ? `; nobody may call it until: troth allow CALLER ${name}` : "";
+  if (isNew) process.stderr.write(`troth: registered ${name}${untilAllowed}\n`);
 }
 
 /** The declaration that a service is called over TCP; what does not speak of requests in the one before is kept. */

@@ -95,6 +95,10 @@ export class LinkSession implements SessionOwner {
     this.link.onCapacity();
   }
 
+  onDraining(): void {
+    if (this.streams > 0) this.link.onEnding();
+  }
+
   onClosed(): void {
     this.link.onClosed(this);
   }
@@ -121,6 +125,7 @@ export class LinkSession implements SessionOwner {
 interface SessionHome {
   onReady(lane: LinkSession): void;
   onCapacity(): void;
+  onEnding(): void;
   onClosed(lane: LinkSession): void;
   onFault(fault: unknown): void;
 }
@@ -131,6 +136,8 @@ export interface LinkObserver {
   onOpened(): Report;
   /** A fault of ours, over which a connection has ended. */
   onFault(fault: unknown): void;
+  /** A connection of HTTP/2 takes no more, for whatever reason; what is on it may end. */
+  onEnding?(): void;
 }
 
 interface Opening {
@@ -280,6 +287,10 @@ export class InstanceLink implements SessionHome, Deadline {
 
   onCapacity(): void {
     this.serve();
+  }
+
+  onEnding(): void {
+    this.observer?.onEnding?.();
   }
 
   onClosed(lane: LinkSession): void {

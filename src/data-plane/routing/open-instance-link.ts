@@ -3,24 +3,38 @@ import { messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import type { Endpoint } from "../../protocol/index.ts";
 import type { CheckedPeer, PeerRefusal } from "../check-peer.ts";
-import { ConnectionPool, defaultLinkLimits, defaultPoolLimits, InstanceLink } from "../forwarding/index.ts";
+import {
+  ConnectionPool,
+  defaultLinkLimits,
+  defaultPoolLimits,
+  InstanceLink,
+  type LinkLimits,
+} from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
-import { type Dial, dialPeer } from "./dial-peer.ts";
+import { type Dial, type DialRefusal, dialOver, dialPeer } from "./dial-peer.ts";
+import type { Passage } from "./zone-routers.ts";
 
 /** An instance to be reached, and by whom. */
-interface InstanceToReach {
+export interface InstanceToReach {
   readonly context: ProxyContext;
   /** What is shown to it. */
   readonly svid: () => SvidInUse;
   readonly endpoint: Endpoint;
+  /** The way to it where it is not to be dialled, as of now. */
+  readonly passage: () => Passage | undefined;
   /** Hears of every attempt that did not lead to the instance. */
   readonly onUnreachable: () => void;
+  /** Hears through which router the newest connection goes; undefined where through none. */
+  readonly onReached: (router: InstanceLink | undefined) => void;
+  /** Hears that a connection takes no more, for whoever lies on what is on it. */
+  readonly onEnding: () => void;
+  readonly limits?: LinkLimits;
 }
 
 /** Opens the way to an instance, over connections whose other end is checked: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
 export function openInstanceLink(to: InstanceToReach): InstanceLink {
-  const { context, endpoint } = to;
+  const { context, endpoint, onEnding, limits = defaultLinkLimits } = to;
   const { timer, log, violations } = context;
   const expiring = (secondsLeft: number): void => link.renew((secondsLeft * 1000) / 4);
   const onlyHttp1 = ["http/1.1"] as const;
@@ -39,31 +53,77 @@ export function openInstanceLink(to: InstanceToReach): InstanceLink {
     },
     pool,
     timer,
-    limits: defaultLinkLimits,
+    limits,
     observer: {
       onOpened: () => violations.of("outbound", peer),
       onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),
+      onEnding,
     },
   });
   return link;
 }
 
+type Expiring = (secondsLeft: number) => void;
+
 async function connect(
   to: InstanceToReach,
   how: Dial,
-  expiring: (secondsLeft: number) => void,
+  expiring: Expiring,
 ): Promise<Result<TLSSocket, string>> {
-  const { context, svid, endpoint, onUnreachable } = to;
-  const dialed = await dialPeer(endpoint.address, svid(), how);
-  if (!dialed.ok) {
-    onUnreachable();
-    return dialed;
+  const { endpoint, svid, onUnreachable, onReached } = to;
+  const passage = to.passage();
+  const carried = passage === undefined ? undefined : await connectThrough(passage, to, { how, expiring });
+  if (carried?.ok === false && carried.reason === "router-refused") onUnreachable();
+  if (carried !== undefined && (carried.ok || carried.reason === "router-refused")) return carried;
+  // None of the routers is of any use. They are a way, and not a boundary: the instance may be reached without.
+  const connected = await admit(to, { dialed: await dialPeer(endpoint.address, svid(), how), expiring });
+  if (connected.ok) onReached(undefined);
+  else onUnreachable();
+  if (connected.ok || carried === undefined) return connected;
+  return fail(connected.reason, `${connected.detail}; through its zone's routers ${carried.detail}`);
+}
+
+/** The first connection to come about through one router after the other, or why there is none. */
+async function connectThrough(
+  passage: Passage,
+  to: InstanceToReach,
+  { how, expiring }: { readonly how: Dial; readonly expiring: Expiring },
+): Promise<Result<TLSSocket, string>> {
+  const tried: InstanceLink[] = [];
+  let refusal = fail<string>("router-unreachable", "none could be asked");
+  for (
+    let next = passage.open(tried, how.signal);
+    next !== undefined;
+    next = passage.open(tried, how.signal)
+  ) {
+    const opened = await next;
+    if (how.signal.aborted) break;
+    if (!opened.ok) {
+      if (refusal.reason !== "router-refused") refusal = opened;
+      continue;
+    }
+    const { stream, router } = opened.value;
+    const connected = await admit(to, { dialed: await dialOver(stream, to.svid(), how), expiring });
+    if (connected.ok) {
+      to.onReached(router);
+      return connected;
+    }
+    passage.avoid(router);
+    if (refusal.reason !== "router-refused") refusal = connected;
   }
+  return refusal;
+}
+
+/** Judges the other end of a connection, and watches it from then on. */
+async function admit(
+  { context, endpoint }: InstanceToReach,
+  { dialed, expiring }: { readonly dialed: Result<TLSSocket, DialRefusal>; readonly expiring: Expiring },
+): Promise<Result<TLSSocket, string>> {
+  if (!dialed.ok) return dialed;
   const socket = dialed.value;
   const checked = await checkEndpoint(context, socket, endpoint);
   if (!checked.ok) {
     socket.destroy();
-    onUnreachable();
     const { reason, detail } = checked;
     context.refused.note({ direction: "outbound", reason, detail, peer: endpoint.address });
     return checked;
@@ -74,8 +134,8 @@ async function connect(
 }
 
 /** Whether a peer is not only somebody but the very instance that was to be reached. */
-async function checkEndpoint(
-  { checker }: ProxyContext,
+export async function checkEndpoint(
+  { checker }: Pick<ProxyContext, "checker">,
   socket: TLSSocket,
   endpoint: Endpoint,
 ): Promise<Result<CheckedPeer, PeerRefusal>> {

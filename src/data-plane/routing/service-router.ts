@@ -2,18 +2,21 @@ import { create } from "@bufbuild/protobuf";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
 import { type Endpoint, EndpointSchema } from "../../protocol/index.ts";
-import { hostOfRemote, type TrafficRow, type TrustState } from "../../trust-log/index.ts";
-import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
+import { hostOfRemote, isRouterService, type TrafficRow, type TrustState } from "../../trust-log/index.ts";
+import { defaultLinkLimits, Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
 import { Balancer, Member } from "./balancer.ts";
 import { openInstanceLink } from "./open-instance-link.ts";
+import { type Passage, routerLinkLimits, ZoneRouters } from "./zone-routers.ts";
 
 /** Spellings of service names that are remembered. */
 const namesMax = 1_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
 const endpointsMax = 10_000;
+/** Over how long connections are replaced that lie on one which ends; handshakes with all at once would hold up every request. */
+const moveMillisMax = 1_000;
 
 /** Why a request goes nowhere; the first three of a client from outside (gateway/). */
 export type RouteRefusal =
@@ -38,6 +41,10 @@ export interface KnownEndpoint {
   readonly address: string;
   /** Where its node is; empty where nobody has said. */
   readonly zone: string;
+  /** The router that the newest connection goes through, as service and instance; empty where through none. */
+  readonly via: string;
+  /** Whether it is one that takes callers into its zone, and is called by no application. */
+  readonly isRouter: boolean;
   /** Whether it could not be reached a moment ago, so that others are preferred. */
   readonly isAvoided: boolean;
   /** `in`, `out` (ejected as an outlier), or on `probation` after that. */
@@ -55,11 +62,23 @@ export interface KnownEndpoint {
   readonly waitingRequests: number;
 }
 
-interface Instance {
+/** An endpoint, and where it is. */
+export interface Located {
+  readonly endpoint: Endpoint;
+  /** Of its node; empty where nobody has said. */
+  readonly zone: string;
+  readonly isRouter: boolean;
+}
+
+interface Instance extends Located {
   readonly endpoint: Endpoint;
   readonly link: InstanceLink;
   readonly member: Member<InstanceLink>;
   zone: string;
+  /** Whether it is no instance of an application's service, but takes callers into its zone. */
+  isRouter: boolean;
+  /** The router that the newest connection goes through. */
+  via: InstanceLink | undefined;
   /** Whether an operator has said that nothing new shall go there. */
   isDraining: boolean;
 }
@@ -76,6 +95,7 @@ export class ServiceRouter {
   readonly #svid: () => SvidInUse;
   readonly #random: () => number;
   readonly #traffic: TrafficPolicies;
+  readonly #routers: ZoneRouters;
   /** Service names by the `Host` that was understood as them. */
   readonly #names = new Map<string, string>();
   readonly #instances = new Map<string, Instance>();
@@ -94,6 +114,7 @@ export class ServiceRouter {
     this.#context = context;
     this.#svid = svid;
     this.#random = random;
+    this.#routers = new ZoneRouters(context, random);
     const upstreamOf = (service: string): Upstream | undefined =>
       this.#byService.get(service)?.route.upstream;
     const { clock, log, metrics, exhausted, view } = context;
@@ -111,11 +132,7 @@ export class ServiceRouter {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
-      const onUnreachable = (): void => this.#byService.get(endpoint.service)?.balancer.unreachable(link);
-      const link = openInstanceLink({ context: this.#context, svid: this.#svid, endpoint, onUnreachable });
-      const member = new Member(link);
-      const isDraining = this.#drains(endpoint);
-      this.#instances.set(key, { endpoint, link, member, isDraining, zone: this.#zoneOf(endpoint.instance) });
+      this.#instances.set(key, this.#openInstance(endpoint));
     }
     for (const [key, { link }] of this.#instances) {
       if (present.has(key)) continue;
@@ -172,11 +189,13 @@ export class ServiceRouter {
   /** All endpoints that it has been told of. */
   endpoints(): KnownEndpoint[] {
     const now = this.#context.clock.monotonicMillis();
-    return [...this.#instances.values()].map(({ endpoint, link, member, zone }) => ({
+    return [...this.#instances.values()].map(({ endpoint, link, member, zone, via, isRouter }) => ({
       service: endpoint.service,
       instance: endpoint.instance,
       address: endpoint.address,
       zone,
+      via: this.#nameOfLink(via),
+      isRouter,
       isAvoided: member.avoidUntilMillis > now,
       ...standingOf(member, now),
       inFlight: link.load,
@@ -184,6 +203,12 @@ export class ServiceRouter {
       idleConnections: link.idleCount,
       waitingRequests: link.waitingCount,
     }));
+  }
+
+  /** Whom it has been told to be at an address. */
+  at(address: string): Located[] {
+    const isThere = ({ endpoint }: Instance): boolean => endpoint.address === address;
+    return this.#instances.values().filter(isThere).toArray();
   }
 
   /** Instances that are out as outliers, or on probation after that. */
@@ -267,8 +292,10 @@ export class ServiceRouter {
   #steppedInstance(instance: Instance): boolean {
     const isDraining = this.#drains(instance.endpoint);
     const zone = this.#zoneOf(instance.endpoint.instance);
-    const hasMoved = zone !== instance.zone;
+    const isRouter = this.#isRouter(instance.endpoint);
+    const hasMoved = zone !== instance.zone || isRouter !== instance.isRouter;
     instance.zone = zone;
+    instance.isRouter = isRouter;
     if (isDraining === instance.isDraining) return hasMoved;
     instance.isDraining = isDraining;
     // What it has may end there; nothing new is begun.
@@ -280,13 +307,14 @@ export class ServiceRouter {
   /** Tells every service who is there to choose from. */
   #arrange(): void {
     const members = new Map<string, Member<InstanceLink>[]>();
-    for (const { endpoint, member, isDraining, zone } of this.#instances.values()) {
+    const routers = new Map<string, Member<InstanceLink>[]>();
+    for (const { endpoint, member, isDraining, isRouter, zone } of this.#instances.values()) {
       if (isDraining) continue;
-      member.isNear = this.#zone === "" || zone === this.#zone;
-      const others = members.get(endpoint.service);
-      if (others === undefined) members.set(endpoint.service, [member]);
-      else others.push(member);
+      member.isNear = isRouter || this.#zone === "" || zone === this.#zone;
+      if (!isRouter) listed(members, endpoint.service).push(member);
+      else if (zone !== "") listed(routers, zone).push(member);
     }
+    this.#routers.set(routers);
     for (const [service, { balancer }] of this.#byService) {
       if (members.has(service)) continue;
       balancer.setMembers([], false);
@@ -296,6 +324,42 @@ export class ServiceRouter {
       const known = this.#byService.get(service) ?? this.#openService(service);
       known.balancer.setMembers(present, this.#zone !== "");
     }
+  }
+
+  #openInstance(endpoint: Endpoint): Instance {
+    const isRouter = this.#isRouter(endpoint);
+    const link: InstanceLink = openInstanceLink({
+      context: this.#context,
+      svid: this.#svid,
+      endpoint,
+      passage: () => this.#passageTo(opened),
+      onUnreachable: () => {
+        this.#byService.get(endpoint.service)?.balancer.unreachable(link);
+        if (opened.isRouter) this.#routers.unreachable(link);
+      },
+      onReached: (router) => {
+        opened.via = router;
+      },
+      onEnding: () => this.#moveFrom(link),
+      limits: isRouter ? routerLinkLimits : defaultLinkLimits,
+    });
+    const zone = this.#zoneOf(endpoint.instance);
+    const isDraining = this.#drains(endpoint);
+    const member = new Member(link);
+    const opened: Instance = { endpoint, link, member, isDraining, zone, isRouter, via: undefined };
+    return opened;
+  }
+
+  /** An instance of another zone is reached through the routers of that zone, if it has any; they themselves are not. */
+  #passageTo({ endpoint, zone, isRouter }: Instance): Passage | undefined {
+    if (isRouter || zone === "" || this.#zone === "" || zone === this.#zone) return undefined;
+    return this.#routers.passage(zone, endpoint.address);
+  }
+
+  /** Replaces what goes through a connection to a router that takes no more: it ends one day, whatever is on it. */
+  #moveFrom(router: InstanceLink): void {
+    for (const { link, via } of this.#instances.values())
+      if (via === router) link.renew(this.#random() * moveMillisMax);
   }
 
   #openService(service: string): ServiceInstances {
@@ -341,6 +405,17 @@ export class ServiceRouter {
     return "";
   }
 
+  #nameOfLink(link: InstanceLink | undefined): string {
+    if (link === undefined) return "";
+    for (const { endpoint, link: known } of this.#instances.values())
+      if (known === link) return `${endpoint.service} ${endpoint.instance}`;
+    return "";
+  }
+
+  #isRouter({ service }: Endpoint): boolean {
+    return isRouterService(this.#context.view.follower.state, service);
+  }
+
   /** The zone of the node that the log has an instance on. */
   #zoneOf(instance: string): string {
     const { instances, zones } = this.#context.view.follower.state;
@@ -351,6 +426,13 @@ export class ServiceRouter {
   #drains({ instance }: Endpoint): boolean {
     return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
   }
+}
+
+/** The list at a key, which is there from now on. */
+function listed<Item>(lists: Map<string, Item[]>, key: string): Item[] {
+  const known = lists.get(key) ?? [];
+  lists.set(key, known);
+  return known;
 }
 
 function standingOf(

@@ -30,6 +30,7 @@ export class AppTcp {
       ...this.#address,
       counts,
       limits: this.#limits,
+      whenFull: "the application has as many connections as it may have",
       open: (): boolean => {
         const isRoom = shares.add(instance);
         counts.open = shares.size;

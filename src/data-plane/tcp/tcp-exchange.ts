@@ -21,6 +21,8 @@ export interface TcpDial {
   readonly counts: TcpCounts;
   /** Asked before the application is connected to: whether there is room for one more. */
   readonly open: () => boolean;
+  /** What is said where there is none. */
+  readonly whenFull: string;
   /** Called once, when a connection that there was room for is over. */
   readonly close: () => void;
 }
@@ -51,8 +53,8 @@ export class TcpExchange implements Forwarding {
   }
 
   start(): void {
-    const { host, port, limits, open } = this.#dial;
-    if (!open()) return this.#refuse();
+    const { host, port, limits, open, whenFull } = this.#dial;
+    if (!open()) return this.#refuse(whenFull);
     this.#client.waitAtMost(limits.connectMillis);
     const socket = connect({
       host,
@@ -104,9 +106,8 @@ export class TcpExchange implements Forwarding {
     this.fail(this.status === 0 ? "upstream-connect-timeout" : "tunnel-idle", "");
   }
 
-  #refuse(): void {
+  #refuse(detail: string): void {
     this.#isOver = true;
-    const detail = "the application has as many connections as it may have";
     this.#client.onFailed("too-many-tcp-connections", detail, "unsent");
   }
 

@@ -22,6 +22,10 @@ const reasons = [
   "upstream-connect-timeout",
   "decision-failed",
   "decision-timeout",
+  "not-a-tunnel",
+  "not-an-endpoint",
+  "other-zone",
+  "other-instance",
 ] as const;
 
 /** The reasons that are told apart. */

@@ -579,7 +579,7 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
   stoppedReason: string;
 
   /**
-   * What the proxy is for: sidecar, gateway, export. Empty from one that is older than roles; then it is a sidecar.
+   * What the proxy is for: sidecar, gateway, router, export. Empty from one that is older than roles; then it is a sidecar.
    *
    * @generated from field: string role = 20;
    */

@@ -1,0 +1,116 @@
+import { isTcpService } from "../trust-log/index.ts";
+import { type AppAddress, AppUpstream } from "./app-upstream.ts";
+import type { CheckedPeer } from "./check-peer.ts";
+import {
+  type CompletedRequest,
+  isMirrored,
+  mirroredLine,
+  type RequestHead,
+  type RequestObserver,
+  type Upstream,
+  type Verdict,
+} from "./forwarding/index.ts";
+import type { InboundWork, PeerWork, ServedAs } from "./open-inbound.ts";
+import { type DecidedRequest, type Decision, PeerDecider } from "./peer-decider.ts";
+import { PeerLines } from "./peer-lines.ts";
+import type { ProxyContext } from "./proxy-context.ts";
+import { RequestTrace } from "./request-trace.ts";
+import { AppTcp } from "./tcp/index.ts";
+
+/** What a sidecar does for its peers: decides on each request, and takes it to the application. */
+export function appWork(context: ProxyContext, app: AppAddress): InboundWork {
+  const toApp = new AppUpstream(app, context);
+  const toAppTcp = new AppTcp(app, context.metrics.tcp.inbound);
+  return {
+    tunnels: ["websocket", "connect"],
+    workFor: (peer, as) => workFor(context, { peer, as, toApp, toTcp: toAppTcp.for(peer.instance) }),
+    reviewedBy: () => {
+      const { checker, view, service } = context;
+      const { state } = view.follower;
+      const isStale = checker.freshness("openConnection") === "stale";
+      return `${state.rules.digest()} ${isTcpService(state, service)} ${isStale}`;
+    },
+    close: () => toApp.close(),
+  };
+}
+
+function workFor(
+  context: ProxyContext,
+  {
+    peer,
+    as,
+    toApp,
+    toTcp,
+  }: {
+    readonly peer: CheckedPeer;
+    readonly as: ServedAs;
+    readonly toApp: AppUpstream;
+    readonly toTcp: Upstream;
+  },
+): PeerWork {
+  const { tracer } = context;
+  const { version, audience } = as;
+  const decider = new PeerDecider(context, peer, audience);
+  const lines = new PeerLines(peer);
+  const fixed = (host: string): Uint8Array => lines.for(host);
+  const untraced = new RequestTrace(undefined, fixed, version);
+  return {
+    observe: () => {
+      const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
+      return new InboundRequest(context, { decider, trace, toApp, toTcp });
+    },
+    review: () => decider.review(),
+  };
+}
+
+/** What one request, or one TCP connection, of a peer needs. */
+interface InboundParts {
+  readonly decider: PeerDecider;
+  readonly trace: RequestTrace;
+  readonly toApp: AppUpstream;
+  readonly toTcp: Upstream;
+}
+
+/** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
+class InboundRequest implements RequestObserver, DecidedRequest {
+  decision: Decision | undefined;
+  isDenied = false;
+  readonly #context: ProxyContext;
+  readonly #decider: PeerDecider;
+  readonly #trace: RequestTrace;
+  readonly #parts: InboundParts;
+
+  constructor(context: ProxyContext, parts: InboundParts) {
+    this.#context = context;
+    this.#decider = parts.decider;
+    this.#trace = parts.trace;
+    this.#parts = parts;
+  }
+
+  decide(request: RequestHead): Verdict | Promise<Verdict> {
+    const begun = this.#trace.begin(request);
+    // The application may want to leave out what is to happen once only.
+    const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
+    const { toApp, toTcp } = this.#parts;
+    const upstream = request.tunnel === "connect" ? toTcp : toApp.for(request);
+    return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
+  }
+
+  onComplete({ request, error: failure, status, durationMicros }: CompletedRequest): void {
+    const { metrics, service } = this.#context;
+    // A head that was refused was never decided on.
+    const isDenied = request !== undefined && this.isDenied;
+    const error = failure ?? (isDenied ? this.decision?.reason : undefined);
+    if (!isDenied) metrics.totals.forwarded += 1;
+    if (request?.tunnel === "connect")
+      metrics.tcpConnections.inbound.add(failure ?? (isDenied ? "denied" : "ok"));
+    else {
+      metrics.requests.inbound.add(failure ?? (isDenied ? "denied" : status < 500 ? "ok" : "app-error"));
+      const method = request?.method ?? "";
+      metrics.inboundDurations.observe({ service, method, status, error, durationMicros });
+    }
+    if (request === undefined || !this.#trace.isRecording) return;
+    const attributes = this.#decider.attributesOf(this.decision);
+    this.#trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
+  }
+}
