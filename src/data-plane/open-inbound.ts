@@ -31,6 +31,7 @@ import type { RefusedConnection } from "./refused-connections.ts";
 import { RequestTrace } from "./request-trace.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 import { AppTcp } from "./tcp/index.ts";
+import { OwnPatience } from "./traffic/index.ts";
 
 const connectionsMax = 10_000;
 /** Of one source, in their handshake; many, since all proxies of a machine are one source and may come at once. */
@@ -101,6 +102,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
   const { context } = options;
   const server = meshTlsServer(options.svid);
   const toApp = new AppUpstream(options.app, context);
+  const patience = new OwnPatience(() => context.view.follower.state.traffic.get(context.service));
   const toAppTcp = new AppTcp(options.app, context.metrics.tcp.inbound);
   const served = new Map<TLSSocket, ServedPeer | undefined>();
   const links = new Map<string, number>();
@@ -130,7 +132,7 @@ export async function openInbound(options: InboundOptions): Promise<Inbound> {
     };
     void admit(context, socket, expiring).then((peer) => {
       if (peer === undefined || !countLink(context, { socket, peer, links })) return;
-      const connection = servePeer(context, socket, { peer, toApp, toAppTcp });
+      const connection = servePeer(context, socket, { peer, toApp, toAppTcp, patience });
       served.set(socket, connection);
       if (isDraining) connection.close();
     });
@@ -236,7 +238,13 @@ function servePeer(
     peer,
     toApp,
     toAppTcp,
-  }: { readonly peer: CheckedPeer; readonly toApp: AppUpstream; readonly toAppTcp: AppTcp },
+    patience,
+  }: {
+    readonly peer: CheckedPeer;
+    readonly toApp: AppUpstream;
+    readonly toAppTcp: AppTcp;
+    readonly patience: OwnPatience;
+  },
 ): ServedPeer {
   const { svid } = peer;
   const { timer, tracer, log } = context;
@@ -250,7 +258,7 @@ function servePeer(
   const untraced = new RequestTrace(undefined, fixed, version);
   const observe = (): InboundRequest => {
     const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-    return new InboundRequest(context, { decider, trace, toApp, toTcp });
+    return new InboundRequest(context, { decider, trace, toApp, toTcp, patience });
   };
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
@@ -287,6 +295,7 @@ interface InboundParts {
   readonly trace: RequestTrace;
   readonly toApp: AppUpstream;
   readonly toTcp: Upstream;
+  readonly patience: OwnPatience;
 }
 
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
@@ -309,8 +318,8 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     const begun = this.#trace.begin(request);
     // The application may want to leave out what is to happen once only.
     const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
-    const { toApp, toTcp } = this.#parts;
-    const upstream = request.tunnel === "connect" ? toTcp : toApp.for(request);
+    const { toApp, toTcp, patience } = this.#parts;
+    const upstream = request.tunnel === "connect" ? toTcp : patience.over(request, toApp.for(request));
     return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }
 
