@@ -92,7 +92,9 @@ export const trafficPolicyManifest = z.strictObject({
         .describe("What it speaks: `http` (gRPC too) or `tcp`. `http` unless given."),
       timeoutMillis: timeoutMillis
         .exactOptional()
-        .describe("From the head of a request to the end of its response; 0 or nothing for no bound."),
+        .describe(
+          "From the head of a request to the end of its response; 0 or nothing for no bound but those on silence.",
+        ),
       retries: retries.exactOptional().describe("What is asked for again; nothing unless given."),
       retryBudgetPercent: whole(1, 100)
         .exactOptional()

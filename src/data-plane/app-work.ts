@@ -16,14 +16,19 @@ import { PeerLines } from "./peer-lines.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { RequestTrace } from "./request-trace.ts";
 import { AppTcp } from "./tcp/index.ts";
+import { OwnPatience } from "./traffic/index.ts";
 
 /** What a sidecar does for its peers: decides on each request, and takes it to the application. */
 export function appWork(context: ProxyContext, app: AppAddress): InboundWork {
   const toApp = new AppUpstream(app, context);
+  const patience = new OwnPatience(() => context.view.follower.state.traffic.get(context.service));
   const toAppTcp = new AppTcp(app, context.metrics.tcp.inbound);
   return {
     tunnels: ["websocket", "connect"],
-    workFor: (peer, as) => workFor(context, { peer, as, toApp, toTcp: toAppTcp.for(peer.instance) }),
+    workFor: (peer, as) => {
+      const to = { toApp, toTcp: toAppTcp.for(peer.instance), patience };
+      return workFor(context, { peer, as, to });
+    },
     reviewedBy: () => {
       const { checker, view, service } = context;
       const { state } = view.follower;
@@ -34,19 +39,16 @@ export function appWork(context: ProxyContext, app: AppAddress): InboundWork {
   };
 }
 
+/** Where what a peer asks for goes. */
+interface ToApp {
+  readonly toApp: AppUpstream;
+  readonly toTcp: Upstream;
+  readonly patience: OwnPatience;
+}
+
 function workFor(
   context: ProxyContext,
-  {
-    peer,
-    as,
-    toApp,
-    toTcp,
-  }: {
-    readonly peer: CheckedPeer;
-    readonly as: ServedAs;
-    readonly toApp: AppUpstream;
-    readonly toTcp: Upstream;
-  },
+  { peer, as, to }: { readonly peer: CheckedPeer; readonly as: ServedAs; readonly to: ToApp },
 ): PeerWork {
   const { tracer } = context;
   const { version, audience } = as;
@@ -57,18 +59,16 @@ function workFor(
   return {
     observe: () => {
       const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-      return new InboundRequest(context, { decider, trace, toApp, toTcp });
+      return new InboundRequest(context, { decider, trace, ...to });
     },
     review: () => decider.review(),
   };
 }
 
 /** What one request, or one TCP connection, of a peer needs. */
-interface InboundParts {
+interface InboundParts extends ToApp {
   readonly decider: PeerDecider;
   readonly trace: RequestTrace;
-  readonly toApp: AppUpstream;
-  readonly toTcp: Upstream;
 }
 
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
@@ -91,8 +91,8 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     const begun = this.#trace.begin(request);
     // The application may want to leave out what is to happen once only.
     const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
-    const { toApp, toTcp } = this.#parts;
-    const upstream = request.tunnel === "connect" ? toTcp : toApp.for(request);
+    const { toApp, toTcp, patience } = this.#parts;
+    const upstream = request.tunnel === "connect" ? toTcp : patience.over(request, toApp.for(request));
     return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
   }
 

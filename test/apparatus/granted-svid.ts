@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { buildCertificateRequest, generateEd25519, generateP256 } from "../../src/crypto/index.ts";
-import { Mesh, protocolVersion } from "../../src/protocol/index.ts";
+import { FollowerStatusSchema, Mesh, protocolVersion } from "../../src/protocol/index.ts";
 import { openRpcConnection } from "../../src/transport/index.ts";
-import { verifierKeyOf } from "../../src/trust-log/index.ts";
+import { entryRevision, verifierKeyOf } from "../../src/trust-log/index.ts";
 import { type Credentials, credentialsOf } from "./hostile-certificates.ts";
 import type { RunningMesh } from "./running-mesh.ts";
 
@@ -11,6 +12,8 @@ import type { RunningMesh } from "./running-mesh.ts";
 export interface GrantedSvid extends AsyncDisposable {
   readonly instance: string;
   readonly credentials: Credentials;
+  /** Has callers of the service sent to host:port. */
+  readonly advertise: (address: string) => Promise<void>;
 }
 
 /**
@@ -43,6 +46,10 @@ export async function obtainSvid(mesh: RunningMesh, service: string): Promise<Gr
   return {
     instance,
     credentials: credentialsOf(chain, privateKey),
+    advertise: async (address) => {
+      const status = create(FollowerStatusSchema, { instance, service, address, entryRevision });
+      await client.report({ followers: [status], alarms: [] });
+    },
     [Symbol.asyncDispose]: () => granted.disposeAsync(),
   };
 }

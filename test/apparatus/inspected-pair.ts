@@ -5,12 +5,13 @@ import {
   type SidecarHoldings,
 } from "./inspected-sidecar.ts";
 import { RunningCommand } from "./running-command.ts";
-import { apparatus, openMesh } from "./running-mesh.ts";
+import { apparatus, openMesh, type RunningMesh } from "./running-mesh.ts";
 
 const listeningMillisMax = 30_000;
 
 /** Two sidecars in a mesh, the second with the application of hard-app.ts behind it. */
 export interface InspectedPair extends AsyncDisposable {
+  readonly mesh: RunningMesh;
   readonly caller: InspectedSidecar;
   readonly callee: InspectedSidecar;
   /** The name by which the second is called. */
@@ -33,6 +34,7 @@ export async function openInspectedPair(): Promise<InspectedPair> {
   const caller = stack.use(await openInspectedSidecar(mesh, "/hard/caller", appPort));
   const opened = stack.move();
   return {
+    mesh,
     caller,
     callee,
     host: "callee.hard.mesh",

@@ -6,6 +6,7 @@ import type { ForwardedRequest, Forwarding, Upstream } from "../forwarding/index
 import { pathOf } from "../request-trace.ts";
 import type { ExhaustedTraces } from "./exhausted-traces.ts";
 import { Mirrors } from "./mirrors.ts";
+import { withPatience } from "./patience.ts";
 import { PolicyExchange, type PolicyService, type RequestPolicy } from "./policy-exchange.ts";
 import { RetryBudget, retryBudgetPercentDefault } from "./retry-budget.ts";
 import { RouteTable } from "./route-policy.ts";
@@ -138,7 +139,7 @@ class PolicedService implements Upstream {
     const { timeoutMillis, retries, fault, mirror } = policy;
     const isPlain = timeoutMillis === Number.POSITIVE_INFINITY && (retries ?? fault ?? mirror) === undefined;
     if (isPlain) return this.upstream.begin(parts);
-    return new PolicyExchange(parts, policy, this.#service);
+    return new PolicyExchange(withPatience(parts, timeoutMillis), policy, this.#service);
   }
 
   #mirror(mirror: { readonly to: string; readonly percent: number } | undefined): RequestPolicy["mirror"] {
