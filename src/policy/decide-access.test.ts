@@ -163,6 +163,7 @@ it.each([
 
   expect(decideAccess(rules, { ...request, from, to: "/shop/db" }).reason).toBe(reason);
   expect(decideTcpAccess(rules, { from, to: "/shop/db" }).reason).toBe(reason);
+  expect(decideAnyAccess(rules, { from, to: "/shop/db" }).reason).toBe(reason);
 });
 
 it.each([

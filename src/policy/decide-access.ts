@@ -98,7 +98,7 @@ export function decideAnyAccess(rules: Iterable<AccessRule>, { from, to }: TcpAc
   let allowed: string | undefined;
   let denied: string | undefined;
   for (const rule of rules) {
-    if (!covers(rule.from, from) || !covers(rule.to, to)) continue;
+    if (!coversCaller(rule, from) || !covers(rule.to, to)) continue;
     const isInPart = rule.methods.length > 0 || rule.paths.length > 0;
     if (rule.effect === "allow") allowed = firstName(allowed, rule);
     else if (!isInPart) denied = firstName(denied, rule);
