@@ -4,9 +4,13 @@ import { fail, ok, type Result } from "../../base/result.ts";
 import type { Endpoint } from "../../protocol/index.ts";
 import type { CheckedPeer, PeerRefusal } from "../check-peer.ts";
 import { ConnectionPool, defaultLinkLimits, defaultPoolLimits, InstanceLink } from "../forwarding/index.ts";
+import { instanceHttp2Limits } from "../http2/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
 import { type Dial, dialPeer } from "./dial-peer.ts";
+
+/** Over how long the connections to a peer whose certificate ends are replaced. */
+const renewalMillisMax = 10_000;
 
 /** An instance to be reached, and by whom. */
 interface InstanceToReach {
@@ -22,7 +26,8 @@ interface InstanceToReach {
 export function openInstanceLink(to: InstanceToReach): InstanceLink {
   const { context, endpoint } = to;
   const { timer, log, violations } = context;
-  const expiring = (secondsLeft: number): void => link.renew((secondsLeft * 1000) / 4);
+  const expiring = (secondsLeft: number): void =>
+    link.renew(Math.min(renewalMillisMax, (secondsLeft * 1000) / 4));
   const onlyHttp1 = ["http/1.1"] as const;
   const pool = new ConnectionPool(
     (onread, signal) => connect(to, { onread, signal, offered: onlyHttp1 }, expiring),
@@ -39,7 +44,7 @@ export function openInstanceLink(to: InstanceToReach): InstanceLink {
     },
     pool,
     timer,
-    limits: defaultLinkLimits,
+    limits: { ...defaultLinkLimits, http2: instanceHttp2Limits },
     observer: {
       onOpened: () => violations.of("outbound", peer),
       onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),
@@ -69,7 +74,12 @@ async function connect(
     return checked;
   }
   const { livePeers, clock } = context;
-  const isLive = livePeers.add(socket, { peer: checked.value, nowSeconds: clock.nowSeconds(), expiring });
+  const isLive = livePeers.add(socket, {
+    peer: checked.value,
+    nowSeconds: clock.nowSeconds(),
+    expiring,
+    isReplaceable: true,
+  });
   return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
 }
 
