@@ -363,7 +363,7 @@ it("takes no more connections of HTTP/2 from one instance than it needs", async 
   const [host = "", port = ""] = ledger.sidecar.inboundAddress.split(":");
   const secureContext = tls.createSecureContext(papers);
   const before = await refusedSoFar("too-many-connections");
-  const crowd = Array.from({ length: 20 }, () => {
+  const crowd = Array.from({ length: 28 }, () => {
     const ALPNProtocols = ["h2", "http/1.1"];
     const socket = tls.connect({
       host,

@@ -38,6 +38,18 @@ it("tells once, half a minute before the end, that a connection is to be replace
   expect(told).toEqual([endSeconds - 30]);
 });
 
+it("tells with two fifths of the certificate's life left where the connection can be replaced", () => {
+  const live = new LivePeers(always);
+  const told: number[] = [];
+  const { notBeforeSeconds } = svid;
+  const expiring = (secondsLeft: number): void => void told.push(secondsLeft);
+  live.add(new net.Socket(), { peer, nowSeconds: notBeforeSeconds, expiring, isReplaceable: true });
+
+  for (let nowSeconds = notBeforeSeconds; nowSeconds <= endSeconds; nowSeconds += 1) live.expire(nowSeconds);
+
+  expect(told).toEqual([Math.floor((endSeconds - notBeforeSeconds) * 0.4)]);
+});
+
 it("tells a connection that began in the last half minute when half of what was left is over", () => {
   const live = new LivePeers(always);
   const told: number[] = [];

@@ -10,9 +10,14 @@ interface Live {
   hasBeenTold: boolean;
 }
 
-/** A certificate's last part of life, in which its connections are replaced; never more than half a minute. */
+/** A certificate's last part of life, in which its connections are to end; never more than half a minute. */
 const expiringShare = 0.25;
 const expiringSecondsMax = 30;
+/**
+ * The part in which they are replaced where that costs nothing: peers have renewed their certificate by then (after
+ * half of its life), and what begins on a connection ends with it.
+ */
+const replacedShare = 0.4;
 
 /** All connections to checked peers, so that each ends when its peer's certificate does, for whatever reason. */
 export class LivePeers {
@@ -37,7 +42,8 @@ export class LivePeers {
 
   /**
    * Watches a connection until it closes. False where it is over already: it has closed, or the log has dropped the
-   * peer, since the check. `expiring` is called once, in time for the connection to be replaced without loss.
+   * peer, since the check. `expiring` is called once, in time for the connection to be replaced without loss; that is
+   * early where it `isReplaceable` by us.
    */
   add(
     socket: Socket,
@@ -45,9 +51,10 @@ export class LivePeers {
       readonly peer: CheckedPeer;
       readonly nowSeconds: number;
       readonly expiring?: (secondsLeft: number) => void;
+      readonly isReplaceable?: boolean;
     },
   ): boolean {
-    const { peer, nowSeconds, expiring } = live;
+    const { peer, nowSeconds, expiring, isReplaceable = false } = live;
     if (socket.destroyed || !this.#holds(peer)) {
       socket.destroy();
       return false;
@@ -55,7 +62,7 @@ export class LivePeers {
     this.#live.set(socket, {
       peer,
       expiring,
-      dueSeconds: dueSecondsOf(peer, nowSeconds),
+      dueSeconds: dueSecondsOf(peer, nowSeconds, isReplaceable),
       hasBeenTold: false,
     });
     this.#byInstance.set(peer.instance, this.countOf(peer.instance) + 1);
@@ -95,8 +102,11 @@ export class LivePeers {
 }
 
 /** A connection that begins within the margin is replaced after half of what is left: the peer may renew at any time. */
-function dueSecondsOf({ svid }: CheckedPeer, nowSeconds: number): number {
+function dueSecondsOf({ svid }: CheckedPeer, nowSeconds: number, isReplaceable: boolean): number {
   const { notBeforeSeconds, notAfterSeconds } = svid;
-  const margin = Math.min(expiringSecondsMax, (notAfterSeconds - notBeforeSeconds) * expiringShare);
+  const lifeSeconds = notAfterSeconds - notBeforeSeconds;
+  const margin = isReplaceable
+    ? lifeSeconds * replacedShare
+    : Math.min(expiringSecondsMax, lifeSeconds * expiringShare);
   return Math.max(notAfterSeconds - margin, (nowSeconds + notAfterSeconds) / 2);
 }

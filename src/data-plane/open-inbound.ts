@@ -29,8 +29,11 @@ const connectionsPerInstanceMax = 768;
  * and none of their requests meets a connection that ends just then.
  */
 const drainNoticeMillisMax = 1_000;
-/** Connections of HTTP/2 from one instance, each of which may make us hold up to 16 MiB; two are what it needs. */
-const linksPerInstanceMax = 16;
+/**
+ * Connections of HTTP/2 from one instance, each of which may make us hold up to 16 MiB. It needs two, and more where
+ * long streams stay on those that were replaced: twice in half of a certificate's life.
+ */
+const linksPerInstanceMax = 24;
 /** As much, for all instances of a workload of another trust domain, which cannot be told apart. */
 const linksPerForeignWorkloadMax = 128;
 /** How long draining waits for requests in flight, unless it is told otherwise. */

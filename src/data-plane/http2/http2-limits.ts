@@ -137,8 +137,17 @@ export const appHttp2Limits: Http2Limits = {
 /** Requests of many clients share a connection of a known peer; when all give up, that is no attack. */
 const manyResets = { resetsBurstMax: 4096, resetsPerSecondMax: 1000 } as const;
 
-/** Between proxies that know each other. */
-export const memberHttp2Limits: Http2Limits = { ...defaultHttp2Limits, ...manyResets };
+/**
+ * Connections of TCP end with the certificates of their link, which may live for a day, and with nothing before. A link
+ * is no older than it must be for few to be left behind at a time (`linksPerInstanceMax`).
+ */
+const lasting = { ageMillisMax: 43_200_000, retireMillis: 86_400_000 } as const;
+
+/** From a proxy that we know. */
+export const memberHttp2Limits: Http2Limits = { ...defaultHttp2Limits, ...manyResets, ...lasting };
+
+/** To a proxy that we know. */
+export const instanceHttp2Limits: Http2Limits = { ...defaultHttp2Limits, ...lasting };
 
 /** From an application: a client that reads only when it wants to answers a PING then, and not before. */
 export const appClientHttp2Limits: Http2Limits = {

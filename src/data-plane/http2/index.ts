@@ -6,6 +6,7 @@ export {
   appHttp2Limits,
   defaultHttp2Limits,
   type Http2Limits,
+  instanceHttp2Limits,
   memberHttp2Limits,
 } from "./http2-limits.ts";
 export { Http2Session } from "./http2-session.ts";

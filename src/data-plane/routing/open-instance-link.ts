@@ -10,10 +10,15 @@ import {
   InstanceLink,
   type LinkLimits,
 } from "../forwarding/index.ts";
+import { instanceHttp2Limits } from "../http2/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
 import { type Dial, type DialRefusal, dialOver, dialPeer } from "./dial-peer.ts";
 import type { Passage } from "./zone-routers.ts";
+
+const instanceLinkLimits = { ...defaultLinkLimits, http2: instanceHttp2Limits };
+/** Over how long the connections to a peer whose certificate ends are replaced. */
+const renewalMillisMax = 10_000;
 
 /** An instance to be reached, and by whom. */
 export interface InstanceToReach {
@@ -34,9 +39,10 @@ export interface InstanceToReach {
 
 /** Opens the way to an instance, over connections whose other end is checked: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
 export function openInstanceLink(to: InstanceToReach): InstanceLink {
-  const { context, endpoint, onEnding, limits = defaultLinkLimits } = to;
+  const { context, endpoint, onEnding, limits = instanceLinkLimits } = to;
   const { timer, log, violations } = context;
-  const expiring = (secondsLeft: number): void => link.renew((secondsLeft * 1000) / 4);
+  const expiring = (secondsLeft: number): void =>
+    link.renew(Math.min(renewalMillisMax, (secondsLeft * 1000) / 4));
   const onlyHttp1 = ["http/1.1"] as const;
   const pool = new ConnectionPool(
     (onread, signal) => connect(to, { onread, signal, offered: onlyHttp1 }, expiring),
@@ -129,7 +135,12 @@ async function admit(
     return checked;
   }
   const { livePeers, clock } = context;
-  const isLive = livePeers.add(socket, { peer: checked.value, nowSeconds: clock.nowSeconds(), expiring });
+  const isLive = livePeers.add(socket, {
+    peer: checked.value,
+    nowSeconds: clock.nowSeconds(),
+    expiring,
+    isReplaceable: true,
+  });
   return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
 }
 

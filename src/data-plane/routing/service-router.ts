@@ -3,7 +3,7 @@ import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
 import { type Endpoint, EndpointSchema } from "../../protocol/index.ts";
 import { hostOfRemote, isRouterService, type TrafficRow, type TrustState } from "../../trust-log/index.ts";
-import { defaultLinkLimits, Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
+import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { SvidInUse } from "../svid-keeper.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
@@ -341,7 +341,7 @@ export class ServiceRouter {
         opened.via = router;
       },
       onEnding: () => this.#moveFrom(link),
-      limits: isRouter ? routerLinkLimits : defaultLinkLimits,
+      ...(isRouter ? { limits: routerLinkLimits } : {}),
     });
     const zone = this.#zoneOf(endpoint.instance);
     const isDraining = this.#drains(endpoint);
