@@ -287,6 +287,11 @@ export class OperatorClient implements Disposable {
     await answered(() => this.admin.withdrawProposal({ id }));
   }
 
+  /** Makes a call; a refusal is a {@link CliError} that says why. */
+  ask<Message>(call: (admin: Client<typeof Admin>) => Promise<Message>): Promise<Message> {
+    return answered(() => call(this.admin));
+  }
+
   /** An address that signs a browser of the control plane's machine in. */
   async openSession(): Promise<{ readonly url: string; readonly expiresAtSeconds: bigint }> {
     return answered(() => this.admin.openSession({}));

@@ -3,6 +3,7 @@ import { softwareVersion } from "../base/software-version.ts";
 import { exitCode } from "./exit-codes.ts";
 import { setQuiet } from "./talk.ts";
 import { addAttackCommands } from "./tree/attack.ts";
+import { addAuthorityCommands } from "./tree/ca.ts";
 import { addCheckCommand } from "./tree/check.ts";
 import { addCompletionCommands } from "./tree/completion.ts";
 import { addConfigurationCommands } from "./tree/configuration.ts";
@@ -35,7 +36,7 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
-  ["Identity and trust:", [addIdentityCommands, addLogCommands]],
+  ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],
 ];

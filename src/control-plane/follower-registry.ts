@@ -38,6 +38,7 @@ export const alarmReasons = [
   "join-refused",
   "log-forked",
   "log-rolled-back",
+  "preparation-refused",
   "proposal-refused",
   "session-refused",
   "withdrawal-refused",

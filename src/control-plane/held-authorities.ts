@@ -84,6 +84,17 @@ export class HeldAuthorities {
     return (await this.#first("intermediate"))?.authority;
   }
 
+  /** Renews the intermediate in time also where nobody asks for certificates, until the returned function is called. */
+  keepRenewed(): () => void {
+    const { writer, log } = this.#options;
+    const look = (): void => {
+      this.issuing().catch((error: unknown) => {
+        log.error("the authorities could not be read", { error: messageOf(error) });
+      });
+    };
+    return writer.onCheckpoint(look);
+  }
+
   /** Those whose keys have been asked for; all that the log had at the start are among them. */
   get opened(): readonly CertificateAuthority[] {
     return [...this.#opened.values()].filter((authority) => authority !== null);

@@ -105,8 +105,10 @@ function issuanceOf(
   const { generation: last = 0, keySha256: lastKey } = state.instances.get(instance) ?? {};
   const isUnderstood =
     neededFor(state, "svid.put") !== undefined &&
-    // After the first of them, nobody is left who could not.
-    (last > 0 || registry.olderThan(revisionOf("svid.put"), state).length === 0);
+    // After the first entries of that revision, nobody is left who could not.
+    (last > 0 ||
+      state.authorityStatus.size > 0 ||
+      registry.olderThan(revisionOf("svid.put"), state).length === 0);
   if (authorityKeyId === undefined || !isUnderstood) return { role: "issuer", kind: "svid.issue", body };
   const generation = keySha256 === lastKey ? last : last + 1;
   return { role: "issuer", kind: "svid.put", body: { ...body, authorityKeyId, generation, keySha256 } };

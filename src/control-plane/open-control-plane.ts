@@ -70,7 +70,6 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   const { clock, randomBytes, log, keyStore } = options;
   const trustDomain = trustDomainIn(options);
   const keys = await requireLogKeys(keyStore, trustDomain, options.generation);
-  const { intermediateLifetimeSeconds = intermediateLifetimeSecondsDefault } = options;
 
   await using opened = new AsyncDisposableStack();
   const metrics = controlPlaneMetrics(clock);
@@ -96,14 +95,13 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     trustDomain,
     keyStore,
     writer,
-    intermediateLifetimeSeconds,
+    intermediateLifetimeSeconds: options.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault,
     clock,
     randomBytes,
     log,
     notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
   });
-  // Also where nobody asks for a certificate: an epoch comes every few seconds.
-  opened.defer(writer.onCheckpoint(() => void authorities.issuing()));
+  opened.defer(authorities.keepRenewed());
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
   opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));
@@ -114,14 +112,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   opened.defer(writer.onCheckpoint(() => sessions.endOver()));
   const closing = new AbortController();
   const parts = {
-    issuer: {
-      writer,
-      authorities,
-      registry,
-      svidLifetimeSeconds: options.svidLifetimeSeconds,
-      clock,
-      randomBytes,
-    },
+    issuer: { ...options, writer, authorities, registry },
     authorities,
     registry,
     guard,

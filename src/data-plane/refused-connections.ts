@@ -16,7 +16,11 @@ export interface RefusedConnection {
 }
 
 /** Refusals that mean more than a peer with bad papers: a working signature under our own CA that no entry names. */
-const alarming: ReadonlySet<RefusedConnection["reason"]> = new Set(["not-in-log", "log-disagrees"]);
+const alarming: ReadonlySet<RefusedConnection["reason"]> = new Set([
+  "not-in-log",
+  "log-disagrees",
+  "revoked-authority",
+]);
 
 /**
  * Records which connections were refused: every one in a metric; in the audit log, and as an alarm where it is one,

@@ -13,6 +13,8 @@ export {
   type IssueSvidResponse,
   IssueSvidResponseSchema,
   Mesh,
+  type PrepareAuthorityRequest,
+  type PrepareAuthorityResponseSchema,
   type Progress,
   type Proposal,
   type Recovery,

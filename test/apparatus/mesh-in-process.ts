@@ -3,8 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createClient } from "@connectrpc/connect";
-import { base64Of } from "../../src/base/bytes.ts";
+import { type Client, createClient } from "@connectrpc/connect";
+import { base64Of, hexOf } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/canonical-json.ts";
 import type { Clock, RandomBytes } from "../../src/base/clock.ts";
 import {
@@ -23,6 +23,7 @@ import {
   generateEd25519,
   importPrivateKey,
   publicKeyBytes,
+  sha256,
 } from "../../src/crypto/index.ts";
 import { type AppProtocol, openSidecar, type ProxyOptions } from "../../src/data-plane/index.ts";
 import {
@@ -381,15 +382,28 @@ export class MeshInProcess implements AsyncDisposable {
 
   /** What the control plane has been told that should not have happened. */
   async alarms(): Promise<{ readonly reason: string; readonly detail: string }[]> {
-    const { privateKey } = this.#operator;
-    const identity = tlsIdentityOf(privateKey, randomBytes);
+    const { alarms } = await this.#asOperator((admin) => admin.getStatus({}));
+    return alarms.map(({ reason, detail }) => ({ reason, detail }));
+  }
+
+  /** Has the control plane make an authority, trusts it where it is a root, and activates it; answers with its id. */
+  async addAuthority(kind: "root" | "intermediate"): Promise<string> {
+    const { certificate } = await this.#asOperator((admin) => admin.prepareAuthority({ kind }));
+    if (kind === "root") await this.put("ca.trust", { certificate: base64Of(certificate) });
+    const authority = hexOf(sha256(certificate));
+    await this.put("ca.activate", { authority });
+    return authority;
+  }
+
+  async #asOperator<Answer>(call: (admin: Client<typeof Admin>) => Promise<Answer>): Promise<Answer> {
+    const identity = tlsIdentityOf(this.#operator.privateKey, randomBytes);
     using connection = await openRpcConnection({
       kind: "tls",
       ...hostAndPort(this.controlPlane.address),
       identity,
     });
-    const { alarms } = await createClient(Admin, connection.transport).getStatus({});
-    return alarms.map(({ reason, detail }) => ({ reason, detail }));
+    // Awaited, since the connection ends with this function.
+    return await call(createClient(Admin, connection.transport));
   }
 
   /** Waits until every sidecar here has taken all entries that are in the log now. */

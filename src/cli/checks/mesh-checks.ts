@@ -1,8 +1,7 @@
-import { bytesOfBase64 } from "../../base/bytes.ts";
 import { messageOf } from "../../base/mesh-error.ts";
-import { parseCertificate } from "../../crypto/index.ts";
 import type { GetStatusResponse } from "../../protocol/index.ts";
 import { writerOf } from "../../storage/index.ts";
+import { authoritiesUnder, certificateAuthoritiesOf } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import type { MeshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
@@ -140,15 +139,23 @@ function clockFinding({ client, nowSeconds, aheadSeconds }: RunningMesh): Findin
   };
 }
 
-function authorityFinding({ client, nowSeconds, directory }: RunningMesh): Finding | undefined {
-  for (const [, { certificate }] of client.state.certificateAuthorities.entries()) {
-    const parsed = parseCertificate(bytesOfBase64(certificate) ?? new Uint8Array(0));
-    if (!parsed.ok) continue;
-    const leftSeconds = parsed.value.notAfterSeconds - nowSeconds;
-    if (leftSeconds >= authoritySecondsLeftMin) continue;
+function authorityFinding({ client, nowSeconds }: RunningMesh): Finding | undefined {
+  const ending = new Set(
+    (["tainted", "revoked"] as const)
+      .flatMap((status) => authoritiesUnder(client.state, status))
+      .map(({ id }) => id),
+  );
+  const lasting = certificateAuthoritiesOf(client.state).filter(({ id }) => !ending.has(id));
+  for (const kind of ["root", "intermediate"] as const) {
+    const ends = lasting.filter((one) => one.kind === kind).map((one) => one.certificate.notAfterSeconds);
+    const leftSeconds = Math.max(0, ...ends) - nowSeconds;
+    // An intermediate is replaced in the last third of its life, however short that is.
+    const secondsMin = kind === "root" ? authoritySecondsLeftMin : 0;
+    if (leftSeconds >= secondsMin) continue;
     return {
-      error: `${parsed.value.subject.text} ends in ${durationOf(leftSeconds)}`,
-      remedy: `see "Watch the calendar" in docs/guides/operations.md; back up ${directory.path} first`,
+      error: `the last ${kind} ${leftSeconds > 0 ? `ends in ${durationOf(leftSeconds)}` : "has ended"}`,
+      remedy: "see docs/guides/authorities.md: the mesh needs another one before",
+      command: "troth ca show",
       isWarning: leftSeconds > 0,
     };
   }

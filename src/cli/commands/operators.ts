@@ -174,6 +174,11 @@ export async function requireSignatures(
         exitCode.notFound,
         `no entries are of kind ${kind}; see: troth operator list --grants`,
       );
+    // One that the control plane writes can only be granted as it is.
+    if (held === undefined && grant.role !== "operator") {
+      changes.push({ kind, grant });
+      continue;
+    }
     if (grant.role !== "operator")
       throw new CliError(exitCode.usage, `${kind} is written by the control plane (${grant.role})`);
     const after = wanted(grant);

@@ -15,6 +15,7 @@ export async function runControlPlane(options: {
   listen: string;
   adminListen?: string;
   svidLifetime: number;
+  intermediateLifetime?: number;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -34,6 +35,9 @@ export async function runControlPlane(options: {
         listen: hostAndPort(options.listen),
         ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
         svidLifetimeSeconds: options.svidLifetime,
+        ...(options.intermediateLifetime === undefined
+          ? {}
+          : { intermediateLifetimeSeconds: options.intermediateLifetime }),
         generation: generationOf(logKey.value),
         clock: systemClock,
         randomBytes,

@@ -2,7 +2,12 @@ import { join } from "node:path";
 import { base64Of } from "../../base/bytes.ts";
 import { foundDomain, loadLogKeys, openLogFiles, requireLogKeys } from "../../control-plane/index.ts";
 import { exportPrivateKey, generateEd25519, publicKeyBytes } from "../../crypto/index.ts";
-import { parseTrustDomain, svidLifetimeSecondsMax, type TrustDomain } from "../../identity/index.ts";
+import {
+  parseTrustDomain,
+  rootLifetimeSecondsDefault,
+  svidLifetimeSecondsMax,
+  type TrustDomain,
+} from "../../identity/index.ts";
 import { joinMesh } from "../../node-agent/index.ts";
 import { type Journal, type KeyStore, openFileKeyStore } from "../../storage/index.ts";
 import {
@@ -49,6 +54,7 @@ export interface UpOptions {
   readonly testDomain: boolean;
   readonly node: string;
   readonly svidLifetime: number;
+  readonly intermediateLifetime?: number;
   readonly logLevel: string;
 }
 
@@ -110,7 +116,7 @@ export async function openMesh(
 }
 
 /** What would be refused only once half of a mesh is there. */
-function assertOptions({ listen, node, svidLifetime }: UpOptions): void {
+function assertOptions({ listen, node, svidLifetime, intermediateLifetime }: UpOptions): void {
   if (listen !== undefined) requireListenAddress(listen);
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
     throw new CliError(
@@ -121,6 +127,16 @@ function assertOptions({ listen, node, svidLifetime }: UpOptions): void {
     throw new CliError(
       exitCode.usage,
       `--svid-lifetime takes 1 to ${svidLifetimeSecondsMax} seconds, not ${svidLifetime}`,
+    );
+  // Its SVIDs are issued in the first two thirds of its life, and are to live at least the last third.
+  const intermediateSecondsMin = 3 * svidLifetime;
+  if (
+    intermediateLifetime !== undefined &&
+    (intermediateLifetime < intermediateSecondsMin || intermediateLifetime > rootLifetimeSecondsDefault)
+  )
+    throw new CliError(
+      exitCode.usage,
+      `--intermediate-lifetime takes ${intermediateSecondsMin} (three times --svid-lifetime) to ${rootLifetimeSecondsDefault} seconds, not ${intermediateLifetime}`,
     );
 }
 
@@ -134,7 +150,7 @@ function requireListenAddress(text: string): void {
 }
 
 function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptions): Supervised {
-  const { dir, svidLifetime, logLevel } = options;
+  const { dir, svidLifetime, intermediateLifetime, logLevel } = options;
   return {
     name: "control plane",
     args: [
@@ -145,6 +161,9 @@ function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: 
       domain.address,
       "--svid-lifetime",
       String(svidLifetime),
+      ...(intermediateLifetime === undefined
+        ? []
+        : ["--intermediate-lifetime", String(intermediateLifetime)]),
       "--log-level",
       logLevel,
     ],
@@ -210,6 +229,9 @@ async function foundNow(
     keyStore,
     clock: systemClock,
     randomBytes,
+    ...(options.intermediateLifetime === undefined
+      ? {}
+      : { intermediateLifetimeSeconds: options.intermediateLifetime }),
   });
   await journal.appendAll(founded.entries);
 }

@@ -3,6 +3,7 @@ import {
   appProtocol,
   directoryOf,
   help,
+  intermediateLifetime,
   logLevel,
   node,
   output,
@@ -30,6 +31,7 @@ export function addMeshCommands(program: Command): void {
     )
     .addOption(node())
     .addOption(svidLifetime())
+    .addOption(intermediateLifetime())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),
@@ -82,6 +84,7 @@ export function addMeshCommands(program: Command): void {
     .option("--quiet", "print no rates", false)
     .addOption(node())
     .addOption(svidLifetime())
+    .addOption(intermediateLifetime())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/demo.ts")).demo({ ...options, dir: directoryOf(program) }),

@@ -81,6 +81,14 @@ export function svidLifetime(): Option {
     .argParser(wholeNumber);
 }
 
+/** `--intermediate-lifetime`, in seconds. */
+export function intermediateLifetime(): Option {
+  return new Option(
+    "--intermediate-lifetime <seconds>",
+    "how long the authorities that issue certificates live; they renew themselves (default: 90 days)",
+  ).argParser(wholeNumber);
+}
+
 /** Reads a TCP port. */
 export function port(text: string): number {
   const value = wholeNumber(text);

@@ -3,6 +3,7 @@ import {
   adminListen,
   appProtocol,
   directoryOf,
+  intermediateLifetime,
   logLevel,
   port,
   svidLifetime,
@@ -17,6 +18,7 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--listen <host:port>")
     .addOption(adminListen())
     .addOption(svidLifetime())
+    .addOption(intermediateLifetime())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-control-plane.ts")).runControlPlane({

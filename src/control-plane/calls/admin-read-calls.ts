@@ -51,6 +51,11 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
         throw new ConnectError("no log is that long", Code.InvalidArgument);
       yield* watchProgress(parts, Number(size), context);
     },
+    listHeldAuthorities: async (_request, context) => {
+      reader(context);
+      const { ids, issuing = "" } = await parts.authorities.held();
+      return { held: [...ids], issuing };
+    },
     listProposals: async (_request, context) => {
       reader(context);
       return { proposals: [...(await parts.proposals.list())] };

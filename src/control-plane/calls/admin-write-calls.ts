@@ -1,9 +1,11 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { messageOf } from "../../base/mesh-error.ts";
-import type { Refusal } from "../../base/result.ts";
-import type { Admin } from "../../protocol/index.ts";
+import { fail, ok, type Refusal, type Result } from "../../base/result.ts";
+import type { Admin, PrepareAuthorityRequest, PrepareAuthorityResponseSchema } from "../../protocol/index.ts";
 import { type PersonRole, parseEntry, revisionOf } from "../../trust-log/index.ts";
 import type { AlarmReason, OlderFollower } from "../follower-registry.ts";
+import type { PreparationRefusal } from "../held-authorities.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { callingPerson, type Person } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
@@ -14,6 +16,8 @@ const appendBytesMax = 1024 * 1024;
 const appendsPerPerson = { perSecond: 200, burst: 1_000, callersMax: 10_000 };
 /** Each of them writes a file. */
 const proposalsPerPerson = { perSecond: 5, burst: 100, callersMax: 10_000 };
+/** Each of them writes a key, and an intermediate an entry. */
+const preparationsPerPerson = { perSecond: 0.2, burst: 20, callersMax: 10_000 };
 const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 /** Followers that a refusal names. */
 const namedMax = 10;
@@ -27,6 +31,7 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
   const { issuer, registry, proposals } = parts;
   const appends = openRateLimit(parts.clock, appendsPerPerson);
   const proposing = openRateLimit(parts.clock, proposalsPerPerson);
+  const preparing = openRateLimit(parts.clock, preparationsPerPerson);
   const opening = openRateLimit(parts.clock, sessionsPerPerson);
   const writerOf = (context: HandlerContext, limit: typeof appends): Person =>
     within(callingPerson(parts, context, writers), limit);
@@ -68,6 +73,12 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       if (!withdrawn.ok) throw refuse(person, "withdrawal-refused", withdrawn);
       return {};
     },
+    prepareAuthority: async (request, context) => {
+      const person = writerOf(context, preparing);
+      const prepared = await stored(prepare(parts, request));
+      if (!prepared.ok) throw refuse(person, "preparation-refused", prepared);
+      return prepared.value;
+    },
     openSession: (_request, context) => {
       const person = within(callingPerson(parts, context), opening);
       const opened = parts.sessions.open(person);
@@ -96,6 +107,23 @@ function areOf({ name }: Person, entries: readonly Uint8Array[]): boolean {
     const parsed = parseEntry(bytes);
     return parsed.ok && parsed.value.statement.author === name;
   });
+}
+
+/** Makes an authority of the kind that was asked for. */
+async function prepare(
+  { authorities }: ControlPlaneParts,
+  { kind, certificate }: Pick<PrepareAuthorityRequest, "kind" | "certificate">,
+): Promise<
+  Result<MessageInitShape<typeof PrepareAuthorityResponseSchema>, PreparationRefusal | "unknown-kind">
+> {
+  if (kind === "root") return ok({ certificate: await authorities.prepareRoot() });
+  if (kind === "request") return ok({ request: await authorities.prepareRequest() });
+  if (kind !== "intermediate") return fail("unknown-kind", kind);
+  const made =
+    certificate.byteLength > 0
+      ? await authorities.takeIntermediate(certificate)
+      : await authorities.prepareIntermediate();
+  return made.ok ? ok({ certificate: made.value.certificate, size: BigInt(made.value.size) }) : made;
 }
 
 /**

@@ -1037,6 +1037,100 @@ export declare type EndSessionResponse = Message<"troth.v1.EndSessionResponse"> 
 export declare const EndSessionResponseSchema: GenMessage<EndSessionResponse>;
 
 /**
+ * @generated from message troth.v1.PrepareAuthorityRequest
+ */
+export declare type PrepareAuthorityRequest = Message<"troth.v1.PrepareAuthorityRequest"> & {
+  /**
+   * root, intermediate, or request: one for an intermediate under a root elsewhere.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * With intermediate: the certificate that a root elsewhere has made of a request, DER.
+   *
+   * @generated from field: bytes certificate = 2;
+   */
+  certificate: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.PrepareAuthorityRequest.
+ * Use `create(PrepareAuthorityRequestSchema)` to create a new message.
+ */
+export declare const PrepareAuthorityRequestSchema: GenMessage<PrepareAuthorityRequest>;
+
+/**
+ * @generated from message troth.v1.PrepareAuthorityResponse
+ */
+export declare type PrepareAuthorityResponse = Message<"troth.v1.PrepareAuthorityResponse"> & {
+  /**
+   * Of a root or an intermediate, DER.
+   *
+   * @generated from field: bytes certificate = 1;
+   */
+  certificate: Uint8Array;
+
+  /**
+   * PKCS#10, DER.
+   *
+   * @generated from field: bytes request = 2;
+   */
+  request: Uint8Array;
+
+  /**
+   * The log's size once an intermediate was in it.
+   *
+   * @generated from field: uint64 size = 3;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.PrepareAuthorityResponse.
+ * Use `create(PrepareAuthorityResponseSchema)` to create a new message.
+ */
+export declare const PrepareAuthorityResponseSchema: GenMessage<PrepareAuthorityResponse>;
+
+/**
+ * @generated from message troth.v1.ListHeldAuthoritiesRequest
+ */
+export declare type ListHeldAuthoritiesRequest = Message<"troth.v1.ListHeldAuthoritiesRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.ListHeldAuthoritiesRequest.
+ * Use `create(ListHeldAuthoritiesRequestSchema)` to create a new message.
+ */
+export declare const ListHeldAuthoritiesRequestSchema: GenMessage<ListHeldAuthoritiesRequest>;
+
+/**
+ * @generated from message troth.v1.ListHeldAuthoritiesResponse
+ */
+export declare type ListHeldAuthoritiesResponse = Message<"troth.v1.ListHeldAuthoritiesResponse"> & {
+  /**
+   * As ca.activate names them.
+   *
+   * @generated from field: repeated string held = 1;
+   */
+  held: string[];
+
+  /**
+   * The intermediate that issues certificates now; empty where none may.
+   *
+   * @generated from field: string issuing = 2;
+   */
+  issuing: string;
+};
+
+/**
+ * Describes the message troth.v1.ListHeldAuthoritiesResponse.
+ * Use `create(ListHeldAuthoritiesResponseSchema)` to create a new message.
+ */
+export declare const ListHeldAuthoritiesResponseSchema: GenMessage<ListHeldAuthoritiesResponse>;
+
+/**
  * @generated from message troth.v1.GetStatusRequest
  */
 export declare type GetStatusRequest = Message<"troth.v1.GetStatusRequest"> & {
@@ -1366,6 +1460,27 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof EndSessionRequestSchema;
     output: typeof EndSessionResponseSchema;
+  },
+  /**
+   * Makes the key of a certificate authority where it will sign. It signs once a ca.activate says so; a root counts for
+   * nothing before an operator has entered it into the log.
+   *
+   * @generated from rpc troth.v1.Admin.PrepareAuthority
+   */
+  prepareAuthority: {
+    methodKind: "unary";
+    input: typeof PrepareAuthorityRequestSchema;
+    output: typeof PrepareAuthorityResponseSchema;
+  },
+  /**
+   * Which authorities have their keys here, and which of them signs now.
+   *
+   * @generated from rpc troth.v1.Admin.ListHeldAuthorities
+   */
+  listHeldAuthorities: {
+    methodKind: "unary";
+    input: typeof ListHeldAuthoritiesRequestSchema;
+    output: typeof ListHeldAuthoritiesResponseSchema;
   },
 }>;
 
