@@ -62,6 +62,8 @@ const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export type ChildMessage =
   | { readonly kind: "ready"; readonly addresses: Readonly<Record<string, string>> }
   | { readonly kind: "failed"; readonly message: string }
+  /** It ends because its instance was revoked; whoever starts it again starts another instance. */
+  | { readonly kind: "revoked"; readonly message: string }
   | { readonly kind: "withdrawn" };
 
 /** Tells the supervisor, if there is one. */
@@ -72,8 +74,9 @@ export function tellParent(message: ChildMessage): void {
 /** Reads a message of a child. */
 export function parseChildMessage(message: unknown): ChildMessage | undefined {
   if (typeof message !== "object" || message === null || !("kind" in message)) return undefined;
-  if (message.kind === "failed" && "message" in message && typeof message.message === "string")
-    return { kind: "failed", message: message.message };
+  const isSaid = message.kind === "failed" || message.kind === "revoked";
+  if (isSaid && "message" in message && typeof message.message === "string")
+    return { kind: message.kind === "failed" ? "failed" : "revoked", message: message.message };
   if (message.kind === "withdrawn") return { kind: "withdrawn" };
   if (message.kind !== "ready" || !("addresses" in message) || typeof message.addresses !== "object")
     return undefined;

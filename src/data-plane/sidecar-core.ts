@@ -62,6 +62,8 @@ export class SidecarCore implements AsyncDisposable {
   #isRetiring = false;
   #advertised = "";
   #isClockWrong = false;
+  /** Why this instance was revoked, which is for good. */
+  #revocation: string | undefined;
 
   private constructor(
     options: ProxyOptions,
@@ -196,7 +198,8 @@ export class SidecarCore implements AsyncDisposable {
   async obtainSvid(auditKey: string): Promise<SvidKeeper> {
     const { clock, random, log, service } = this.#options;
     this.#keeper = await SvidKeeper.open({
-      request: (certificateRequest) => this.#link.issueSvid({ service, certificateRequest, auditKey }),
+      request: (certificateRequest, generation) =>
+        this.#link.issueSvid({ service, certificateRequest, auditKey, generation }),
       rotated: (svid) => {
         this.#rotated?.(svid);
         const lifetimeMillis = (svid.notAfterSeconds - svid.notBeforeSeconds) * 1000;
@@ -265,7 +268,7 @@ export class SidecarCore implements AsyncDisposable {
       },
       {
         name: "identity",
-        missing: () => unless(this.#isNamed(), "no SVID that the trust log names"),
+        missing: () => unless(this.#isNamed(), this.#whyUnnamed()),
       },
       {
         name: "freshness",
@@ -295,7 +298,7 @@ export class SidecarCore implements AsyncDisposable {
     const { livePeers, log } = this.context;
     const closed = livePeers.closeUnnamed();
     if (closed > 0) log.warn("connections closed: the log no longer names their peers", { closed });
-    if (!this.#isNamed()) this.#keeper?.renew();
+    this.#judgeOwn();
     this.router.stepped();
     this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
@@ -338,6 +341,33 @@ export class SidecarCore implements AsyncDisposable {
     this.router.sweep();
     // As a step has open requests decided on again, so has the lack of any for too long.
     if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
+  }
+
+  /** Looks whether the log still has this very instance; connections that it made as one that is no more end now. */
+  #judgeOwn(): void {
+    const { livePeers, log, instance } = this.context;
+    const { instances, revocations, certificates } = this.context.view.follower.state;
+    if (this.#keeper === undefined || this.#revocation !== undefined) return;
+    if (!instances.has(instance) && livePeers.closeAll() > 0)
+      log.warn("connections closed: the log no longer has this instance");
+    const revocation = revocations.get(`instance:${instance}`);
+    if (revocation !== undefined) {
+      this.#revocation = revocation.reason;
+      log.error("this instance was revoked, for good", { instance, reason: revocation.reason });
+      this.#keeper[Symbol.dispose]();
+      this.#options.revoked?.(revocation.reason);
+    } else if (!this.#isNamed() || certificates.get(this.#keeper.current.sha256)?.isDue === true)
+      this.#keeper.renew();
+  }
+
+  #whyUnnamed(): string {
+    const { service, view } = this.context;
+    const { holds } = view.follower.state;
+    if (this.#revocation !== undefined) return `this instance was revoked: ${this.#revocation}`;
+    const held = holds.get(`service:${service}`);
+    return held === undefined
+      ? "no SVID that the trust log names"
+      : `${service} is held (${held.reason}) until an operator lifts it`;
   }
 
   /** Whether peers can find this instance's SVID in the trust log. */

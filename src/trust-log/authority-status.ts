@@ -15,6 +15,16 @@ export function authorityKindOf(state: TrustState, authority: string): Authority
   return undefined;
 }
 
+/** All authorities that the log knows, by identifier. */
+export function authorityIdsOf(state: TrustState): readonly (readonly [id: string, kind: AuthorityKind])[] {
+  const keys = [...state.tokenKeys.entries()].map(([id, { use }]) => [id, use] as const);
+  const certificates = [...certificatesOf(state)].map(
+    ({ id, certificate: { subject, issuer } }) =>
+      [id, subject.text === issuer.text ? "root" : "intermediate"] as const,
+  );
+  return [...certificates, ...keys];
+}
+
 /** Whether an authority was revoked. */
 export function isRevokedAuthority(state: TrustState, authority: string): boolean {
   return state.authorityStatus.get(authority)?.status === "revoked";

@@ -2,6 +2,7 @@ export { nodeJoinText } from "./apply-entry.ts";
 export { neededFor } from "./authority.ts";
 export {
   type AuthorityKind,
+  authorityIdsOf,
   authorityKindOf,
   isRevokedAuthority,
   revokedKeyIds,
@@ -25,6 +26,7 @@ export {
   isEntryKind,
   type RevocationReason,
   revisionOf,
+  revocationReasons,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryPlace, type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { openGateway } from "../../data-plane/index.ts";
+import { exitCode } from "../exit-codes.ts";
 import { type GatewayFlags, GatewaySource } from "../gateway-source.ts";
 import { meshDirectory, requireKnownDomain } from "../mesh-directory.ts";
 import { talk } from "../output.ts";
@@ -24,7 +25,8 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
   await requireKnownDomain(directory);
   const { service, settings } = await new GatewaySource(options).load();
   await declareService(directory, service);
-  const stopped = untilStopped();
+  const ending = new AbortController();
+  const stopped = untilStopped(ending.signal);
   await using stack = new AsyncDisposableStack();
   const gateway = stack.use(
     await supervise({
@@ -33,6 +35,11 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
       environment: sidecarEnvironment(),
       args: ["gateway-process", "--dir", directory.path, ...argumentsOf(options), "--log-level", logLevel],
       logFile: join(directory.logs, `gateway${service.replaceAll("/", ".")}.log`),
+      revoked: (message) => {
+        process.stderr.write(`troth: ${message}\n`);
+        process.exitCode = exitCode.revoked;
+        ending.abort();
+      },
     }),
   );
   process.stdout.write(`ready: ${service} takes clients at ${gateway.addresses["clients"]}\n`);
@@ -53,9 +60,14 @@ export async function runGatewayProcess(
   const source = new GatewaySource(options);
   let drain = (): Promise<void> => Promise.resolve();
   await runProcess(
-    async (stack) => {
+    async (stack, { revoked }) => {
       const { service, settings } = await source.load();
-      const proxy = await openProxyOptions(directory, stack, { ...options, role: "gateway", service });
+      const proxy = await openProxyOptions(directory, stack, {
+        ...options,
+        role: "gateway",
+        service,
+        revoked,
+      });
       const { log, instance } = proxy;
       const gateway = stack.use(await openGateway({ ...proxy, settings }));
       drain = () => gateway.drain();
