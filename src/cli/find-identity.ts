@@ -1,7 +1,7 @@
 import {
   type AuthorityKind,
-  authorityIdsOf,
   type CertificateRow,
+  certificateAuthoritiesOf,
   type InstanceRow,
   type TrustState,
 } from "../trust-log/index.ts";
@@ -54,7 +54,9 @@ export function findAuthority(
   state: TrustState,
   text: string,
 ): { readonly id: string; readonly kind: AuthorityKind } {
-  const found = matching(authorityIdsOf(state), text.toLowerCase());
+  const certificates = certificateAuthoritiesOf(state).map(({ id, kind }) => [id, kind] as const);
+  const keys = [...state.tokenKeys.entries()].map(([id, { use }]) => [id, use] as const);
+  const found = matching<AuthorityKind>([...certificates, ...keys], text.toLowerCase());
   if (found === undefined)
     throw new CliError(exitCode.notFound, `no authority ${text} is in the trust log; see: troth ca show`);
   const [id, kind] = found;

@@ -29,9 +29,12 @@ const detailCharactersMax = 512;
 /** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
 export const alarmReasons = [
   "approval-refused",
+  "authority-not-renewed",
   "browser-refused",
   "call-refused",
   "clock-disagrees",
+  "identity-refused",
+  "lineage-forked",
   "clock-unconfirmed",
   "entry-refused",
   "join-refused",

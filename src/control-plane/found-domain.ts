@@ -1,13 +1,12 @@
 import { base64Of } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
-import { codeOf, messageOf } from "../base/mesh-error.ts";
 import { exportPrivateKey, generateP256 } from "../crypto/index.ts";
 import {
   type CertificateAuthority,
   createIntermediate,
   createRoot,
-  openAuthority,
+  intermediateLifetimeSecondsDefault,
   type TrustDomain,
 } from "../identity/index.ts";
 import type { KeyStore } from "../storage/index.ts";
@@ -19,7 +18,7 @@ import {
   type NoteSigner,
   signEntry,
 } from "../trust-log/index.ts";
-import { importKeptKey, keyFault, type LogKeys } from "./log-keys.ts";
+import type { LogKeys } from "./log-keys.ts";
 
 /** What a trust domain is founded with. */
 export interface FoundingRequest {
@@ -31,6 +30,8 @@ export interface FoundingRequest {
   readonly keyStore: KeyStore;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
+  /** 90 days unless given. */
+  readonly intermediateLifetimeSeconds?: number;
 }
 
 /** The first entries of a new trust log, and what has to be remembered of it. */
@@ -62,7 +63,12 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
   const genesis = base64Of(leafHash(genesisEntry));
   const world = { clock, randomBytes };
   const root = createRoot({ trustDomain, privateKey: generateP256().privateKey }, world);
-  const intermediate = createIntermediate(root, { privateKey: generateP256().privateKey }, world);
+  const lifetimeSeconds = request.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault;
+  const intermediate = createIntermediate(
+    root,
+    { privateKey: generateP256().privateKey, lifetimeSeconds },
+    world,
+  );
   await saveAuthority(keyStore, "ca-root", root);
   await saveAuthority(keyStore, "ca-intermediate", intermediate);
 
@@ -74,38 +80,6 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
     entry("ca.issue", { certificate: base64Of(intermediate.certificate.der) }, keys.issuer, 1),
   ];
   return { entries, genesis };
-}
-
-/** The CA that issues SVIDs, from the key store. */
-export async function loadIssuingAuthority(
-  keyStore: KeyStore,
-  trustDomain: TrustDomain,
-): Promise<CertificateAuthority | undefined> {
-  return loadAuthority(keyStore, trustDomain, "ca-intermediate");
-}
-
-/** The root, where its key is kept here too. */
-export async function loadRootAuthority(
-  keyStore: KeyStore,
-  trustDomain: TrustDomain,
-): Promise<CertificateAuthority | undefined> {
-  return loadAuthority(keyStore, trustDomain, "ca-root");
-}
-
-async function loadAuthority(
-  keyStore: KeyStore,
-  trustDomain: TrustDomain,
-  name: "ca-root" | "ca-intermediate",
-): Promise<CertificateAuthority | undefined> {
-  const key = await keyStore.load(name);
-  const certificate = await keyStore.load(`${name}-certificate`);
-  if (key === undefined || certificate === undefined) return undefined;
-  try {
-    return openAuthority(trustDomain, certificate, importKeptKey(name, key));
-  } catch (cause) {
-    if (codeOf(cause) === "ERR_CONTROL_PLANE_KEY") throw cause;
-    throw keyFault(`${name}-certificate`, `does not go with its key (${messageOf(cause)})`);
-  }
 }
 
 async function saveAuthority(

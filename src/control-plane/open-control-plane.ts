@@ -3,7 +3,7 @@ import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import {
-  type CertificateAuthority,
+  intermediateLifetimeSecondsDefault,
   parseTrustDomain,
   svidLifetimeSecondsMax,
   type TrustDomain,
@@ -16,8 +16,8 @@ import { openConsoleListener } from "./console-listener.ts";
 import { controlPlaneMetrics } from "./control-plane-metrics.ts";
 import { EpochGuard } from "./epoch-guard.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
-import { loadIssuingAuthority, loadRootAuthority } from "./found-domain.ts";
-import { keyFault, requireLogKeys } from "./log-keys.ts";
+import { HeldAuthorities } from "./held-authorities.ts";
+import { requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { LogWriter } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";
@@ -43,6 +43,8 @@ export interface ControlPlaneOptions {
   /** Where health and metrics are shown; any port of 127.0.0.1 unless given. */
   readonly health?: { readonly host: string; readonly port: number };
   readonly svidLifetimeSeconds: number;
+  /** Of the intermediates that are made from now on; 90 days unless given. */
+  readonly intermediateLifetimeSeconds?: number;
   /** Of the log: 1 unless it was taken up again. */
   readonly generation?: number;
   readonly clock: Clock;
@@ -66,19 +68,9 @@ export interface ControlPlane extends AsyncDisposable {
 /** Opens the control plane of a trust domain that was founded before. */
 export async function openControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { clock, randomBytes, log, keyStore } = options;
-  const trustDomain = parseTrustDomain(options.trustDomain);
-  if (!trustDomain.ok)
-    throw new MeshError(
-      "ERR_CONTROL_PLANE_CONFIG",
-      `trust domain ${options.trustDomain}: ${trustDomain.reason}`,
-    );
-  if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
-    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
-  if (options.storage.journal.size === 0)
-    throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
-  const keys = await requireLogKeys(keyStore, trustDomain.value, options.generation);
-  const authorities = await loadAuthorities(keyStore, trustDomain.value);
-  const [authority] = authorities;
+  const trustDomain = trustDomainIn(options);
+  const keys = await requireLogKeys(keyStore, trustDomain, options.generation);
+  const { intermediateLifetimeSeconds = intermediateLifetimeSecondsDefault } = options;
 
   await using opened = new AsyncDisposableStack();
   const metrics = controlPlaneMetrics(clock);
@@ -100,6 +92,18 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       ...(options.broken === undefined ? {} : { broken: options.broken }),
     }),
   );
+  const authorities = await HeldAuthorities.open({
+    trustDomain,
+    keyStore,
+    writer,
+    intermediateLifetimeSeconds,
+    clock,
+    randomBytes,
+    log,
+    notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
+  });
+  // Also where nobody asks for a certificate: an epoch comes every few seconds.
+  opened.defer(writer.onCheckpoint(() => void authorities.issuing()));
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
   opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));
@@ -110,13 +114,21 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   opened.defer(writer.onCheckpoint(() => sessions.endOver()));
   const closing = new AbortController();
   const parts = {
-    issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },
+    issuer: {
+      writer,
+      authorities,
+      registry,
+      svidLifetimeSeconds: options.svidLifetimeSeconds,
+      clock,
+      randomBytes,
+    },
+    authorities,
     registry,
     guard,
     source: sourceOf(writer, registry),
     proposals: await Proposals.open(await openProposalFiles(options.proposalsFolder), writer, log),
     sessions,
-    revocationLists: new RevocationLists({ writer, clock, authorities: () => authorities }),
+    revocationLists: new RevocationLists({ writer, clock, authorities: () => authorities.opened }),
     clock,
     closing: closing.signal,
   };
@@ -144,15 +156,16 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   };
 }
 
-/** The CA that issues, and the root where its key is here. */
-async function loadAuthorities(
-  keyStore: KeyStore,
-  trustDomain: TrustDomain,
-): Promise<[CertificateAuthority, ...CertificateAuthority[]]> {
-  const authority = await loadIssuingAuthority(keyStore, trustDomain);
-  if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
-  const root = await loadRootAuthority(keyStore, trustDomain);
-  return root === undefined ? [authority] : [authority, root];
+/** The trust domain of options that can be met. */
+function trustDomainIn({ trustDomain, svidLifetimeSeconds, storage }: ControlPlaneOptions): TrustDomain {
+  const parsed = parseTrustDomain(trustDomain);
+  if (!parsed.ok)
+    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `trust domain ${trustDomain}: ${parsed.reason}`);
+  if (!(svidLifetimeSeconds >= 1 && svidLifetimeSeconds <= svidLifetimeSecondsMax))
+    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
+  if (storage.journal.size === 0)
+    throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
+  return parsed.value;
 }
 
 /** The log as it may be published; what is out already must not go back. */

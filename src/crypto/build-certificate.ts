@@ -86,6 +86,20 @@ export function buildCertificateRequest(privateKey: KeyObject, uris: readonly st
   return signedSequence(toBeSigned, algorithm, privateKey);
 }
 
+/** A certificate request for the key of a CA, with the subject (DER of a Name) and the extensions that it wants. */
+export function buildAuthorityRequest(
+  privateKey: KeyObject,
+  wishes: { readonly subject: Uint8Array; readonly extensions: readonly CertificateExtension[] },
+): Uint8Array {
+  const toBeSigned = derSequence(
+    derInteger(Uint8Array.of(0)),
+    wishes.subject,
+    exportPublicKey(privateKey),
+    derOf(0xa0, extensionRequest(wishes.extensions)),
+  );
+  return signedSequence(toBeSigned, algorithmFor(privateKey), privateKey);
+}
+
 /** A self-signed certificate by which the holder of a P-256 or Ed25519 key shows it in TLS, as client or server. */
 export function buildSelfSignedCertificate(content: SelfSignedContent, privateKey: KeyObject): Uint8Array {
   const publicKeyInfo = exportPublicKey(privateKey);

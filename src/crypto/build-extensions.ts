@@ -56,7 +56,22 @@ export function subjectKeyIdExtension(publicKeyInfo: Uint8Array): CertificateExt
 
 /** authorityKeyIdentifier (not critical) of the issuer's SubjectPublicKeyInfo. */
 export function authorityKeyIdExtension(issuerPublicKeyInfo: Uint8Array): CertificateExtension {
-  const value = derSequence(derOf(0x80, keyIdOf(issuerPublicKeyInfo)));
+  return keyIdExtension(keyIdOf(issuerPublicKeyInfo));
+}
+
+/** authorityKeyIdentifier (not critical): the subjectKeyIdentifier of the issuer's certificate, where it has one. */
+export function issuerKeyIdExtension(issuer: {
+  readonly publicKeyInfo: Uint8Array;
+  /** Hexadecimal. */
+  readonly subjectKeyId: string | undefined;
+}): CertificateExtension {
+  const { publicKeyInfo, subjectKeyId } = issuer;
+  if (subjectKeyId === undefined) return authorityKeyIdExtension(publicKeyInfo);
+  return keyIdExtension(Uint8Array.from(Buffer.from(subjectKeyId, "hex")));
+}
+
+function keyIdExtension(keyId: Uint8Array): CertificateExtension {
+  const value = derSequence(derOf(0x80, keyId));
   return { oid: objectIdentifier.authorityKeyId, critical: false, value };
 }
 

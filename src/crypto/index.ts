@@ -1,4 +1,5 @@
 export {
+  buildAuthorityRequest,
   buildCertificate,
   buildCertificateRequest,
   buildSelfSignedCertificate,
@@ -11,6 +12,7 @@ export {
   authorityKeyIdExtension,
   endEntityConstraints,
   extendedKeyUsageExtension,
+  issuerKeyIdExtension,
   keyUsageExtension,
   subjectKeyIdExtension,
   uriHostConstraint,

@@ -1,8 +1,9 @@
 import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { bytesOfBase64 } from "../base/bytes.ts";
+import { bytesOfBase64, hexOf } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { fail, ok, type Refusal, type Result } from "../base/result.ts";
+import { sha256 } from "../crypto/index.ts";
 import {
   type CheckedSvid,
   KnownSvids,
@@ -15,7 +16,13 @@ import {
   trustBundlesOf,
 } from "../identity/index.ts";
 import type { LogView } from "../transport/index.ts";
-import { type Freshness, freshnessOf, type StalenessBound, type TrustState } from "../trust-log/index.ts";
+import {
+  authoritiesUnder,
+  type Freshness,
+  freshnessOf,
+  type StalenessBound,
+  type TrustState,
+} from "../trust-log/index.ts";
 import { clockNote } from "./clock-note.ts";
 
 /**
@@ -51,6 +58,7 @@ interface TrustedRoots {
   readonly state: TrustState;
   readonly size: number;
   readonly roots: readonly string[];
+  readonly revokedKeys: readonly string[];
   readonly value: TrustBundles;
 }
 
@@ -132,6 +140,7 @@ export class PeerChecker {
     const doesAgree =
       certificate.spiffeId === svid.spiffeId &&
       certificate.serial === svid.serial &&
+      (certificate.authorityKeyId ?? svid.authorityKeyId) === svid.authorityKeyId &&
       metadata?.instance === certificate.instance &&
       metadata.node === instance.node &&
       serviceName === instance.service;
@@ -147,9 +156,11 @@ export class PeerChecker {
     const last = this.#bundles;
     if (last?.state === state && last.size === size) return last.value;
     const roots = trustedRoots(state);
-    const isSame = last !== undefined && sameTexts(last.roots, roots);
-    const value = isSame ? last.value : bundlesOf(roots);
-    this.#bundles = { state, size, roots, value };
+    const revokedKeys = revokedKeysOf(state);
+    const isSame =
+      last !== undefined && sameTexts(last.roots, roots) && sameTexts(last.revokedKeys, revokedKeys);
+    const value = isSame ? last.value : bundlesOf(roots, revokedKeys);
+    this.#bundles = { state, size, roots, revokedKeys, value };
     return value;
   }
 }
@@ -160,16 +171,23 @@ function trustedRoots(state: TrustState): readonly string[] {
   return [state.genesis?.trustDomain ?? "", ...roots.map(([, { certificate }]) => certificate)];
 }
 
+/** The keys of CAs that were revoked: what they signed counts no more, whatever the log says of it. */
+function revokedKeysOf(state: TrustState): readonly string[] {
+  return authoritiesUnder(state, "revoked").map(({ certificate }) =>
+    hexOf(sha256(certificate.publicKeyInfo)),
+  );
+}
+
 function sameTexts(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((text, place) => text === right[place]);
 }
 
 /** The trust bundle of the domain itself. */
-function bundlesOf([domain = "", ...roots]: readonly string[]): TrustBundles {
+function bundlesOf([domain = "", ...roots]: readonly string[], revokedKeys: readonly string[]): TrustBundles {
   const trustDomain = parseTrustDomain(domain);
   if (!trustDomain.ok) return trustBundlesOf();
   const certificates = roots.map(bytesOfBase64).filter((der) => der !== undefined);
-  const bundle = parseTrustBundle(trustDomain.value, certificates);
+  const bundle = parseTrustBundle(trustDomain.value, certificates, new Set(revokedKeys));
   return bundle.ok ? trustBundlesOf(bundle.value) : trustBundlesOf();
 }
 

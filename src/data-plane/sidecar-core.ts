@@ -11,7 +11,7 @@ import {
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView, resolvesWithin } from "../transport/index.ts";
-import { entryRevision, type NoteSigner } from "../trust-log/index.ts";
+import { entryRevision, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
@@ -30,6 +30,10 @@ import { ExhaustedTraces } from "./traffic/index.ts";
 const rotationShare = 0.1;
 const rotationMillisMax = 10_000;
 const catchUpMillisMax = 60_000;
+/** Over this long the proxies of a mesh replace what a tainted authority has signed. */
+const taintedMillisMax = 5_000;
+/** While only a tainted authority signs, it is not asked again sooner. */
+const taintedAgainMillis = 30_000;
 /** How long a start waits to be told who serves where; until then nothing could be called. */
 const routesMillisMax = 10_000;
 
@@ -64,6 +68,7 @@ export class SidecarCore implements AsyncDisposable {
   #isClockWrong = false;
   /** Why this instance was revoked, which is for good. */
   #revocation: string | undefined;
+  #taintedAgainMillis = 0;
 
   private constructor(
     options: ProxyOptions,
@@ -358,6 +363,7 @@ export class SidecarCore implements AsyncDisposable {
       this.#options.revoked?.(revocation.reason);
     } else if (!this.#isNamed() || certificates.get(this.#keeper.current.sha256)?.isDue === true)
       this.#keeper.renew();
+    else this.#replaceTainted();
   }
 
   #whyUnnamed(): string {
@@ -368,6 +374,18 @@ export class SidecarCore implements AsyncDisposable {
     return held === undefined
       ? "no SVID that the trust log names"
       : `${service} is held (${held.reason}) until an operator lifts it`;
+  }
+
+  /** An SVID of a tainted authority is replaced soon; the authority that signs by now is another one. */
+  #replaceTainted(): void {
+    const keeper = this.#keeper;
+    const nowMillis = this.context.clock.monotonicMillis();
+    if (keeper === undefined || nowMillis < this.#taintedAgainMillis) return;
+    const keys = taintedKeyIds(this.context.view.follower.state);
+    if (!keys.has(keeper.current.authorityKeyId ?? "of none")) return;
+    this.#taintedAgainMillis = nowMillis + taintedAgainMillis;
+    this.context.log.info("the authority of this SVID is tainted; it is replaced");
+    keeper.renewWithin(taintedMillisMax);
   }
 
   /** Whether peers can find this instance's SVID in the trust log. */

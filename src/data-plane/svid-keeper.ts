@@ -29,6 +29,8 @@ export interface SvidInUse {
   readonly privateKeyPem: string;
   readonly serial: string;
   readonly sha256: string;
+  /** Of the key that signed it, hexadecimal. */
+  readonly authorityKeyId: string | undefined;
   readonly notBeforeSeconds: number;
   readonly notAfterSeconds: number;
 }
@@ -110,6 +112,17 @@ export class SvidKeeper implements Disposable {
     void this.#rotate(retryMillisMin);
   }
 
+  /** Obtains the next SVID within so long, at a moment of its own, because many are to be replaced. */
+  renewWithin(millisMax: number): void {
+    if (this.#isRotating || this.#isClosed) return;
+    const { clock, random } = this.#options;
+    const dueMillis = clock.monotonicMillis() + millisMax * random();
+    if (dueMillis >= this.#dueMillis) return;
+    this.#dueMillis = dueMillis;
+    clearTimeout(this.#timer);
+    this.#look();
+  }
+
   [Symbol.dispose](): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -175,7 +188,7 @@ class Lineage {
     const { chain, generation } = await request(buildCertificateRequest(privateKey), this.#generation);
     const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
     if (leaf?.ok !== true) throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is not a certificate");
-    const { serial, sha256, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
+    const { serial, sha256, authorityKeyId, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
     if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
       throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is for another key");
     this.#generation = generation;
@@ -185,6 +198,7 @@ class Lineage {
       privateKeyPem: pemOfPrivateKey(privateKey),
       serial,
       sha256,
+      authorityKeyId,
       notBeforeSeconds,
       notAfterSeconds,
     };

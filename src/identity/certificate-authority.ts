@@ -5,7 +5,7 @@ import { MeshError } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import {
   authorityConstraints,
-  authorityKeyIdExtension,
+  buildAuthorityRequest,
   buildCertificate,
   type CertificateExtension,
   type CertificateRequest,
@@ -14,6 +14,7 @@ import {
   exportPublicKey,
   extendedKeyUsageExtension,
   isSignedBy,
+  issuerKeyIdExtension,
   keyUsageExtension,
   objectIdentifier,
   type ParsedCertificate,
@@ -78,6 +79,8 @@ export interface IssuedSvid {
   readonly chain: readonly Uint8Array[];
   /** Hexadecimal. */
   readonly serial: string;
+  /** Of the CA's key, hexadecimal; absent where its certificate does not say. */
+  readonly authorityKeyId: string | undefined;
   readonly notBeforeSeconds: number;
   readonly notAfterSeconds: number;
 }
@@ -149,12 +152,24 @@ export function createIntermediate(
       publicKeyInfo: keyInfo,
       extensions: [
         ...authorityExtensions({ trustDomain, pathLength: 0, keyInfo }),
-        authorityKeyIdExtension(root.certificate.publicKeyInfo),
+        issuerKeyIdExtension(root.certificate),
       ],
     },
     root.privateKey,
   );
   return openAuthority(trustDomain, der, request.privateKey);
+}
+
+/** The request (PKCS#10, DER) by which a root elsewhere makes an intermediate CA of a key. */
+export function requestIntermediate(
+  { trustDomain, privateKey }: Pick<AuthorityRequest, "trustDomain" | "privateKey">,
+  randomBytes: RandomBytes,
+): Uint8Array {
+  const keyInfo = exportPublicKey(privateKey);
+  return buildAuthorityRequest(privateKey, {
+    subject: distinguishedName(organization, `issuer ${hexOf(randomBytes(8))}`),
+    extensions: authorityExtensions({ trustDomain, pathLength: 0, keyInfo }),
+  });
 }
 
 /** A CA from what the key store kept; throws unless the certificate is a CA's for this very key. */
@@ -219,7 +234,15 @@ export function issueSvid(
     authority.privateKey,
   );
   const chain = [certificate, ...authority.presentedIssuers];
-  return ok({ certificate, chain, serial: hexOf(serial), notBeforeSeconds, notAfterSeconds });
+  const authorityKeyId = issuer.subjectKeyId;
+  return ok({
+    certificate,
+    chain,
+    serial: hexOf(serial),
+    authorityKeyId,
+    notBeforeSeconds,
+    notAfterSeconds,
+  });
 }
 
 function svidExtensions(
@@ -233,7 +256,7 @@ function svidExtensions(
     extendedKeyUsageExtension([objectIdentifier.serverAuth, objectIdentifier.clientAuth]),
     uriNamesExtension([spiffeId]),
     subjectKeyIdExtension(proof.publicKeyInfo),
-    authorityKeyIdExtension(issuer.publicKeyInfo),
+    issuerKeyIdExtension(issuer),
   ];
 }
 

@@ -1,6 +1,6 @@
-import { sameBytes } from "../base/bytes.ts";
+import { hexOf, sameBytes } from "../base/bytes.ts";
 import { fail, ok, type Refusal, type Result } from "../base/result.ts";
-import { isSignedBy, objectIdentifier, type ParsedCertificate } from "../crypto/index.ts";
+import { isSignedBy, objectIdentifier, type ParsedCertificate, sha256 } from "../crypto/index.ts";
 import { nameConstraintRefusal } from "./name-constraints.ts";
 import { isAuthority } from "./trust-bundle.ts";
 
@@ -11,6 +11,8 @@ export interface CertificatePathQuestion {
   readonly intermediates: readonly ParsedCertificate[];
   /** The bundle of the leaf's own trust domain. */
   readonly authorities: readonly ParsedCertificate[];
+  /** Keys of CAs that were revoked: the SHA-256 of their SubjectPublicKeyInfo, hex. */
+  readonly revokedKeys?: ReadonlySet<string> | undefined;
   readonly nowSeconds: number;
 }
 
@@ -23,6 +25,7 @@ export type CertificatePathRefusal =
   | "unknown-critical-extension"
   | "path-too-long"
   | "name-constraint-violated"
+  | "revoked-authority"
   | "expired"
   | "not-yet-valid";
 
@@ -53,7 +56,7 @@ export function checkCertificatePath(
 ): Result<CertificatePath, CertificatePathRefusal> {
   let refusal: Refusal<CertificatePathRefusal> = fail("untrusted-issuer", question.leaf.issuer.text);
   for (const path of pathsFrom([question.leaf], question).slice(0, pathsTriedMax)) {
-    const failed = pathRefusal(path, question.nowSeconds);
+    const failed = pathRefusal(path, question);
     if (failed === undefined) return ok(path);
     if (refusal.reason === "untrusted-issuer" || refusal.reason === "bad-signature") refusal = failed;
   }
@@ -81,9 +84,13 @@ function claimsIssuer(certificate: ParsedCertificate, issuer: ParsedCertificate)
   return authorityKeyId === undefined || subjectKeyId === undefined || authorityKeyId === subjectKeyId;
 }
 
-function pathRefusal(path: CertificatePath, nowSeconds: number): Refusal<CertificatePathRefusal> | undefined {
+function pathRefusal(
+  path: CertificatePath,
+  { nowSeconds, revokedKeys }: CertificatePathQuestion,
+): Refusal<CertificatePathRefusal> | undefined {
   return (
     signatureRefusal(path) ??
+    revokedRefusal(path.slice(1), revokedKeys) ??
     authorityRefusal(path.slice(1)) ??
     nameConstraintRefusal(path) ??
     periodRefusal(path, nowSeconds)
@@ -100,6 +107,16 @@ function signatureRefusal(path: CertificatePath): Refusal<CertificatePathRefusal
     if (!isSignedBy(certificate, issuer.publicKey)) return fail("bad-signature", certificate.subject.text);
   }
   return undefined;
+}
+
+/** By key, since whoever holds it can have it certified under any name and write twins of its certificate. */
+function revokedRefusal(
+  authorities: readonly ParsedCertificate[],
+  revokedKeys: ReadonlySet<string> | undefined,
+): Refusal<"revoked-authority"> | undefined {
+  if (revokedKeys === undefined || revokedKeys.size === 0) return undefined;
+  const revoked = authorities.find(({ publicKeyInfo }) => revokedKeys.has(hexOf(sha256(publicKeyInfo))));
+  return revoked === undefined ? undefined : fail("revoked-authority", revoked.subject.text);
 }
 
 function authorityRefusal(

@@ -90,12 +90,18 @@ export function checkSvid(
   if (!metadata.ok) return metadata;
 
   const trustDomain = trustDomainOf(id.value);
-  const authorities = bundles.get(trustDomain)?.authorities ?? [];
+  const { authorities = [], revokedKeys } = bundles.get(trustDomain) ?? {};
   if (authorities.length === 0) return fail("unknown-trust-domain", trustDomain);
 
   const intermediates = readIntermediates(chain.slice(1));
   if (!intermediates.ok) return intermediates;
-  const path = checkCertificatePath({ leaf, intermediates: intermediates.value, authorities, nowSeconds });
+  const path = checkCertificatePath({
+    leaf,
+    intermediates: intermediates.value,
+    authorities,
+    revokedKeys,
+    nowSeconds,
+  });
   if (!path.ok) return path;
   const lifetimeSeconds = leaf.notAfterSeconds - leaf.notBeforeSeconds;
   if (lifetimeSeconds > svidLifetimeSecondsMax + svidBackdateSeconds) {

@@ -9,6 +9,7 @@ export {
   intermediateLifetimeSecondsDefault,
   issueSvid,
   openAuthority,
+  requestIntermediate,
   rootLifetimeSecondsDefault,
   type SvidRequest,
   svidLifetimeSecondsDefault,

@@ -6,6 +6,8 @@ import type { TrustDomain } from "./spiffe-id.ts";
 export interface TrustBundle {
   readonly trustDomain: TrustDomain;
   readonly authorities: readonly ParsedCertificate[];
+  /** No path goes through a certificate with one of these keys (SHA-256 of the SubjectPublicKeyInfo, hex). */
+  readonly revokedKeys?: ReadonlySet<string>;
 }
 
 /** The bundles of all trust domains that are accepted, each used for its own domain alone. */
@@ -17,10 +19,14 @@ export type TrustBundleRefusal = "malformed-certificate" | "not-an-authority" | 
 /** How many CA certificates a bundle may hold. */
 export const bundleAuthoritiesMax = 32;
 
-/** Reads the CA certificates of a trust domain (DER); all must be CAs that may sign certificates. Never throws. */
+/**
+ * Reads the CA certificates of a trust domain (DER); all must be CAs that may sign certificates. `revokedKeys` are those
+ * of CAs that count no more, whoever vouches for them. Never throws.
+ */
 export function parseTrustBundle(
   trustDomain: TrustDomain,
   certificates: readonly Uint8Array[],
+  revokedKeys: ReadonlySet<string> = new Set(),
 ): Result<TrustBundle, TrustBundleRefusal> {
   if (certificates.length > bundleAuthoritiesMax) {
     return fail("too-many-authorities", `${certificates.length} certificates`);
@@ -32,7 +38,7 @@ export function parseTrustBundle(
     if (!isAuthority(parsed.value)) return fail("not-an-authority", parsed.value.subject.text);
     authorities.push(parsed.value);
   }
-  return ok({ trustDomain, authorities });
+  return ok({ trustDomain, authorities, revokedKeys });
 }
 
 /** Several bundles under their own trust domains; of two for one domain the later counts. */

@@ -2,10 +2,14 @@ export { nodeJoinText } from "./apply-entry.ts";
 export { neededFor } from "./authority.ts";
 export {
   type AuthorityKind,
-  authorityIdsOf,
+  type AuthorityStatus,
+  authoritiesUnder,
   authorityKindOf,
+  certificateAuthoritiesOf,
   isRevokedAuthority,
+  type KnownAuthority,
   revokedKeyIds,
+  taintedKeyIds,
 } from "./authority-status.ts";
 export {
   type CheckedCheckpoint,

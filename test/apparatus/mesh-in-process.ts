@@ -83,6 +83,8 @@ export interface WorkloadOptions {
   readonly agentSocketPath?: string;
   /** Where spans go. */
   readonly tracing?: Parameters<typeof openSidecar>[0]["tracing"];
+  /** Called where its instance is revoked. */
+  readonly revoked?: (reason: string) => void;
 }
 
 /**
@@ -355,7 +357,7 @@ export class MeshInProcess implements AsyncDisposable {
   /** What a proxy of any role in this mesh is opened with. */
   proxyOptions(
     service: string,
-    options: Pick<WorkloadOptions, "clock" | "journal" | "agentSocketPath" | "tracing"> = {},
+    options: Pick<WorkloadOptions, "clock" | "journal" | "agentSocketPath" | "tracing" | "revoked"> = {},
   ): ProxyOptions {
     const logKey = parseVerifierKey(verifierKeyOf(this.keys.log));
     if (!logKey.ok) throw new Error(logKey.reason);
@@ -367,6 +369,7 @@ export class MeshInProcess implements AsyncDisposable {
       agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
       audit: { journal, saveCheckpoint: () => Promise.resolve() },
       ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
+      ...(options.revoked === undefined ? {} : { revoked: options.revoked }),
       clock: options.clock ?? shiftedClock(),
       random: Math.random,
       randomBytes,

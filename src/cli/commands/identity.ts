@@ -8,6 +8,8 @@ import { readEntries } from "../read-entries.ts";
 import { systemClock } from "../system.ts";
 import { requireServiceName } from "./run-service.ts";
 
+const issuances: ReadonlySet<string> = new Set(["svid.issue", "svid.put"]);
+
 /** What `troth identity` takes. */
 interface IdentityOptions {
   readonly dir: string;
@@ -211,7 +213,7 @@ async function beginningsOf(client: OperatorClient): Promise<Map<string, number>
   const beginnings = new Map<string, number>();
   for (const entry of entries) {
     const parsed = parseEntry(entry);
-    if (!parsed.ok || parsed.value.statement.kind !== "svid.issue") continue;
+    if (!parsed.ok || !issuances.has(parsed.value.statement.kind)) continue;
     const { certificate, notBeforeSeconds } = parsed.value.statement.body;
     if (typeof certificate === "string" && typeof notBeforeSeconds === "number")
       beginnings.set(certificate, notBeforeSeconds);

@@ -1,6 +1,7 @@
 import type { Clock } from "../../base/clock.ts";
 import type { LogSource } from "../../transport/index.ts";
 import type { FollowerRegistry } from "../follower-registry.ts";
+import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { Proposals } from "../proposals.ts";
 import type { RevocationLists } from "../revocation-lists.ts";
@@ -10,6 +11,7 @@ import type { Sessions } from "../sessions.ts";
 /** What the calls work on. */
 export interface ControlPlaneParts {
   readonly issuer: Issuer;
+  readonly authorities: HeldAuthorities;
   readonly registry: FollowerRegistry;
   readonly guard: RollbackGuard;
   readonly source: LogSource;

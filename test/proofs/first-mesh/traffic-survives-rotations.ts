@@ -53,7 +53,12 @@ async function serialsOf(mesh: RunningMesh, instances: readonly string[]): Promi
   const serials = instances.map(() => new Set<string>());
   for (const { kind, body } of await statementsOf(mesh.directory.controlPlaneLog)) {
     const { instance, serial } = body;
-    if (kind !== "svid.issue" || typeof instance !== "string" || typeof serial !== "string") continue;
+    if (
+      (kind !== "svid.issue" && kind !== "svid.put") ||
+      typeof instance !== "string" ||
+      typeof serial !== "string"
+    )
+      continue;
     serials[instances.indexOf(instance)]?.add(serial);
   }
   return serials;
