@@ -56,6 +56,7 @@ const wordings: Readonly<Record<string, Wording>> = {
   "instance.revoke": (field) => `the instance ${field("instance")} is revoked: ${field("reason")}`,
   "instance.lock": (field) =>
     `the instance ${field("instance")} is revoked: two have asked for certificates as it`,
+  "instance.renew": (field) => `the instance ${field("instance")} gets a new certificate now`,
   "svid.revoke": (field) =>
     `the certificate ${shortened(field("certificate"))} is revoked: ${field("reason")}`,
   "token.revoke": (field) => `the token ${field("id")} is revoked: ${field("reason")}`,

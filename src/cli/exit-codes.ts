@@ -8,6 +8,8 @@ export const exitCode = {
   unreachable: 3,
   notFound: 4,
   timedOut: 5,
+  /** The instance was revoked while it ran. */
+  revoked: 6,
   /** What was given cannot be read. */
   unreadable: 65,
   /** Something that Troth needs to run is broken: a disk, a port, a file. */

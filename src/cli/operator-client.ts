@@ -33,7 +33,7 @@ import {
 import { CliError, exitCode } from "./exit-codes.ts";
 import { type KnownDomain, type MeshDirectory, requireKnownDomain } from "./mesh-directory.ts";
 import { type Appended, type ProposedEntry, proposedEntryOf, waitsFor } from "./proposed-entry.ts";
-import type { ProxyProgress } from "./proxy-progress.ts";
+import type { ProxyArrivals, ProxyProgress } from "./proxy-progress.ts";
 import { random, randomBytes, systemClock } from "./system.ts";
 
 /** An entry that was signed and not ordered within this time is worth nothing. */
@@ -309,8 +309,12 @@ export class OperatorClient implements Disposable {
     await answered(() => this.admin.endSession({ id }));
   }
 
-  /** Waits until every known proxy has the log up to a size, or the time is up. */
-  async waitForProxies(size: number, timeoutMillis: number): Promise<ProxyProgress> {
+  /** Waits until every known proxy has the log up to a size, or the time is up; `arrived` hears of each as it does. */
+  async waitForProxies(
+    size: number,
+    timeoutMillis: number,
+    arrived: (arrivals: ProxyArrivals) => void = () => {},
+  ): Promise<ProxyProgress> {
     const started = performance.now();
     const ending = new AbortController();
     const timer = setTimeout(() => ending.abort(), timeoutMillis);
@@ -320,8 +324,13 @@ export class OperatorClient implements Disposable {
       const watched = this.admin.watchProgress({ size: BigInt(size) }, { signal: ending.signal });
       for await (const { known, reached, followers } of watched) {
         Object.assign(counts, { known, reached });
-        for (const { service, instance, millis } of followers)
-          byFollower.push({ service, instance, millis: Math.round(millis) });
+        const now = followers.map(({ service, instance, millis }) => ({
+          service,
+          instance,
+          millis: Math.round(millis),
+        }));
+        byFollower.push(...now);
+        arrived({ known, reached, now });
         if (reached >= known) break;
       }
     } catch (error) {

@@ -27,7 +27,7 @@ Examples:
 
 Exit codes:
   0 ok   1 the answer is no   2 usage   3 control plane unreachable   4 not found
-  5 timed out   65 unreadable input   70 something Troth needs is broken`;
+  5 timed out   6 the instance was revoked   65 unreadable input   70 something Troth needs is broken`;
 
 /** The branches of the command tree, under the headings of `troth --help`. */
 const groups: readonly (readonly [string, readonly ((program: Command) => void)[]])[] = [

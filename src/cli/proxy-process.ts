@@ -17,13 +17,15 @@ export interface ProxyProcess {
   readonly service: string;
   readonly adminListen?: string;
   readonly logLevel: string;
+  /** Called where its instance is revoked. */
+  readonly revoked: (reason: string) => void;
 }
 
 /** What a proxy of any role needs of its machine: a new instance, its folder and journal under `stack`, and the mesh's anchor. */
 export async function openProxyOptions(
   directory: MeshDirectory,
   stack: AsyncDisposableStack,
-  { role, service: name, adminListen, logLevel }: ProxyProcess,
+  { role, service: name, adminListen, logLevel, revoked }: ProxyProcess,
 ): Promise<ProxyOptions> {
   const domain = await requireMesh(directory);
   const logKey = parseVerifierKey(domain.logKey);
@@ -49,6 +51,7 @@ export async function openProxyOptions(
     random,
     randomBytes,
     log,
+    revoked,
     ...(tracing === undefined ? {} : { tracing }),
     ...(adminListen === undefined ? {} : { admin: hostAndPort(adminListen) }),
   };

@@ -12,6 +12,13 @@ export interface ProxyProgress {
   }[];
 }
 
+/** Proxies that have reached a size since the last time. */
+export interface ProxyArrivals {
+  readonly known: number;
+  readonly reached: number;
+  readonly now: ProxyProgress["byFollower"];
+}
+
 /** The progress as JSON answers carry it. */
 export interface ProxiesReached {
   readonly known: number;
@@ -20,6 +27,7 @@ export interface ProxiesReached {
   /** From the moment the log had the size to a proxy's acknowledgement. */
   readonly millisP50: number;
   readonly millisP99: number;
+  readonly millisLast: number;
   readonly behind: readonly ProxyBehind[];
 }
 
@@ -42,6 +50,7 @@ export function reachedOf(
     millis,
     millisP50: percentile(times, 0.5),
     millisP99: percentile(times, 0.99),
+    millisLast: percentile(times, 1),
     behind,
   };
 }

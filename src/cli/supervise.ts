@@ -34,6 +34,8 @@ export interface Supervised {
   readonly heldPort?: HeldPort;
   /** More such ports; the child is told with `--tcp-descriptors`, in the same order. */
   readonly heldTcpPorts?: readonly HeldPort[];
+  /** Called where the child ends because its instance was revoked, in place of starting another one. */
+  readonly revoked?: (message: string) => void;
 }
 
 /** A child that is started again whenever it ends unasked. */
@@ -172,7 +174,14 @@ class ChildSupervisor implements Supervisor {
     clearTimeout(this.#restartTimer);
     clearTimeout(this.#releaseTimer);
     this.#releaseTimer = undefined;
+    let revoked: string | undefined;
+    child.on("message", (raw) => {
+      const message = parseChildMessage(raw);
+      if (message?.kind === "revoked") revoked = message.message;
+    });
     const ended = (): void => {
+      if (revoked !== undefined && this.#what.revoked !== undefined)
+        return this.#isStopping ? undefined : this.#what.revoked(revoked);
       // Another may have its place, or be about to take it.
       if (this.#child === child && this.#successor === undefined) this.#restart();
     };

@@ -1,3 +1,4 @@
+import { exitCode } from "./exit-codes.ts";
 /**
  * Resolves when this process is asked to end: by a signal, or by the end of the parent that started it with an IPC
  * channel; or when `also` aborts. A second Ctrl-C arrives from npm with the first, so later requests change nothing.
@@ -12,6 +13,22 @@ export function untilStopped(also?: AbortSignal): Promise<void> {
     process.channel?.unref();
     if (!process.connected) stop();
   });
+}
+
+/** As {@link untilStopped}, or until `revoked` is called, which says so and has this process end with the code for it. */
+export function untilStoppedOrRevoked(): {
+  readonly stopped: Promise<void>;
+  readonly revoked: (message: string) => void;
+} {
+  const ending = new AbortController();
+  return {
+    stopped: untilStopped(ending.signal),
+    revoked: (message) => {
+      process.stderr.write(`troth: ${message}\n`);
+      process.exitCode = exitCode.revoked;
+      ending.abort();
+    },
+  };
 }
 
 /** What a supervisor asks of a sidecar. */
@@ -62,6 +79,8 @@ const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export type ChildMessage =
   | { readonly kind: "ready"; readonly addresses: Readonly<Record<string, string>> }
   | { readonly kind: "failed"; readonly message: string }
+  /** It ends because its instance was revoked; whoever starts it again starts another instance. */
+  | { readonly kind: "revoked"; readonly message: string }
   | { readonly kind: "withdrawn" };
 
 /** Tells the supervisor, if there is one. */
@@ -72,8 +91,9 @@ export function tellParent(message: ChildMessage): void {
 /** Reads a message of a child. */
 export function parseChildMessage(message: unknown): ChildMessage | undefined {
   if (typeof message !== "object" || message === null || !("kind" in message)) return undefined;
-  if (message.kind === "failed" && "message" in message && typeof message.message === "string")
-    return { kind: "failed", message: message.message };
+  const isSaid = message.kind === "failed" || message.kind === "revoked";
+  if (isSaid && "message" in message && typeof message.message === "string")
+    return { kind: message.kind === "failed" ? "failed" : "revoked", message: message.message };
   if (message.kind === "withdrawn") return { kind: "withdrawn" };
   if (message.kind !== "ready" || !("addresses" in message) || typeof message.addresses !== "object")
     return undefined;

@@ -1,7 +1,7 @@
 import { CliError, exitCode } from "./exit-codes.ts";
 import type { NewEntry, OperatorClient, WriteHow } from "./operator-client.ts";
 import type { ProposedEntry } from "./proposed-entry.ts";
-import { type ProxiesReached, type ProxyBehind, reachedOf } from "./proxy-progress.ts";
+import { type ProxiesReached, type ProxyArrivals, type ProxyBehind, reachedOf } from "./proxy-progress.ts";
 
 const namedMax = 20;
 
@@ -31,8 +31,9 @@ export async function waitForProxies(
   client: OperatorClient,
   size: number,
   timeoutMillis: number,
+  arrived?: (arrivals: ProxyArrivals) => void,
 ): Promise<ProxiesReached> {
-  const progress = await client.waitForProxies(size, timeoutMillis);
+  const progress = await client.waitForProxies(size, timeoutMillis, arrived);
   return reachedOf(progress, progress.reached < progress.known ? await proxiesBehind(client, size) : []);
 }
 

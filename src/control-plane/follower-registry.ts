@@ -33,6 +33,8 @@ export const alarmReasons = [
   "browser-refused",
   "call-refused",
   "clock-disagrees",
+  "identity-refused",
+  "lineage-forked",
   "clock-unconfirmed",
   "entry-refused",
   "join-refused",

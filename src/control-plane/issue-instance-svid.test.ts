@@ -25,7 +25,8 @@ const certificateRequest = buildCertificateRequest(generateP256().privateKey);
 const open = new AsyncDisposableStack();
 let domain: SmallDomain;
 let issuer: Issuer;
-let registry: Issuer["registry"];
+let registry: Pick<Issuer["registry"], "olderThan">;
+const raised: string[] = [];
 
 beforeAll(async () => {
   const folder = open.use(await temporaryFolder());
@@ -48,7 +49,10 @@ beforeAll(async () => {
   issuer = {
     writer,
     authorities,
-    registry: { olderThan: (...asked) => registry.olderThan(...asked) },
+    registry: {
+      olderThan: (...asked) => registry.olderThan(...asked),
+      raise: (_source, reason, detail) => raised.push(`${reason}: ${detail}`),
+    },
     svidLifetimeSeconds: 3600,
     clock,
     randomBytes,
@@ -70,6 +74,7 @@ function request(unusual: Partial<InstanceRequest> = {}): InstanceRequest {
     service: "/shop/web",
     certificateRequest,
     auditKey,
+    generation: 0,
     ...unusual,
   };
 }
@@ -193,7 +198,7 @@ it("names authority, generation and key of a certificate, once nobody follows wh
   const first = generation();
   await ask();
   const sameKey = generation();
-  await ask({ certificateRequest: buildCertificateRequest(generateP256().privateKey) });
+  await ask({ certificateRequest: newKeyRequest(), generation: 1 });
 
   const keyId = (await issuer.authorities.issuing())?.certificate.subjectKeyId;
   const named = [...issuer.writer.state.certificates.entries()]
@@ -201,4 +206,78 @@ it("names authority, generation and key of a certificate, once nobody follows wh
     .map(([, { authorityKeyId }]) => authorityKeyId);
   expect([whileOlder, first, sameKey, generation()]).toEqual([undefined, 1, 1, 2]);
   expect(named).toEqual([undefined, keyId, keyId, keyId]);
+});
+
+function newKeyRequest(): Uint8Array {
+  return buildCertificateRequest(generateP256().privateKey);
+}
+
+/** An instance that holds its second generation; its requests, and what the log has of it. */
+async function rotatedInstance() {
+  const first = request({ certificateRequest: newKeyRequest() });
+  const second = { ...first, certificateRequest: newKeyRequest(), generation: 1 };
+  for (const one of [first, second]) {
+    const issued = await issueInstanceSvid(issuer, one);
+    if (!issued.ok) throw new Error(issued.detail);
+    expect(issued.value.generation).toBe(one.generation + 1);
+  }
+  return { first, second };
+}
+
+it("issues the last generation again to the key that it was issued to, as after an answer that was lost", async () => {
+  const { second } = await rotatedInstance();
+
+  const again = await issueInstanceSvid(issuer, second);
+  const next = await issueInstanceSvid(issuer, {
+    ...second,
+    certificateRequest: newKeyRequest(),
+    generation: 2,
+  });
+
+  expect(again).toMatchObject({ ok: true, value: { generation: 2 } });
+  expect(next).toMatchObject({ ok: true, value: { generation: 3 } });
+});
+
+it.each([
+  ["an earlier generation with another key", 1],
+  ["no generation", 0],
+  ["one that was never issued", 7],
+])("locks an instance for good, and nothing else, where somebody holds %s", async (_what, generation) => {
+  const { second } = await rotatedInstance();
+  const neighbour = await rotatedInstance();
+
+  const stolen = await issueInstanceSvid(issuer, {
+    ...second,
+    certificateRequest: newKeyRequest(),
+    generation,
+  });
+  const owner = { ...second, certificateRequest: newKeyRequest(), generation: 2 };
+  const after = await issueInstanceSvid(issuer, owner);
+  const beside = await issueInstanceSvid(issuer, {
+    ...neighbour.second,
+    certificateRequest: newKeyRequest(),
+    generation: 2,
+  });
+
+  const { state } = issuer.writer;
+  expect(stolen).toMatchObject({ ok: false, reason: "lineage-forked" });
+  expect(after).toMatchObject({ ok: false, reason: "instance-revoked" });
+  expect(beside.ok).toBe(true);
+  expect(state.revocations.get(`instance:${second.instance}`)?.reason).toBe("key-compromise");
+  expect([...state.certificates.entries()].some(([, row]) => row.instance === second.instance)).toBe(false);
+  expect(raised.some((alarm) => alarm.startsWith("lineage-forked") && alarm.includes(second.instance))).toBe(
+    true,
+  );
+});
+
+it("says that a service is held, and issues again once it is lifted", async () => {
+  const asked = request();
+  const name = asked.service;
+  await putAsOperator(domain, issuer.writer, { kind: "service.hold", body: { name, reason: "unspecified" } });
+
+  const held = await issueInstanceSvid(issuer, asked);
+  await putAsOperator(domain, issuer.writer, { kind: "service.lift", body: { name } });
+
+  expect(held).toMatchObject({ ok: false, reason: "held" });
+  expect((await issueInstanceSvid(issuer, asked)).ok).toBe(true);
 });

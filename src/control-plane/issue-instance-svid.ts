@@ -10,7 +10,13 @@ import {
   spiffeIdOfService,
   type WorkloadMetadata,
 } from "../identity/index.ts";
-import { neededFor, parseVerifierKey, revisionOf, type ServiceRow } from "../trust-log/index.ts";
+import {
+  type InstanceRow,
+  neededFor,
+  parseVerifierKey,
+  revisionOf,
+  type ServiceRow,
+} from "../trust-log/index.ts";
 import type { FollowerRegistry } from "./follower-registry.ts";
 import type { HeldAuthorities } from "./held-authorities.ts";
 import type { AppendRefusal, LogWriter, OwnStatement } from "./log-writer.ts";
@@ -22,13 +28,15 @@ export interface InstanceRequest {
   readonly service: string;
   readonly certificateRequest: Uint8Array;
   readonly auditKey: string;
+  /** That the instance says it holds (proto, `IssueSvidRequest`); 0 before the first. */
+  readonly generation: number;
 }
 
 /** What issuing takes. */
 export interface Issuer {
   readonly writer: LogWriter;
   readonly authorities: Pick<HeldAuthorities, "issuing">;
-  readonly registry: Pick<FollowerRegistry, "olderThan">;
+  readonly registry: Pick<FollowerRegistry, "olderThan" | "raise">;
   readonly svidLifetimeSeconds: number;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
@@ -41,7 +49,18 @@ export type InstanceRefusal =
   | "malformed-request"
   | "unknown-service"
   | "not-on-this-node"
-  | "other-instance";
+  | "other-instance"
+  | "instance-revoked"
+  | "held"
+  | "lineage-forked";
+
+/** A certificate that an instance has been issued. */
+export interface IssuedToInstance {
+  readonly chain: readonly Uint8Array[];
+  readonly size: number;
+  /** Of its key among those that the instance has had; 0 where the log does not count them. */
+  readonly generation: number;
+}
 
 /**
  * Registers the instance if it is new and issues its next SVID. The log has the registration and the issuance, and a
@@ -51,7 +70,7 @@ export type InstanceRefusal =
 export async function issueInstanceSvid(
   issuer: Issuer,
   request: InstanceRequest,
-): Promise<Result<{ readonly chain: readonly Uint8Array[]; readonly size: number }, InstanceRefusal>> {
+): Promise<Result<IssuedToInstance, InstanceRefusal>> {
   const { writer, clock, randomBytes } = issuer;
   const proof = parseCertificateRequest(request.certificateRequest);
   if (!proof.ok) return fail("malformed-request", `${proof.reason} ${proof.detail}`);
@@ -61,6 +80,9 @@ export async function issueInstanceSvid(
   if (service === undefined) return fail("unknown-service", name.value);
   const registration = registrationOf(issuer, request);
   if (!registration.ok) return registration;
+  const keySha256 = hexOf(sha256(proof.value.publicKeyInfo));
+  if (isForked(writer.state.instances.get(request.instance), request.generation, keySha256))
+    return lockForked(issuer, request);
 
   const authority = await issuer.authorities.issuing();
   if (authority === undefined)
@@ -78,10 +100,38 @@ export async function issueInstanceSvid(
   );
   if (!svid.ok) return svid;
   const { instance } = request;
-  const keySha256 = hexOf(sha256(proof.value.publicKeyInfo));
   const issuance = issuanceOf(issuer, svid.value, { instance, spiffeId, keySha256 });
   const written = await writer.write([...registration.value, issuance]);
-  return written.ok ? ok({ chain: svid.value.chain, size: written.value }) : written;
+  if (!written.ok) return written;
+  const { generation } = issuance.body;
+  return ok({
+    chain: svid.value.chain,
+    size: written.value,
+    generation: typeof generation === "number" ? generation : 0,
+  });
+}
+
+/**
+ * Whether somebody else has gone on with this instance's line of keys: who asks neither holds its last generation, nor
+ * asks for the last again with the same key, as after an answer that was lost.
+ */
+function isForked(row: InstanceRow | undefined, held: number, keySha256: string): boolean {
+  const last = row?.generation;
+  if (last === undefined || held === last) return false;
+  return held !== last - 1 || keySha256 !== row?.keySha256;
+}
+
+/** Neither of the two can be told from the other, so the instance ends; what else its service or node has does not. */
+async function lockForked(
+  { writer, registry }: Issuer,
+  { instance, service, node, generation }: InstanceRequest,
+): Promise<Result<never, InstanceRefusal>> {
+  const last = writer.state.instances.get(instance)?.generation;
+  const detail = `${service} ${instance} on ${node} asked as the holder of generation ${generation}, and ${last} was issued`;
+  registry.raise("/lineage", "lineage-forked", detail);
+  if (neededFor(writer.state, "instance.lock") !== undefined)
+    await writer.write([{ role: "issuer", kind: "instance.lock", body: { instance } }]);
+  return fail("lineage-forked", detail);
 }
 
 /**
@@ -124,6 +174,10 @@ function registrationOf(
     const isSame = known.node === node && known.service === service && known.auditKey === auditKey;
     return isSame ? ok([]) : fail("other-instance", `${instance} is registered as something else`);
   }
+  const { holds, revocations } = writer.state;
+  if (revocations.has(`instance:${instance}`)) return fail("instance-revoked", `${instance}, for good`);
+  const held = [`service:${service}`, `node:${node}`].find((key) => holds.has(key));
+  if (held !== undefined) return fail("held", `${held.replace(":", " ")} is held until it is lifted`);
   const allowed = writer.state.services.get(service)?.nodes ?? [];
   if (!allowed.includes("*") && !allowed.includes(node))
     return fail("not-on-this-node", `${service} on ${node}`);

@@ -6,6 +6,7 @@ import { MeshError } from "../base/mesh-error.ts";
 import { sha256 } from "../crypto/index.ts";
 import { type Alarm, type FollowerStatus, isSameStatus, Mesh, protocolVersion } from "../protocol/index.ts";
 import { keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
+import type { IssuedChain } from "./svid-keeper.ts";
 
 /** How often it is looked whether there is something to report; each epoch is, so a report comes every 10 s at least. */
 const reportIntervalMillis = 1_000;
@@ -54,7 +55,9 @@ export class AgentLink implements AsyncDisposable {
     readonly service: string;
     readonly certificateRequest: Uint8Array;
     readonly auditKey: string;
-  }): Promise<readonly Uint8Array[]> {
+    /** That it holds; 0 before the first. */
+    readonly generation: number;
+  }): Promise<IssuedChain> {
     if (this.#client === undefined)
       throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
     const { instance, view } = this.#options;
@@ -63,7 +66,7 @@ export class AgentLink implements AsyncDisposable {
     const isNamed = (): boolean => view.follower.state.certificates.has(certificate);
     if (!(await view.waitUntil(isNamed, callTimeoutMillis)))
       throw new MeshError("ERR_DATA_PLANE_AGENT", "the agent's log does not show the issuance");
-    return issued.chain;
+    return { chain: issued.chain, generation: issued.generation };
   }
 
   /** Keeps an alarm for the next report. */

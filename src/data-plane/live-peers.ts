@@ -81,6 +81,13 @@ export class LivePeers {
     return closed;
   }
 
+  /** Breaks all connections, since this proxy is nobody any more; says how many there were. */
+  closeAll(): number {
+    const closed = this.#live.size;
+    for (const socket of this.#live.keys()) socket.destroy();
+    return closed;
+  }
+
   /** Breaks what has expired, and tells what will soon. */
   expire(nowSeconds: number): void {
     for (const [socket, live] of this.#live) {

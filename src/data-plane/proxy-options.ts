@@ -23,6 +23,8 @@ export interface ProxyOptions {
     readonly journal: AuditJournal;
     readonly saveCheckpoint: (note: Uint8Array) => Promise<void>;
   };
+  /** Called once where people, or the issuer, have revoked this instance: it is nobody from then on, for good. */
+  readonly revoked?: (reason: string) => void;
   readonly clock: Clock;
   /** For jitter. */
   readonly random: () => number;

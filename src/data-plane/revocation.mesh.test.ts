@@ -88,6 +88,55 @@ it("replaces an SVID of its own that the log has dropped, at once", async () => 
   await caller[Symbol.asyncDispose]();
 });
 
+it("ends a revoked instance in both directions, for good, and says so once", async () => {
+  const said: string[] = [];
+  const caller = await mesh.open("/shop/stolen", { revoked: (reason) => said.push(reason) });
+  await mesh.putRule("/*", "/shop/stolen");
+  await until(async () => (await caller.call(ledger.host)).status === 200, "a route");
+  await until(async () => (await ledger.call(caller.host)).status === 200, "a route back");
+  const { instance } = caller;
+
+  await mesh.put("instance.revoke", { instance, reason: "key-compromise" });
+  await mesh.settled();
+
+  expect((await caller.call(ledger.host)).status).toBeGreaterThanOrEqual(500);
+  expect((await ledger.call(caller.host)).status).toBeGreaterThanOrEqual(500);
+  expect(await caller.metric("troth_proxy_peer_connections")).toBe(0);
+  expect(said).toEqual(["key-compromise"]);
+  expect(mesh.controlPlane.writer.state.instances.has(instance)).toBe(false);
+  await caller[Symbol.asyncDispose]();
+});
+
+it("brings a held instance back once it is lifted, without a new start", async () => {
+  const caller = await mesh.open("/shop/held");
+  await until(async () => (await caller.call(ledger.host)).status === 200, "a route");
+
+  await mesh.put("service.hold", { name: "/shop/held", reason: "unspecified" });
+  await mesh.settled();
+  const during = await caller.call(ledger.host);
+  await mesh.put("service.lift", { name: "/shop/held" });
+
+  expect(during.status).toBeGreaterThanOrEqual(500);
+  await until(async () => (await caller.call(ledger.host)).status === 200, "its return");
+  await caller[Symbol.asyncDispose]();
+});
+
+it("replaces a certificate that is to be renewed, and cuts nothing", async () => {
+  const caller = await mesh.open("/shop/renewed");
+  await until(async () => (await caller.call(ledger.host)).status === 200, "a route");
+  const certificates = (): number =>
+    [...mesh.controlPlane.writer.state.certificates.entries()].filter(
+      ([, row]) => row.instance === caller.instance,
+    ).length;
+  const before = certificates();
+
+  await mesh.put("instance.renew", { instance: caller.instance });
+
+  await until(() => certificates() === before + 1, "another certificate");
+  expect((await caller.call(ledger.host)).status).toBe(200);
+  await caller[Symbol.asyncDispose]();
+});
+
 it("closes the connections of a node that was removed, and closes its own with everybody", async () => {
   const caller = await mesh.open("/shop/neighbour");
   const connection = await openKeepAlive(await logged(caller));

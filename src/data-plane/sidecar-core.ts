@@ -66,6 +66,8 @@ export class SidecarCore implements AsyncDisposable {
   #isRetiring = false;
   #advertised = "";
   #isClockWrong = false;
+  /** Why this instance was revoked, which is for good. */
+  #revocation: string | undefined;
   #taintedAgainMillis = 0;
 
   private constructor(
@@ -202,7 +204,8 @@ export class SidecarCore implements AsyncDisposable {
   async obtainSvid(auditKey: string): Promise<SvidKeeper> {
     const { clock, random, log, service } = this.#options;
     this.#keeper = await SvidKeeper.open({
-      request: (certificateRequest) => this.#link.issueSvid({ service, certificateRequest, auditKey }),
+      request: (certificateRequest, generation) =>
+        this.#link.issueSvid({ service, certificateRequest, auditKey, generation }),
       rotated: (svid) => {
         this.#rotated?.(svid);
         const lifetimeMillis = (svid.notAfterSeconds - svid.notBeforeSeconds) * 1000;
@@ -271,7 +274,7 @@ export class SidecarCore implements AsyncDisposable {
       },
       {
         name: "identity",
-        missing: () => unless(this.#isNamed(), "no SVID that the trust log names"),
+        missing: () => unless(this.#isNamed(), this.#whyUnnamed()),
       },
       {
         name: "freshness",
@@ -301,8 +304,7 @@ export class SidecarCore implements AsyncDisposable {
     const { livePeers, log } = this.context;
     const closed = livePeers.closeDropped();
     if (closed > 0) log.warn("connections closed: the log no longer bears their peers", { closed });
-    if (!this.#isNamed()) this.#keeper?.renew();
-    else this.#replaceTainted();
+    this.#judgeOwn();
     this.router.stepped();
     this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
@@ -345,6 +347,34 @@ export class SidecarCore implements AsyncDisposable {
     this.router.sweep();
     // As a step has open requests decided on again, so has the lack of any for too long.
     if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
+  }
+
+  /** Looks whether the log still has this very instance; connections that it made as one that is no more end now. */
+  #judgeOwn(): void {
+    const { livePeers, log, instance } = this.context;
+    const { instances, revocations, certificates } = this.context.view.follower.state;
+    if (this.#keeper === undefined || this.#revocation !== undefined) return;
+    if (!instances.has(instance) && livePeers.closeAll() > 0)
+      log.warn("connections closed: the log no longer has this instance");
+    const revocation = revocations.get(`instance:${instance}`);
+    if (revocation !== undefined) {
+      this.#revocation = revocation.reason;
+      log.error("this instance was revoked, for good", { instance, reason: revocation.reason });
+      this.#keeper[Symbol.dispose]();
+      this.#options.revoked?.(revocation.reason);
+    } else if (!this.#isNamed() || certificates.get(this.#keeper.current.sha256)?.isDue === true)
+      this.#keeper.renew();
+    else this.#replaceTainted();
+  }
+
+  #whyUnnamed(): string {
+    const { service, view } = this.context;
+    const { holds } = view.follower.state;
+    if (this.#revocation !== undefined) return `this instance was revoked: ${this.#revocation}`;
+    const held = holds.get(`service:${service}`);
+    return held === undefined
+      ? "no SVID that the trust log names"
+      : `${service} is held (${held.reason}) until an operator lifts it`;
   }
 
   /** An SVID of a tainted authority is replaced soon; the authority that signs by now is another one. */

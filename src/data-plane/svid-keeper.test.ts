@@ -24,7 +24,8 @@ async function openKeeper(lifetimeSeconds: number) {
   const request: RequestSvid = async (certificateRequest) => {
     const proof = valueOf(parseCertificateRequest(certificateRequest));
     const world = testWorld(clock.nowSeconds());
-    return valueOf(issueSvid(domain.issuer, { proof, spiffeId: testId(id), lifetimeSeconds }, world)).chain;
+    const svid = valueOf(issueSvid(domain.issuer, { proof, spiffeId: testId(id), lifetimeSeconds }, world));
+    return { chain: svid.chain, generation: 0 };
   };
   const keeper = await SvidKeeper.open({
     request,
@@ -105,9 +106,10 @@ it("keeps its SVID when what is issued is for another key, and asks again", asyn
   const keeper = await SvidKeeper.open({
     request: async (certificateRequest) => {
       asked += 1;
-      if (asked > 1) return testSvid(domain.issuer, id, generateP256()).chain;
+      if (asked > 1) return { chain: testSvid(domain.issuer, id, generateP256()).chain, generation: 2 };
       const proof = valueOf(parseCertificateRequest(certificateRequest));
-      return valueOf(issueSvid(domain.issuer, { proof, spiffeId: testId(id) }, testWorld())).chain;
+      const { chain } = valueOf(issueSvid(domain.issuer, { proof, spiffeId: testId(id) }, testWorld()));
+      return { chain, generation: 1 };
     },
     rotated: (svid) => rotated.push(svid),
     clock,
@@ -125,6 +127,37 @@ it("keeps its SVID when what is issued is for another key, and asks again", asyn
   expect(asked).toBe(3);
   expect(rotated).toEqual([]);
   expect(keeper.current.sha256).toBe(before);
+});
+
+it("asks again with the same key and generation while no answer has come, and goes on from the one that came", async () => {
+  const asked: { readonly key: string; readonly generation: number }[] = [];
+  const clock = fakeClock();
+  const keeper = await SvidKeeper.open({
+    request: async (certificateRequest, generation) => {
+      const proof = valueOf(parseCertificateRequest(certificateRequest));
+      asked.push({ key: Buffer.from(proof.publicKeyInfo).toString("hex"), generation });
+      // The issuer has made one each time; the first answer to the second question is lost.
+      if (asked.length === 2) throw new Error("lost");
+      const { chain } = valueOf(issueSvid(domain.issuer, { proof, spiffeId: testId(id) }, testWorld()));
+      return { chain, generation: asked.length === 1 ? 1 : 2 };
+    },
+    rotated: () => {},
+    clock,
+    random: () => 0,
+    log: silentLog,
+    signal: closing.signal,
+  });
+
+  keeper.renew();
+  await vi.waitFor(() => expect(asked).toHaveLength(3));
+  await sleep(5);
+  keeper.renew();
+  await vi.waitFor(() => expect(asked).toHaveLength(4));
+  keeper[Symbol.dispose]();
+
+  expect(asked.map(({ generation }) => generation)).toEqual([0, 1, 1, 2]);
+  expect(asked[2]?.key).toBe(asked[1]?.key);
+  expect(new Set(asked.map(({ key }) => key)).size).toBe(3);
 });
 
 it("stops waiting for its first SVID when it is closed", async () => {

@@ -7,6 +7,7 @@ import {
   buildCertificateRequest,
   exportPublicKey,
   generateP256,
+  type KeyPair,
   parseCertificate,
   pemOfPrivateKey,
 } from "../crypto/index.ts";
@@ -34,8 +35,18 @@ export interface SvidInUse {
   readonly notAfterSeconds: number;
 }
 
-/** Asks for a certificate for a request's key; resolves once the proxy's own view of the log has its issuance. */
-export type RequestSvid = (certificateRequest: Uint8Array) => Promise<readonly Uint8Array[]>;
+/** A certificate that was issued, with the generation that its key is of. */
+export interface IssuedChain {
+  readonly chain: readonly Uint8Array[];
+  /** How many keys the instance has had certificates for; 0 from a control plane that does not count. */
+  readonly generation: number;
+}
+
+/**
+ * Asks for a certificate for a request's key, as the holder of a generation (0: none yet); resolves once the proxy's
+ * own view of the log has its issuance.
+ */
+export type RequestSvid = (certificateRequest: Uint8Array, generation: number) => Promise<IssuedChain>;
 
 /** What a keeper needs. */
 export interface SvidKeeperOptions {
@@ -51,16 +62,20 @@ export interface SvidKeeperOptions {
 /** Obtains an instance's SVIDs and replaces each at about half of its life, with a new key every time. */
 export class SvidKeeper implements Disposable {
   readonly #options: SvidKeeperOptions;
+  readonly #lineage: Lineage;
   #current: SvidInUse;
   #timer: NodeJS.Timeout | undefined;
   /** When the next rotation is due, on whichever clock comes there first. */
   #dueSeconds = 0;
   #dueMillis = 0;
   #isRotating = false;
+  /** When an attempt failed that is to be made again, on the monotonic clock. */
+  #failedMillis: number | undefined;
   #isClosed = false;
 
-  private constructor(options: SvidKeeperOptions, first: SvidInUse) {
+  private constructor(options: SvidKeeperOptions, lineage: Lineage, first: SvidInUse) {
     this.#options = options;
+    this.#lineage = lineage;
     this.#current = first;
     this.#plan();
   }
@@ -68,9 +83,10 @@ export class SvidKeeper implements Disposable {
   /** Obtains the first SVID, waiting as long as it takes. */
   static async open(options: SvidKeeperOptions): Promise<SvidKeeper> {
     const { request, signal, log } = options;
+    const lineage = new Lineage();
     for (let delay = retryMillisMin; !signal.aborted; delay = Math.min(delay * 2, firstRetryMillisMax)) {
       try {
-        return new SvidKeeper(options, await obtain(request));
+        return new SvidKeeper(options, lineage, await lineage.obtain(request));
       } catch (error) {
         log.warn("no SVID yet", { error: messageOf(error) });
         await sleep(delay, undefined, { signal }).catch(() => {});
@@ -84,9 +100,14 @@ export class SvidKeeper implements Disposable {
     return this.#current;
   }
 
-  /** Obtains the next SVID now, because the present one no longer counts. */
+  /**
+   * Obtains the next SVID now, because the present one no longer counts. Where that was refused a moment ago, it is
+   * tried again a moment later.
+   */
   renew(): void {
-    if (this.#isRotating || this.#isClosed) return;
+    const nowMillis = this.#options.clock.monotonicMillis();
+    const isWaiting = nowMillis - (this.#failedMillis ?? nowMillis) >= firstRetryMillisMax;
+    if (this.#isClosed || (this.#isRotating && !isWaiting)) return;
     clearTimeout(this.#timer);
     void this.#rotate(retryMillisMin);
   }
@@ -131,10 +152,11 @@ export class SvidKeeper implements Disposable {
   }
 
   async #rotate(retryMillis: number): Promise<void> {
-    const { log, request, rotated, random } = this.#options;
+    const { clock, log, request, rotated, random } = this.#options;
     this.#isRotating = true;
+    this.#failedMillis = undefined;
     try {
-      const next = await obtain(request);
+      const next = await this.#lineage.obtain(request);
       if (this.#isClosed) return;
       this.#current = next;
       rotated(next);
@@ -145,27 +167,40 @@ export class SvidKeeper implements Disposable {
       if (this.#isClosed) return;
       const { notAfterSeconds } = this.#current;
       log.warn("svid not rotated", { error: messageOf(error), notAfterSeconds });
+      this.#failedMillis = clock.monotonicMillis();
       const again = Math.min(retryMillis * 2, retryMillisMax);
       this.#timer = setTimeout(() => void this.#rotate(again), retryMillis * (0.5 + random()));
     }
   }
 }
 
-async function obtain(request: RequestSvid): Promise<SvidInUse> {
-  const { privateKey, publicKey } = generateP256();
-  const chain = await request(buildCertificateRequest(privateKey));
-  const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
-  if (leaf?.ok !== true) throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is not a certificate");
-  const { serial, sha256, authorityKeyId, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
-  if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
-    throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is for another key");
-  return {
-    chainPem: chain.map(pemOfCertificate).join(""),
-    privateKeyPem: pemOfPrivateKey(privateKey),
-    serial,
-    sha256,
-    authorityKeyId,
-    notBeforeSeconds,
-    notAfterSeconds,
-  };
+/**
+ * An instance's line of keys. Who asks says which generation it holds, so that a copy of its key that asks too is
+ * noticed; a key whose certificate did not arrive is asked for again, since an answer may only have been lost.
+ */
+class Lineage {
+  #generation = 0;
+  #next: KeyPair | undefined;
+
+  async obtain(request: RequestSvid): Promise<SvidInUse> {
+    this.#next ??= generateP256();
+    const { privateKey, publicKey } = this.#next;
+    const { chain, generation } = await request(buildCertificateRequest(privateKey), this.#generation);
+    const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
+    if (leaf?.ok !== true) throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is not a certificate");
+    const { serial, sha256, authorityKeyId, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
+    if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
+      throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is for another key");
+    this.#generation = generation;
+    this.#next = undefined;
+    return {
+      chainPem: chain.map(pemOfCertificate).join(""),
+      privateKeyPem: pemOfPrivateKey(privateKey),
+      serial,
+      sha256,
+      authorityKeyId,
+      notBeforeSeconds,
+      notAfterSeconds,
+    };
+  }
 }

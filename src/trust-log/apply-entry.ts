@@ -27,6 +27,7 @@ import {
   holdService,
   lift,
   removeInstances,
+  renewInstance,
   revokeInstance,
   runsOn,
 } from "./apply-instance.ts";
@@ -104,6 +105,7 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
     revokeInstance(state, instance, reason),
   "instance.lock": (state, { instance }: EntryBody<"instance.lock">) =>
     revokeInstance(state, instance, "key-compromise"),
+  "instance.renew": (state, { instance }: EntryBody<"instance.renew">) => renewInstance(state, instance),
   "svid.revoke": applySvidRevocation,
   "token.revoke": applyTokenRevocation,
   "service.hold": (state, { name, reason }: EntryBody<"service.hold">) => holdService(state, name, reason),

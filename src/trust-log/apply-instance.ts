@@ -111,6 +111,17 @@ export function revokeInstance(state: TrustState, instance: string, reason: Revo
   return ok(true);
 }
 
+/** Says that the certificates that an instance has are to be replaced. */
+export function renewInstance(state: TrustState, instance: string): Applied {
+  if (!state.instances.has(instance)) return fail("conflict", `no instance ${instance}`);
+  const due = [...state.certificates.entries()].filter(
+    ([, row]) => row.instance === instance && row.isDue !== true,
+  );
+  if (due.length === 0) return fail("conflict", "no certificate that is not to be replaced already");
+  for (const [id, row] of due) state.certificates.set(id, { ...row, isDue: true });
+  return ok(true);
+}
+
 /** Ends one certificate; its instance may have others. */
 export function applySvidRevocation(
   state: TrustState,

@@ -317,6 +317,8 @@ export const entryBodies = {
   "instance.revoke": z.strictObject({ instance: uuid, reason: revocationReason }),
   /** For ever, by the control plane: two have asked for certificates as this instance. */
   "instance.lock": z.strictObject({ instance: uuid }),
+  /** Its certificates are to be replaced now; they count until their end, and nothing is cut. */
+  "instance.renew": z.strictObject({ instance: uuid }),
   "svid.revoke": z.strictObject({ certificate: sha256Hex, reason: revocationReason }),
   "token.revoke": z.strictObject({ id: tokenId, expiresAtSeconds: seconds, reason: revocationReason }),
   /** Until it is lifted: no instance of the service, or none on the node, has an identity. */
@@ -394,6 +396,7 @@ const laterKinds: ReadonlyMap<string, number> = new Map([
   ["workload.remove", 3],
   ["instance.revoke", 3],
   ["instance.lock", 3],
+  ["instance.renew", 3],
   ["svid.revoke", 3],
   ["token.revoke", 3],
   ["service.hold", 3],
@@ -423,6 +426,9 @@ export type EntryKind = keyof typeof entryBodies;
 
 /** What the body of an entry of a kind holds. */
 export type EntryBody<Kind extends EntryKind> = z.infer<(typeof entryBodies)[Kind]>;
+
+/** All reasons for which something may be revoked. */
+export const revocationReasons: readonly RevocationReason[] = revocationReason.options;
 
 /** Why something was revoked (RFC 5280, section 5.3.1). */
 export type RevocationReason = z.infer<typeof revocationReason>;

@@ -160,6 +160,7 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
   },
   "instance.revoke": () => ({ instance, reason: "key-compromise" }),
   "instance.lock": () => ({ instance }),
+  "instance.renew": () => ({ instance }),
   "svid.revoke": () => ({ certificate, reason: "superseded" }),
   "token.revoke": () => ({
     id: "a-token",

@@ -38,6 +38,7 @@ const operatorKinds = [
   "workload.put",
   "workload.remove",
   "instance.revoke",
+  "instance.renew",
   "svid.revoke",
   "token.revoke",
   "service.hold",

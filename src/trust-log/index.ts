@@ -31,6 +31,7 @@ export {
   isEntryKind,
   type RevocationReason,
   revisionOf,
+  revocationReasons,
   type StalenessBound,
 } from "./entry-kinds.ts";
 export { type EntryPlace, type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";

@@ -59,6 +59,8 @@ export type CertificateRow = {
   readonly notAfterSeconds: number;
   /** Of the authority that signed it; absent before `svid.put`. */
   readonly authorityKeyId?: string;
+  /** Whether it is to be replaced now (`instance.renew`). */
+  readonly isDue?: true;
 };
 /** Who may obtain a service's identity over the Workload API. */
 export type WorkloadRow = Omit<EntryBody<"workload.put">, "name">;

@@ -84,6 +84,8 @@ export interface WorkloadOptions {
   readonly agentSocketPath?: string;
   /** Where spans go. */
   readonly tracing?: Parameters<typeof openSidecar>[0]["tracing"];
+  /** Called where its instance is revoked. */
+  readonly revoked?: (reason: string) => void;
 }
 
 /**
@@ -361,7 +363,7 @@ export class MeshInProcess implements AsyncDisposable {
   /** What a proxy of any role in this mesh is opened with. */
   proxyOptions(
     service: string,
-    options: Pick<WorkloadOptions, "clock" | "journal" | "agentSocketPath" | "tracing"> = {},
+    options: Pick<WorkloadOptions, "clock" | "journal" | "agentSocketPath" | "tracing" | "revoked"> = {},
   ): ProxyOptions {
     const logKey = parseVerifierKey(verifierKeyOf(this.keys.log));
     if (!logKey.ok) throw new Error(logKey.reason);
@@ -373,6 +375,7 @@ export class MeshInProcess implements AsyncDisposable {
       agentSocketPath: options.agentSocketPath ?? this.agentSocketPath,
       audit: { journal, saveCheckpoint: () => Promise.resolve() },
       ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
+      ...(options.revoked === undefined ? {} : { revoked: options.revoked }),
       clock: options.clock ?? shiftedClock(),
       random: Math.random,
       randomBytes,

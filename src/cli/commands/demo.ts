@@ -93,6 +93,8 @@ async function openDemoService(
     command: [process.execPath, script],
     httpProxy: false,
     isOwn: true,
+    // So that a shop in which somebody tries a revocation is whole again.
+    whenRevoked: "new-instance",
     logLevel,
     stdio: logFile,
   });

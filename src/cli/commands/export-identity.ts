@@ -35,9 +35,9 @@ export async function exportIdentity(options: ExportIdentityOptions): Promise<vo
   const service = requireServiceName(options.service);
   const peer = advertise === undefined ? undefined : peerOf(advertise);
   await declareService(directory, service, { isCalled: peer !== undefined });
-  await runProcess(async (stack) => {
+  await runProcess(async (stack, { revoked }) => {
     const folder = stack.use(await ExportFolder.open(resolve(options.out)));
-    const proxy = await openProxyOptions(directory, stack, { ...options, role: "export", service });
+    const proxy = await openProxyOptions(directory, stack, { ...options, role: "export", service, revoked });
     const { instance, log } = proxy;
     const opened = stack.use(
       await openExport({

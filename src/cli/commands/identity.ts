@@ -1,5 +1,6 @@
 import { parseEntry } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
+import { findInstance } from "../find-identity.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { blockOf, durationOf, momentOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
@@ -60,9 +61,10 @@ export async function listIdentities(options: IdentityOptions): Promise<void> {
   });
 }
 
-/** `troth identity show SERVICE`: the SPIFFE ID, the instances and the certificates that the trust log names. */
+/** `troth identity show SERVICE|ID`: the SPIFFE ID, the instances and the certificates that the trust log names. */
 export async function showIdentity(service: string, options: IdentityOptions): Promise<void> {
   using client = await OperatorClient.open(meshDirectory(options.dir));
+  if (/^[0-9a-f]{4}[0-9a-f-]{0,32}$/.test(service)) return showInstance(client, service, options.output);
   const name = requireServiceName(service);
   const row = client.state.services.get(name);
   if (row === undefined)
@@ -99,6 +101,51 @@ export async function showIdentity(service: string, options: IdentityOptions): P
     if (instances.length === 0) pairs.push(["Instances", "none runs now"]);
     return blockOf(pairs);
   });
+}
+
+/** One instance, or what is remembered of one that was revoked. */
+function showInstance(client: OperatorClient, id: string, output: OutputFormat): void {
+  const { state } = client;
+  const revoked = [...state.revocations.entries()].find(([key]) => key.startsWith(`instance:${id}`));
+  if (revoked !== undefined) {
+    const [key, { reason, atSeconds }] = revoked;
+    const instance = key.slice("instance:".length);
+    printAnswer(output, "RevokedInstance", { instance, reason, atSeconds }, () =>
+      blockOf([
+        ["Instance", instance],
+        ["Revoked", `${reason}, ${momentOf(atSeconds)}; for good`],
+      ]),
+    );
+    return;
+  }
+  const { instance, row } = findInstance(state, id);
+  const identity = identitiesOf(client).find((one) => one.instance === instance);
+  const certificates = identity?.certificates ?? [];
+  const view = {
+    instance,
+    service: row.service,
+    spiffeId: identity?.spiffeId ?? "",
+    node: row.node,
+    isDraining: row.isDraining,
+    generation: row.generation ?? null,
+    certificates,
+  };
+  const now = systemClock.nowSeconds();
+  printAnswer(output, "Instance", view, () =>
+    blockOf([
+      ["Instance", `${instance} on ${row.node}`],
+      ["SPIFFE ID", view.spiffeId],
+      ["Since", momentOf(row.registeredAtSeconds)],
+      ["Generation", row.generation === undefined ? "not counted" : String(row.generation)],
+      [
+        "Certificates",
+        certificates.flatMap(({ serial, sha256, notAfterSeconds }) => [
+          `serial ${serial}, ends in ${durationOf(notAfterSeconds - now)}`,
+          `SHA-256 ${sha256}`,
+        ]),
+      ],
+    ]),
+  );
 }
 
 /** `troth identity needs-rotation`: whose certificate ends soon. Exit code 0 where there is any, 1 where there is none. */

@@ -7,7 +7,7 @@ import { openProxyOptions } from "../proxy-process.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { supervise } from "../supervise.ts";
-import { untilStopped } from "../until-stopped.ts";
+import { untilStoppedOrRevoked } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
 import { declareService } from "./run-service.ts";
 
@@ -24,7 +24,7 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
   await requireKnownDomain(directory);
   const { service, settings } = await new GatewaySource(options).load();
   await declareService(directory, service, { isCalled: false });
-  const stopped = untilStopped();
+  const { stopped, revoked } = untilStoppedOrRevoked();
   await using stack = new AsyncDisposableStack();
   const gateway = stack.use(
     await supervise({
@@ -33,6 +33,7 @@ export async function runGateway(options: GatewayCommand): Promise<void> {
       environment: sidecarEnvironment(),
       args: ["gateway-process", "--dir", directory.path, ...argumentsOf(options), "--log-level", logLevel],
       logFile: join(directory.logs, `gateway${service.replaceAll("/", ".")}.log`),
+      revoked,
     }),
   );
   process.stdout.write(`ready: ${service} takes clients at ${gateway.addresses["clients"]}\n`);
@@ -53,9 +54,14 @@ export async function runGatewayProcess(
   const source = new GatewaySource(options);
   let drain = (): Promise<void> => Promise.resolve();
   await runProcess(
-    async (stack) => {
+    async (stack, { revoked }) => {
       const { service, settings } = await source.load();
-      const proxy = await openProxyOptions(directory, stack, { ...options, role: "gateway", service });
+      const proxy = await openProxyOptions(directory, stack, {
+        ...options,
+        role: "gateway",
+        service,
+        revoked,
+      });
       const { log, instance } = proxy;
       const gateway = stack.use(await openGateway({ ...proxy, settings }));
       drain = () => gateway.drain();

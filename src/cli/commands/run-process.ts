@@ -7,6 +7,8 @@ import { endWhileOpening, tellParent, untilStopped } from "../until-stopped.ts";
 export interface ProcessEnd {
   /** Because it cannot go on: with an error, so that a supervisor starts it again. */
   readonly broken: (error: unknown) => void;
+  /** Because its instance was revoked, for this reason. */
+  readonly revoked: (reason: string) => void;
   /** Because it has nothing left to do. */
   readonly finished: () => void;
 }
@@ -17,6 +19,7 @@ export async function runProcess(
   beforeStop?: () => Promise<void>,
 ): Promise<void> {
   const ending = new AbortController();
+  let isRevoked = false;
   const stopped = untilStopped(ending.signal);
   const finished = (): void => ending.abort();
   const broken = (error: unknown): void => {
@@ -24,10 +27,18 @@ export async function runProcess(
     process.exitCode = exitCode.failed;
     finished();
   };
+  const revoked = (reason: string): void => {
+    const message = `this instance was revoked (${reason}) and never counts again; another start is another instance, unless the service is held`;
+    process.stderr.write(`troth: ${message}\n`);
+    tellParent({ kind: "revoked", message });
+    process.exitCode = exitCode.revoked;
+    isRevoked = true;
+    finished();
+  };
   const opened = endWhileOpening(stopped);
   await using stack = new AsyncDisposableStack();
   try {
-    const addresses = await open(stack, { broken, finished });
+    const addresses = await open(stack, { broken, revoked, finished });
     opened();
     tellParent({ kind: "ready", addresses });
   } catch (error) {
@@ -38,5 +49,6 @@ export async function runProcess(
   // Node keeps what it compiled only when a process ends by itself; one that is killed would leave the next nothing.
   flushCompileCache();
   await stopped;
-  await beforeStop?.();
+  // Nobody it serves would hear it any more.
+  if (!isRevoked) await beforeStop?.();
 }

@@ -13,7 +13,7 @@ import { openProxyOptions } from "../proxy-process.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
 import { supervise } from "../supervise.ts";
-import { untilStopped } from "../until-stopped.ts";
+import { untilStoppedOrRevoked } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
 import { declareService, requireServiceName } from "./run-service.ts";
 
@@ -34,7 +34,7 @@ export async function runRouter(options: RouterCommand): Promise<void> {
   requireListen(listen);
   // A machine that has only joined holds no key to declare a service with.
   if ((await joinedMesh(directory)) === undefined) await declareRouter(directory, service);
-  const stopped = untilStopped();
+  const { stopped, revoked } = untilStoppedOrRevoked();
   await using stack = new AsyncDisposableStack();
   const router = stack.use(
     await supervise({
@@ -53,6 +53,7 @@ export async function runRouter(options: RouterCommand): Promise<void> {
         logLevel,
       ],
       logFile: join(directory.logs, `router${service.replaceAll("/", ".")}.log`),
+      revoked,
     }),
   );
   const { callers = "", zone = "" } = router.addresses;
@@ -69,8 +70,8 @@ export async function runRouterProcess(options: RouterCommand & { adminListen?: 
   const directory = meshDirectory(options.dir);
   let drain = (): Promise<void> => Promise.resolve();
   await runProcess(
-    async (stack) => {
-      const proxy = await openProxyOptions(directory, stack, { ...options, role: "router" });
+    async (stack, { revoked }) => {
+      const proxy = await openProxyOptions(directory, stack, { ...options, role: "router", revoked });
       const { service, instance } = proxy;
       const router = stack.use(await openRouter({ ...proxy, listenOn: requireListen(options.listen) }));
       drain = () => router.drain();

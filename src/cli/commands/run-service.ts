@@ -36,11 +36,18 @@ export interface RunOptions {
   /** Ports for connections to services over TCP, as `15432=/shop/db` or `/shop/db`; none unless given. */
   readonly tcp?: readonly string[];
   readonly httpProxy: boolean;
+  /** What to do where the instance is revoked: end, as unless given, or go on as another instance. */
+  readonly whenRevoked?: WhenRevoked;
   readonly logLevel: string;
 }
 
+/** What becomes of an application whose instance was revoked. */
+export type WhenRevoked = "exit" | "new-instance";
+
 /** An application behind its sidecar. */
 export interface RunningService extends AsyncDisposable {
+  /** Resolves to the message where the instance is revoked and nothing takes its place. */
+  readonly revoked: Promise<string>;
   readonly name: ServiceName;
   readonly app: AppProcess;
   readonly sidecar: Supervisor;
@@ -68,7 +75,11 @@ export async function runService(command: readonly string[], options: RunOptions
   using _asking = onReplaceSignal(running);
   // What its callers have asked is answered before the application is told to end.
   void stopped.then(() => running.sidecar.withdraw()).then(() => running.app.stop());
-  return await running.app.exited;
+  const outcome = await Promise.race([running.app.exited, running.revoked]);
+  if (typeof outcome === "number") return outcome;
+  process.stderr.write(`troth: ${outcome}\n`);
+  running.app.stop();
+  return exitCode.revoked;
 }
 
 /**
@@ -172,8 +183,10 @@ export async function openService(
   if (heldPort !== undefined) stack.use(heldPort);
   const tcpPorts = await chooseTcpPorts(options.tcp ?? []);
   const heldTcpPorts = await holdTcpPorts(tcpPorts, stack);
+  const revoked = Promise.withResolvers<string>();
   const sidecar = stack.use(
     await supervise({
+      ...(options.whenRevoked === "new-instance" ? {} : { revoked: revoked.resolve }),
       ...(heldPort === undefined ? {} : { heldPort }),
       heldTcpPorts,
       name: `sidecar of ${options.name}`,
@@ -219,7 +232,13 @@ export async function openService(
   const app = stack.use(await openApp(start, { file, restarts: options.isOwn === true }));
   stack.use(await openRunSocket(directory, { service: options.name, supervisor: sidecar }));
   const running = stack.move();
-  return { name: options.name, app, sidecar, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    name: options.name,
+    app,
+    sidecar,
+    revoked: revoked.promise,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 async function holdPort(port: number): Promise<HeldPort | undefined> {

@@ -26,8 +26,8 @@ export async function runSidecar(options: {
   const directory = meshDirectory(options.dir);
   let drain = (): Promise<void> => Promise.resolve();
   await runProcess(
-    async (stack, { finished }) => {
-      const proxy = await openProxyOptions(directory, stack, { ...options, role: "sidecar" });
+    async (stack, { finished, revoked }) => {
+      const proxy = await openProxyOptions(directory, stack, { ...options, role: "sidecar", revoked });
       const { service, instance, log } = proxy;
       const sidecar = stack.use(
         await openSidecar({

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { adminListen, directoryOf, durationOrShare, help, logLevel, output } from "./options.ts";
+import { addRevocationCommands } from "./revocation.ts";
 
 /** Who the workloads are: `identity …`. */
 export function addIdentityCommands(program: Command): void {
@@ -14,10 +15,19 @@ export function addIdentityCommands(program: Command): void {
     );
   identity
     .command("show")
-    .description("SPIFFE ID, instances and certificates of a service")
-    .argument("<service>")
+    .description("SPIFFE ID, instances and certificates of a service, or one instance")
+    .argument("<service|instance>", "a service, or an instance by its UUID or the beginning of it")
     .addOption(output())
-    .addHelpText("after", help([["troth identity show /shop/ledger", ""]], [[4, "no such service"]]))
+    .addHelpText(
+      "after",
+      help(
+        [
+          ["troth identity show /shop/ledger", "all its instances"],
+          ["troth identity show 3f2a91c0", "one instance, also a revoked one"],
+        ],
+        [[4, "no such service or instance"]],
+      ),
+    )
     .action(async (service: string, options) =>
       (await import("../commands/identity.ts")).showIdentity(service, {
         ...options,
@@ -47,6 +57,11 @@ export function addIdentityCommands(program: Command): void {
     .action(async (options) =>
       (await import("../commands/identity.ts")).needsRotation({ ...options, dir: directoryOf(program) }),
     );
+  addRevocationCommands(program, identity);
+  addExport(program, identity);
+}
+
+function addExport(program: Command, identity: Command): void {
   identity
     .command("export")
     .description(

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import {
   appProtocol,
   directoryOf,
@@ -54,6 +54,11 @@ export function addMeshCommands(program: Command): void {
     .addOption(appProtocol())
     .addOption(tcp())
     .option("--no-http-proxy", "do not set http_proxy for the application")
+    .addOption(
+      new Option("--when-revoked <what>", "where its instance is revoked: end, or go on as another instance")
+        .choices(["exit", "new-instance"])
+        .default("exit"),
+    )
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(

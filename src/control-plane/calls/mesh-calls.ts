@@ -14,6 +14,9 @@ const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
 const reportedFollowersMax = 10_000;
 const followsPerNodeMax = 16;
 
+/** Refusals of what a node that keeps to its own does not ask for. */
+const notItsOwn: ReadonlySet<string> = new Set(["not-on-this-node", "other-instance"]);
+
 /** The calls of node agents. */
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
@@ -44,8 +47,13 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       if (!issuance.take(node))
         throw new ConnectError("too many certificates asked for", Code.ResourceExhausted);
       const issued = await issueInstanceSvid(parts.issuer, { ...request, node });
-      if (!issued.ok) throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
-      return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
+      if (!issued.ok) {
+        if (notItsOwn.has(issued.reason))
+          parts.registry.raise(node, "identity-refused", `${node}: ${issued.reason}: ${issued.detail}`);
+        throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
+      }
+      const { chain, size, generation } = issued.value;
+      return { chain: [...chain], size: BigInt(size), generation };
     },
     issueToken: () => {
       throw new ConnectError("this control plane issues no tokens", Code.Unimplemented);
