@@ -14,7 +14,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   storage: [],
   telemetry: [],
-  transport: ["crypto", "trust-log", "protocol"],
+  transport: ["crypto", "trust-log", "identity", "protocol"],
   "data-plane": ["crypto", "trust-log", "identity", "policy", "audit", "protocol", "transport", "telemetry"],
   "node-agent": ["crypto", "trust-log", "identity", "protocol", "transport", "storage", "telemetry"],
   "control-plane": ["crypto", "trust-log", "identity", "protocol", "transport", "storage", "telemetry"],

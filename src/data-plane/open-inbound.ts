@@ -1,6 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
-import { HalfOpen } from "../transport/index.ts";
+import { HalfOpen, type SvidInUse } from "../transport/index.ts";
 import { isTcpService } from "../trust-log/index.ts";
 import { type AppAddress, AppUpstream } from "./app-upstream.ts";
 import type { CheckedPeer } from "./check-peer.ts";
@@ -29,7 +29,6 @@ import { PeerLines } from "./peer-lines.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
 import { RequestTrace } from "./request-trace.ts";
-import type { SvidInUse } from "./svid-keeper.ts";
 import { AppTcp } from "./tcp/index.ts";
 
 const connectionsMax = 10_000;

@@ -2,10 +2,10 @@ import type { TLSSocket } from "node:tls";
 import { messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import type { Endpoint } from "../../protocol/index.ts";
+import type { SvidInUse } from "../../transport/index.ts";
 import type { CheckedPeer, PeerRefusal } from "../check-peer.ts";
 import { ConnectionPool, defaultLinkLimits, defaultPoolLimits, InstanceLink } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
-import type { SvidInUse } from "../svid-keeper.ts";
 import { type Dial, dialPeer } from "./dial-peer.ts";
 
 /** An instance to be reached, and by whom. */

@@ -1,10 +1,10 @@
 import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
 import type { Endpoint } from "../../protocol/index.ts";
+import type { SvidInUse } from "../../transport/index.ts";
 import type { TrafficRow, TrustState } from "../../trust-log/index.ts";
 import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
-import type { SvidInUse } from "../svid-keeper.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
 import { Balancer, Member } from "./balancer.ts";
 import { openInstanceLink } from "./open-instance-link.ts";

@@ -11,7 +11,7 @@ import {
   pemOfPrivateKey,
 } from "../crypto/index.ts";
 import { nextRotationSeconds } from "../identity/index.ts";
-import { pemOfCertificate } from "../transport/index.ts";
+import { pemOfCertificate } from "./tls-identity.ts";
 
 const retryMillisMin = 200;
 const retryMillisMax = 5_000;
@@ -74,7 +74,7 @@ export class SvidKeeper implements Disposable {
         await sleep(delay, undefined, { signal }).catch(() => {});
       }
     }
-    throw new MeshError("ERR_DATA_PLANE_CLOSED", "closed before the first SVID came");
+    throw new MeshError("ERR_TRANSPORT_CLOSED", "closed before the first SVID came");
   }
 
   /** The newest SVID. */
@@ -142,10 +142,10 @@ async function obtain(request: RequestSvid): Promise<SvidInUse> {
   const { privateKey, publicKey } = generateP256();
   const chain = await request(buildCertificateRequest(privateKey));
   const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
-  if (leaf?.ok !== true) throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is not a certificate");
+  if (leaf?.ok !== true) throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is not a certificate");
   const { serial, sha256, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
   if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
-    throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is for another key");
+    throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is for another key");
   return {
     chainPem: chain.map(pemOfCertificate).join(""),
     privateKeyPem: pemOfPrivateKey(privateKey),
