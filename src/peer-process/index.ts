@@ -1,0 +1,11 @@
+export {
+  type CallerProcess,
+  type CallerRefusal,
+  type ConnectionEnds,
+  endsOf,
+  identifyCaller,
+  type LocalCaller,
+  ownerOfConnection,
+  type SocketOwner,
+} from "./identify-caller.ts";
+export { type ProcessStat, Procfs } from "./procfs.ts";

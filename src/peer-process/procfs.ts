@@ -1,0 +1,164 @@
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { codeOf } from "../base/mesh-error.ts";
+
+/** A process may have put anything into its environment; the beginning of it is looked at. */
+const environmentBytesMax = 256 * 1024;
+
+/** Which process a number means at this moment, since numbers are given out again. */
+export interface ProcessStat {
+  readonly pid: number;
+  readonly parentPid: number;
+  /** When it started, in clock ticks since the kernel did. */
+  readonly startedTicks: number;
+}
+
+/** Whose a process is. */
+export interface ProcessOwner {
+  /** The effective ones. */
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups. */
+  readonly groups: readonly number[];
+}
+
+/** The tables of a kernel's TCP connections in one network namespace, as they were at one moment. */
+export interface ConnectionTables {
+  readonly ipv4: Buffer;
+  readonly ipv6: Buffer;
+}
+
+/**
+ * What Linux tells of processes (proc(5)). Whatever has ended, or may not be looked at, is undefined. Its small files
+ * are read synchronously, which takes some microseconds each; the tables of connections may be large and are not.
+ */
+export class Procfs {
+  readonly #root: string;
+
+  /** `root` is another folder only where recorded files stand in for a kernel. */
+  constructor(root = "/proc") {
+    this.#root = root;
+  }
+
+  /** The connections of this process's network namespace; undefined where there is no such file. */
+  async connectionTables(): Promise<ConnectionTables | undefined> {
+    try {
+      const [ipv4, ipv6] = await Promise.all([
+        readFile(join(this.#root, "net/tcp")),
+        // A kernel may have been built, or started, without IPv6.
+        readFile(join(this.#root, "net/tcp6")).catch(() => Buffer.alloc(0)),
+      ]);
+      return { ipv4, ipv6 };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** All process numbers of this process's pid namespace, ascending. */
+  pids(): number[] {
+    return this.#numbers("").sort((left, right) => left - right);
+  }
+
+  /** Which process a number means now. */
+  stat(pid: number): ProcessStat | undefined {
+    const text = this.#text(`${pid}/stat`);
+    // The second field is the program's name in parentheses and may hold anything, so counting begins behind it.
+    const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
+    const [state, parentPid, startedTicks] = [fields?.[0], Number(fields?.[1]), Number(fields?.[19])];
+    if (state === undefined || state === "Z" || state === "X") return undefined;
+    if (!Number.isSafeInteger(parentPid) || !Number.isSafeInteger(startedTicks)) return undefined;
+    return { pid, parentPid, startedTicks };
+  }
+
+  /** Whose a process is now. */
+  owner(pid: number): ProcessOwner | undefined {
+    const text = this.#text(`${pid}/status`);
+    const numbers = (name: string): number[] | undefined =>
+      new RegExp(`^${name}:\\s*(.*)$`, "m")
+        .exec(text ?? "")?.[1]
+        ?.split(/\s+/)
+        .filter(Boolean)
+        .map(Number);
+    const uid = numbers("Uid")?.[1];
+    const gid = numbers("Gid")?.[1];
+    return uid === undefined || gid === undefined ? undefined : { uid, gid, groups: numbers("Groups") ?? [] };
+  }
+
+  /** The path of the program that a process runs; ends with " (deleted)" where it is there no more. */
+  executable(pid: number): string | undefined {
+    return this.#link(`${pid}/exe`);
+  }
+
+  /** The numbers of the descriptors that a process has open; undefined where that may not be looked at. */
+  descriptors(pid: number): number[] | undefined {
+    try {
+      return this.#numbers(`${pid}/fd`);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** What a descriptor is, as `socket:[123]`. */
+  descriptor(pid: number, descriptor: number): string | undefined {
+    return this.#link(`${pid}/fd/${descriptor}`);
+  }
+
+  /** The children of all threads of a process; undefined where the kernel does not list them. */
+  children(pid: number): number[] | undefined {
+    try {
+      return this.#numbers(`${pid}/task`).flatMap((thread) =>
+        readFileSync(join(this.#root, `${pid}/task/${thread}/children`), "latin1")
+          .split(" ")
+          .filter(Boolean)
+          .map(Number),
+      );
+    } catch (error) {
+      // A thread that has just ended has none.
+      return codeOf(error) === "ESRCH" ? [] : undefined;
+    }
+  }
+
+  /** Whether a process was started with `variable`, as `NAME=value`, in its environment. */
+  hasInEnvironment(pid: number, variable: string): boolean {
+    try {
+      const file = openSync(join(this.#root, `${pid}/environ`), "r");
+      try {
+        const bytes = Buffer.alloc(environmentBytesMax);
+        let length = 0;
+        let read = -1;
+        while (read !== 0 && length < bytes.length) {
+          read = readSync(file, bytes, length, bytes.length - length, null);
+          length += read;
+        }
+        return `\0${bytes.toString("latin1", 0, length)}\0`.includes(`\0${variable}\0`);
+      } finally {
+        closeSync(file);
+      }
+    } catch {
+      return false;
+    }
+  }
+
+  #numbers(folder: string): number[] {
+    return readdirSync(join(this.#root, folder))
+      .filter((name) => /^[0-9]+$/.test(name))
+      .map(Number);
+  }
+
+  #text(path: string): string | undefined {
+    try {
+      return readFileSync(join(this.#root, path), "latin1");
+    } catch {
+      return undefined;
+    }
+  }
+
+  #link(path: string): string | undefined {
+    try {
+      return readlinkSync(join(this.#root, path), "latin1");
+    } catch {
+      return undefined;
+    }
+  }
+}
