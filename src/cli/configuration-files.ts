@@ -47,9 +47,13 @@ export async function readConfiguration(paths: readonly string[]): Promise<Confi
   return { manifests, files: sources.length, problemAt };
 }
 
-/** Throws, as {@link readConfiguration} does, where a rule is for a service that is called over TCP and has methods or paths. */
-export function requireRulesForTcp(configuration: Configuration, state: Pick<TrustState, "traffic">): void {
-  requireNone(tcpRuleProblems(configuration, (service) => isTcpService(state, service)));
+/**
+ * Throws, as {@link readConfiguration} does, where a rule has methods or paths and is for a service that will be called
+ * over TCP: as the files say, or else as the log does, where there is one.
+ */
+export function requireRulesForTcp(configuration: Configuration, state?: Pick<TrustState, "traffic">): void {
+  const isTcpNow = (service: string): boolean => state !== undefined && isTcpService(state, service);
+  requireNone(tcpRuleProblems(configuration, isTcpNow));
 }
 
 function requireNone(problems: readonly Problem[]): void {

@@ -124,6 +124,29 @@ describe("append", () => {
   });
 });
 
+describe("several processes with one key", () => {
+  it("write at the same moment, and each gets what it wrote into the log", async () => {
+    const clients = await Promise.all(Array.from({ length: 5 }, () => clientOf(domain.operator)));
+
+    await Promise.all(clients.map((client, place) => client.append([service(`/race/s${place}`)])));
+
+    const { services } = running.writer.state;
+    expect(clients.map((_, place) => services.has(`/race/s${place}`))).toEqual(clients.map(() => true));
+    expect((await clients[0]?.admin.getStatus({}))?.alarms).toEqual([]);
+    for (const client of clients) client[Symbol.dispose]();
+  });
+
+  it("do not sign again what was refused for another reason", async () => {
+    using alice = await clientOf(domain.operator);
+    const append = vi.spyOn(alice.admin, "append");
+
+    const policy = { service: "/nobody", protocol: "http", routes: [] };
+    await expect(alice.append([{ kind: "traffic.put", body: policy }])).rejects.toThrow("conflict");
+
+    expect(append).toHaveBeenCalledTimes(1);
+  });
+});
+
 describe("waitForProxies", () => {
   it("has nobody to wait for in a mesh without proxies", async () => {
     using viewer = await clientOf(victor);

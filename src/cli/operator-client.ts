@@ -1,5 +1,6 @@
 import { createPublicKey } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { bytesOf, hexOf } from "../base/bytes.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
@@ -33,7 +34,7 @@ import { CliError, exitCode } from "./exit-codes.ts";
 import { type KnownDomain, type MeshDirectory, requireKnownDomain } from "./mesh-directory.ts";
 import { type Appended, type ProposedEntry, proposedEntryOf, waitsFor } from "./proposed-entry.ts";
 import type { ProxyProgress } from "./proxy-progress.ts";
-import { randomBytes, systemClock } from "./system.ts";
+import { random, randomBytes, systemClock } from "./system.ts";
 
 /** An entry that was signed and not ordered within this time is worth nothing. */
 const entryLifetimeSeconds = 600;
@@ -41,6 +42,10 @@ const entryLifetimeSeconds = 600;
 export const proposalLifetimeSeconds = 86_400;
 /** What the control plane takes at once. */
 const entriesPerAppendMax = 256;
+/** How often entries are signed in all, where another process with the same key has used their numbers meanwhile. */
+const signingsMax = 10;
+/** Between two of them, at random: whoever came at the same moment waits for another while. */
+const signAgainMillisMax = 100;
 /** After one of these, the thresholds of the next entry may be others. */
 const authorityKinds: ReadonlySet<string> = new Set(["authority.put", "key.put", "key.remove"]);
 
@@ -48,6 +53,12 @@ const authorityKinds: ReadonlySet<string> = new Set(["authority.put", "key.put",
 export interface NewEntry {
   readonly kind: EntryKind;
   readonly body: JsonObject;
+}
+
+/** One with its author's number for it. */
+interface NumberedEntry {
+  readonly entry: NewEntry;
+  readonly sequence: number;
 }
 
 /** How entries are ordered. */
@@ -203,15 +214,22 @@ export class OperatorClient implements Disposable {
     for (const { kind } of entries) this.#requireRole(kind);
     let sequence = await this.#lastSequence();
     const proposals: ProposedEntry[] = [];
-    let batch: Uint8Array[] = [];
+    let batch: NumberedEntry[] = [];
     let { size } = this.view.follower;
     const order = async (): Promise<void> => {
       if (batch.length === 0) return;
-      for (let from = 0; from < batch.length; from += entriesPerAppendMax) {
-        const some = batch.slice(from, from + entriesPerAppendMax);
-        size = Number((await answered(() => this.admin.append({ entries: some, mayStopFollowers }))).size);
+      for (let signings = 1; batch.length > 0; signings += 1) {
+        const some = batch.slice(0, entriesPerAppendMax);
+        const ordered = await this.#order(some, mayStopFollowers, signings < signingsMax);
+        if (ordered === undefined) {
+          sequence = await this.#lastSequence();
+          batch = batch.map(({ entry }) => ({ entry, sequence: (sequence += 1) }));
+          continue;
+        }
+        size = ordered;
+        signings = 0;
+        batch = batch.slice(some.length);
       }
-      batch = [];
       await this.refresh();
     };
     for (const entry of entries) {
@@ -219,11 +237,28 @@ export class OperatorClient implements Disposable {
       if (changesAuthority) await order();
       sequence += 1;
       if (this.needsOthers(entry.kind)) proposals.push(await this.#propose(entry, sequence));
-      else batch.push(this.#sign(entry, sequence, entryLifetimeSeconds));
+      else batch.push({ entry, sequence });
       if (changesAuthority) await order();
     }
     await order();
     return { size, proposals };
+  }
+
+  /** Signs entries and appends them; the log's size, or undefined where their numbers have been used and they may be signed again. */
+  async #order(
+    entries: readonly NumberedEntry[],
+    mayStopFollowers: boolean,
+    maySignAgain: boolean,
+  ): Promise<number | undefined> {
+    const signed = entries.map(({ entry, sequence }) => this.#sign(entry, sequence, entryLifetimeSeconds));
+    try {
+      return Number((await this.admin.append({ entries: signed, mayStopFollowers })).size);
+    } catch (error) {
+      if (!maySignAgain || !isReplayed(error)) throw refusalOf(error);
+      await sleep(random() * signAgainMillisMax);
+      await this.refresh();
+      return undefined;
+    }
   }
 
   /** The proposals that wait, as this client judges them by the log that it has checked itself. */
@@ -343,6 +378,11 @@ export class OperatorClient implements Disposable {
   [Symbol.dispose](): void {
     this.#connection[Symbol.dispose]();
   }
+}
+
+/** Whether an append was refused, as a whole, because another with the same key has used a number of it. */
+function isReplayed(error: unknown): boolean {
+  return error instanceof ConnectError && error.rawMessage.startsWith("replayed:");
 }
 
 async function answered<Message>(call: () => Promise<Message>): Promise<Message> {

@@ -232,4 +232,28 @@ describe("a plan", () => {
     const removal = planRemoval(log.state, "TrafficPolicy", "/shop/web");
     expect(removal?.entries).toEqual([{ kind: "traffic.remove", body: { service: "/shop/web" } }]);
   });
+
+  it("takes methods from rules before a service is called over TCP, and gives them after it no longer is", () => {
+    const log = logOfShop();
+    const files = (protocol: string, methods: string): string => {
+      const traffic = `${web.replace("Service", "TrafficPolicy")}{protocol: ${protocol}}`;
+      const rules = `${web.replace("Service", "AccessPolicy")}{rules: [{from: /a, effect: allow${methods}}]}`;
+      return `${traffic}\n---\n${rules}\n`;
+    };
+    const orders = [
+      files("http", ", methods: [GET]"),
+      files("tcp", ""),
+      files("http", ", methods: [GET]"),
+    ].map((text) => {
+      const changes = planned(log.state, text);
+      // An entry that comes at the wrong moment is an error here.
+      apply(log, changes);
+      return changes.map(({ kind }) => kind);
+    });
+
+    expect(orders.slice(1)).toEqual([
+      ["AccessPolicy", "TrafficPolicy"],
+      ["TrafficPolicy", "AccessPolicy"],
+    ]);
+  });
 });

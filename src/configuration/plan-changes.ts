@@ -1,5 +1,5 @@
 import { canonicalJson, type JsonObject } from "../base/canonical-json.ts";
-import type { RuleRow, ServiceRow, TrustState } from "../trust-log/index.ts";
+import { isTcpService, type RuleRow, type ServiceRow, type TrustState } from "../trust-log/index.ts";
 import {
   type AccessPolicyManifest,
   type Manifest,
@@ -44,9 +44,20 @@ export interface PlannedChange {
 
 /** The fewest entries after which the state is what the manifests say; what they do not name stays as it is. */
 export function planChanges(state: DescribedState, manifests: readonly Manifest[]): PlannedChange[] {
-  const services = manifests.filter(({ kind }) => kind === "Service");
-  const others = manifests.filter(({ kind }) => kind !== "Service");
-  return [...services, ...others].map((manifest) => planChange(state, ordered(manifest)));
+  const turns = [0, 1, 2, 3] as const;
+  const inTurn = turns.flatMap((turn) => manifests.filter((manifest) => turnOf(state, manifest) === turn));
+  return inTurn.map((manifest) => planChange(state, ordered(manifest)));
+}
+
+/**
+ * When an object's entries come: services before what speaks of them; rules, which can tell requests apart only where
+ * there are any, after the declaration that a service is no longer called over TCP, and before the one that it is.
+ */
+function turnOf(state: DescribedState, { kind, metadata, spec }: Manifest): 0 | 1 | 2 | 3 {
+  if (kind === "Service") return 0;
+  if (kind !== "TrafficPolicy") return 2;
+  if (spec.protocol === "tcp") return 3;
+  return isTcpService(state, metadata.name) ? 1 : 2;
 }
 
 /** The entries that remove an object; undefined where there is none of this name. */

@@ -33,3 +33,15 @@ it("names file, line and part of each rule for a TCP service that has methods or
   ]);
   expect(tcpRuleProblems(read, () => false)).toEqual([]);
 });
+
+it("goes by what the same files say that a service is called over, before what the log says", () => {
+  const declared = (protocol: string): string =>
+    `${text}---\napiVersion: troth/v1\nkind: TrafficPolicy\nmetadata: {name: /shop/db}\nspec: {protocol: ${protocol}}\n`;
+  const problemsOf = (protocol: string, isTcpNow: boolean): number => {
+    const read = readManifests([{ name: "shop.yaml", bytes: bytesOf(declared(protocol)) }]);
+    expect(read.problems).toEqual([]);
+    return tcpRuleProblems(read, () => isTcpNow).filter(({ message }) => message.includes("/shop/db")).length;
+  };
+
+  expect([problemsOf("tcp", false), problemsOf("http", true)]).toEqual([2, 0]);
+});

@@ -81,14 +81,30 @@ export async function loadIssuingAuthority(
   keyStore: KeyStore,
   trustDomain: TrustDomain,
 ): Promise<CertificateAuthority | undefined> {
-  const key = await keyStore.load("ca-intermediate");
-  const certificate = await keyStore.load("ca-intermediate-certificate");
+  return loadAuthority(keyStore, trustDomain, "ca-intermediate");
+}
+
+/** The root, where its key is kept here too. */
+export async function loadRootAuthority(
+  keyStore: KeyStore,
+  trustDomain: TrustDomain,
+): Promise<CertificateAuthority | undefined> {
+  return loadAuthority(keyStore, trustDomain, "ca-root");
+}
+
+async function loadAuthority(
+  keyStore: KeyStore,
+  trustDomain: TrustDomain,
+  name: "ca-root" | "ca-intermediate",
+): Promise<CertificateAuthority | undefined> {
+  const key = await keyStore.load(name);
+  const certificate = await keyStore.load(`${name}-certificate`);
   if (key === undefined || certificate === undefined) return undefined;
   try {
-    return openAuthority(trustDomain, certificate, importKeptKey("ca-intermediate", key));
+    return openAuthority(trustDomain, certificate, importKeptKey(name, key));
   } catch (cause) {
     if (codeOf(cause) === "ERR_CONTROL_PLANE_KEY") throw cause;
-    throw keyFault("ca-intermediate-certificate", `does not go with its key (${messageOf(cause)})`);
+    throw keyFault(`${name}-certificate`, `does not go with its key (${messageOf(cause)})`);
   }
 }
 

@@ -2,7 +2,12 @@ import { join } from "node:path";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
-import { parseTrustDomain, svidLifetimeSecondsMax } from "../identity/index.ts";
+import {
+  type CertificateAuthority,
+  parseTrustDomain,
+  svidLifetimeSecondsMax,
+  type TrustDomain,
+} from "../identity/index.ts";
 import { type KeyStore, readFileIfPresent } from "../storage/index.ts";
 import { type LogSource, nextChange, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
@@ -11,7 +16,7 @@ import { openConsoleListener } from "./console-listener.ts";
 import { controlPlaneMetrics } from "./control-plane-metrics.ts";
 import { EpochGuard } from "./epoch-guard.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
-import { loadIssuingAuthority } from "./found-domain.ts";
+import { loadIssuingAuthority, loadRootAuthority } from "./found-domain.ts";
 import { keyFault, requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { LogWriter } from "./log-writer.ts";
@@ -19,6 +24,7 @@ import { openHealthListener } from "./open-health-listener.ts";
 import { openProposalFiles } from "./proposal-files.ts";
 import { Proposals } from "./proposals.ts";
 import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
+import { RevocationLists } from "./revocation-lists.ts";
 import { RollbackGuard } from "./rollback-guard.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -71,8 +77,8 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   if (options.storage.journal.size === 0)
     throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
   const keys = await requireLogKeys(keyStore, trustDomain.value, options.generation);
-  const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
-  if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
+  const authorities = await loadAuthorities(keyStore, trustDomain.value);
+  const [authority] = authorities;
 
   await using opened = new AsyncDisposableStack();
   const metrics = controlPlaneMetrics(clock);
@@ -110,6 +116,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     source: sourceOf(writer, registry),
     proposals: await Proposals.open(await openProposalFiles(options.proposalsFolder), writer, log),
     sessions,
+    revocationLists: new RevocationLists({ writer, clock, authorities: () => authorities }),
     clock,
     closing: closing.signal,
   };
@@ -135,6 +142,17 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** The CA that issues, and the root where its key is here. */
+async function loadAuthorities(
+  keyStore: KeyStore,
+  trustDomain: TrustDomain,
+): Promise<[CertificateAuthority, ...CertificateAuthority[]]> {
+  const authority = await loadIssuingAuthority(keyStore, trustDomain);
+  if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
+  const root = await loadRootAuthority(keyStore, trustDomain);
+  return root === undefined ? [authority] : [authority, root];
 }
 
 /** The log as it may be published; what is out already must not go back. */

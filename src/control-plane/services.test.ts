@@ -93,6 +93,7 @@ const svidRequest = {
 const callNames = [
   "follow",
   "issueSvid",
+  "readRevocationLists",
   "report",
   "readLog",
   "append",
@@ -108,6 +109,7 @@ async function outcomesAs(
   return {
     follow: await outcomeOf(first(mesh.follow({ protocolVersion }))),
     issueSvid: await outcomeOf(mesh.issueSvid({ ...svidRequest, instance: randomUUID() })),
+    readRevocationLists: await outcomeOf(mesh.readRevocationLists({})),
     report: await outcomeOf(mesh.report({})),
     readLog: await outcomeOf(first(admission.readLog({}))),
     append: await outcomeOf(admin.append({})),
@@ -117,7 +119,15 @@ async function outcomesAs(
 }
 
 const no = "Unauthenticated";
-const nothing = { follow: no, issueSvid: no, report: no, append: no, getStatus: no, readLogAsOperator: no };
+const nothing = {
+  follow: no,
+  issueSvid: no,
+  readRevocationLists: no,
+  report: no,
+  append: no,
+  getStatus: no,
+  readLogAsOperator: no,
+};
 
 const callers: readonly (readonly [string, () => NoteSigner | undefined, Record<string, string>])[] = [
   ["nobody in particular", () => undefined, { ...nothing, readLog: "ok" }],
@@ -125,7 +135,11 @@ const callers: readonly (readonly [string, () => NoteSigner | undefined, Record<
   ["the control plane's own log key", () => domain.keys.log, { ...nothing, readLog: "ok" }],
   ["the issuer's key", () => domain.keys.issuer, { ...nothing, readLog: "ok" }],
   ["an operator who was removed", () => removedOperator, { ...nothing, readLog: "ok" }],
-  ["a node", () => node, { ...nothing, readLog: "ok", follow: "ok", issueSvid: "ok", report: "ok" }],
+  [
+    "a node",
+    () => node,
+    { ...nothing, readLog: "ok", follow: "ok", issueSvid: "ok", readRevocationLists: "ok", report: "ok" },
+  ],
   [
     "an operator",
     () => domain.operator,
@@ -556,7 +570,7 @@ describe("an entry of a kind that a follower is too old for", () => {
     await expect(operator.admin.append({ entries: [zone("a")] })).rejects.toThrow(
       /node agent of edge-1 \(an older version\)\. Replace .* or say --stop-older$/,
     );
-    await mesh.report({ ...report, entryRevision: entryRevision - 1 });
+    await mesh.report({ ...report, entryRevision: 1 });
     const [first, second] = [operatorEntry(small, older.writer.state, noticeable), zone("a")];
     await expect(operator.admin.append({ entries: [first, second] })).rejects.toThrow(
       /node agent of edge-1 \(version 0\.1\.0\)/,

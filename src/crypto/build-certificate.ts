@@ -98,13 +98,19 @@ export function buildSelfSignedCertificate(content: SelfSignedContent, privateKe
   return buildCertificate({ ...content, issuer: content.subject, publicKeyInfo, extensions }, privateKey);
 }
 
-function algorithmFor(privateKey: KeyObject): Uint8Array {
+/** DER of the AlgorithmIdentifier that a key signs with; throws for another kind than P-256 and Ed25519. */
+export function algorithmFor(privateKey: KeyObject): Uint8Array {
   if (privateKey.asymmetricKeyDetails?.namedCurve === "prime256v1") return ecdsaSha256Algorithm;
   if (privateKey.asymmetricKeyType === "ed25519") return ed25519Algorithm;
   throw new MeshError("ERR_CRYPTO_KEY_TYPE", "neither a P-256 nor an Ed25519 key");
 }
 
-function signedSequence(toBeSigned: Uint8Array, algorithm: Uint8Array, privateKey: KeyObject): Uint8Array {
+/** What was to be signed, the algorithm and the signature, as X.509 puts them together. */
+export function signedSequence(
+  toBeSigned: Uint8Array,
+  algorithm: Uint8Array,
+  privateKey: KeyObject,
+): Uint8Array {
   const digest = privateKey.asymmetricKeyType === "ed25519" ? undefined : "sha256";
   return derSequence(toBeSigned, algorithm, derBitString(sign(digest, toBeSigned, privateKey)));
 }
@@ -118,7 +124,8 @@ function extensionRequest(extensions: readonly CertificateExtension[]): Uint8Arr
   return derSequence(derObjectIdentifier(objectIdentifier.extensionRequest), values);
 }
 
-function extensionList(extensions: readonly CertificateExtension[]): Uint8Array {
+/** DER of a SEQUENCE OF Extension. */
+export function extensionList(extensions: readonly CertificateExtension[]): Uint8Array {
   const list = extensions.map(({ oid, critical, value }) =>
     derSequence(derObjectIdentifier(oid), ...(critical ? [derTrue()] : []), derOf(derTag.octetString, value)),
   );

@@ -174,7 +174,8 @@ function subjectKeyIdOf(value: Uint8Array): string {
   return hexOf(readWhole(value, derTag.octetString).content);
 }
 
-function authorityKeyIdOf(value: Uint8Array): string | undefined {
+/** The key identifier of an authorityKeyIdentifier, hexadecimal. Throws MalformedDer. */
+export function authorityKeyIdOf(value: Uint8Array): string | undefined {
   const reader = enterWhole(value);
   const keyId = reader.readIf(0x80);
   reader.readIf(0xa1);

@@ -67,6 +67,7 @@ function lengthOf(length: number): readonly number[] {
   if (length < 0x80) return [length];
   if (length < 0x100) return [0x81, length];
   if (length < 0x1_0000) return [0x82, length >> 8, length & 0xff];
+  if (length < 0x100_0000) return [0x83, length >> 16, (length >> 8) & 0xff, length & 0xff];
   throw new MeshError("ERR_CRYPTO_TOO_LONG", `element of ${length} bytes`);
 }
 

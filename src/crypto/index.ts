@@ -17,6 +17,10 @@ export {
   uriNamesExtension,
 } from "./build-extensions.ts";
 export {
+  buildRevocationList,
+  type RevocationListContent,
+} from "./build-revocation-list.ts";
+export {
   type CertificateRefusal,
   certificateBytesMax,
   isSignedBy,
@@ -35,6 +39,16 @@ export {
   certificateRequestBytesMax,
   parseCertificateRequest,
 } from "./certificate-request.ts";
+export {
+  base64UrlOf,
+  bytesOfBase64Url,
+  type CompactJws,
+  type CompactJwsRefusal,
+  readCompactJws,
+  type TokenObject,
+  tokenBytesMax,
+  writeCompactJws,
+} from "./compact-jws.ts";
 export { textOfDer } from "./der-values.ts";
 export { derText } from "./der-writer.ts";
 export type { DistinguishedName } from "./distinguished-name.ts";
@@ -48,6 +62,14 @@ export {
   signEd25519,
   verifyEd25519,
 } from "./ed25519.ts";
+export {
+  fitsAlgorithm,
+  isJoseAlgorithm,
+  type JoseAlgorithm,
+  joseAlgorithms,
+  verifyJws,
+} from "./jose-algorithm.ts";
+export { type JwkRefusal, parsePublicJwk, publicJwkOf } from "./jwk.ts";
 export { objectIdentifier } from "./object-identifiers.ts";
 export {
   exportPrivateKey,
@@ -57,4 +79,13 @@ export {
   p256PublicKey,
   pemOfPrivateKey,
 } from "./p256.ts";
+export {
+  isListSignedBy,
+  type ParsedRevocationList,
+  parseRevocationList,
+  type RevocationListRefusal,
+  type RevokedSerial,
+  revocationListBytesMax,
+  revocationReasons,
+} from "./revocation-list.ts";
 export { sha256 } from "./sha256.ts";

@@ -6,6 +6,8 @@ export const objectIdentifier = {
   keyUsage: "2.5.29.15",
   subjectAlternativeName: "2.5.29.17",
   basicConstraints: "2.5.29.19",
+  crlNumber: "2.5.29.20",
+  reasonCode: "2.5.29.21",
   nameConstraints: "2.5.29.30",
   authorityKeyId: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",

@@ -20,7 +20,29 @@ export {
   presentedCertificatesMax,
   type SvidRefusal,
 } from "./check-svid.ts";
+export { issueRevocationList, type RevocationListRequest } from "./issue-revocation-list.ts";
+export {
+  audienceCharactersMax,
+  audiencesMax,
+  type CheckedJwtSvid,
+  checkJwtSvid,
+  type JwtSvidMintRefusal,
+  type JwtSvidRefusal,
+  mintJwtSvid,
+} from "./jwt-svid.ts";
+
 export { KnownSvids, knownSvidsMax, type PresentedSvid } from "./known-svids.ts";
+export {
+  type IssuedToken,
+  type MintRefusal,
+  openTokenKey,
+  type TokenKey,
+  type TokenRequest,
+  tokenKeyIdOf,
+  tokenKeysOf,
+  tokenLifetimeSecondsDefault,
+  tokenLifetimeSecondsMax,
+} from "./mint-token.ts";
 export { nextRotationSeconds, type ValidityPeriod } from "./rotation.ts";
 export {
   authorityOfServiceName,
@@ -40,6 +62,18 @@ export {
   spiffeIdOfService,
 } from "./service-name.ts";
 export {
+  bundleMapBytesMax,
+  bundleMapDomainsMax,
+  parseSpiffeBundle,
+  parseSpiffeBundleMap,
+  type SpiffeBundle,
+  type SpiffeBundleRefusal,
+  spiffeBundleBytesMax,
+  spiffeBundleKeysMax,
+  writeSpiffeBundle,
+  writeSpiffeBundleMap,
+} from "./spiffe-bundle.ts";
+export {
   parseSpiffeId,
   parseTrustDomain,
   pathOf,
@@ -54,6 +88,13 @@ export {
 } from "./spiffe-id.ts";
 export { svidBackdateSeconds, svidLifetimeSecondsMax } from "./svid-limits.ts";
 export {
+  type TokenChecks,
+  type TokenKeys,
+  type TokenNames,
+  type TokenRefusal,
+  tokenLeewaySeconds,
+} from "./token-claims.ts";
+export {
   bundleAuthoritiesMax,
   parseTrustBundle,
   type TrustBundle,
@@ -61,6 +102,13 @@ export {
   type TrustBundles,
   trustBundlesOf,
 } from "./trust-bundle.ts";
+export {
+  type CheckedWitSvid,
+  checkWitSvid,
+  mintWitSvid,
+  type WitSvidMintRefusal,
+  type WitSvidRefusal,
+} from "./wit-svid.ts";
 export {
   encodeWorkloadMetadata,
   jsonOfWorkloadMetadata,

@@ -358,6 +358,12 @@ class Relay {
             throw new ConnectError("no control plane at the moment", Code.Unavailable);
           return this.#upstream.issueSvid(request, { timeoutMs: 10_000 });
         },
+        // Handed on unread: each list is signed by its authority.
+        readRevocationLists: () => {
+          if (this.#upstream === undefined)
+            throw new ConnectError("no control plane at the moment", Code.Unavailable);
+          return this.#upstream.readRevocationLists({}, { timeoutMs: 10_000 });
+        },
         report: ({ followers, alarms }) => {
           if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
           return {};

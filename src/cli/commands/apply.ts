@@ -7,7 +7,9 @@ import { type WriteOptions, writeChanges } from "./write-changes.ts";
 
 /** `troth validate FILE…`: whether the files are good, without a mesh. */
 export async function validate(paths: readonly string[], options: { output: OutputFormat }): Promise<void> {
-  const { manifests, files } = await readConfiguration(paths);
+  const configuration = await readConfiguration(paths);
+  requireRulesForTcp(configuration);
+  const { manifests, files } = configuration;
   const objects = manifests.map(({ kind, metadata }) => ({ kind, name: metadata.name }));
   printAnswer(options.output, "ValidationReport", { valid: true, files, objects }, () => {
     const count = `${objects.length} object${objects.length === 1 ? "" : "s"}`;

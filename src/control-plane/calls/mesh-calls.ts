@@ -7,6 +7,7 @@ import type { ControlPlaneParts } from "./parts.ts";
 import { readLog, takePlace } from "./read-log.ts";
 
 const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
+const listReadsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Checkpoints of callers that the log does not name, all of them together. */
 const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
@@ -16,6 +17,7 @@ const followsPerNodeMax = 16;
 /** The calls of node agents. */
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
+  const listReads = openRateLimit(parts.clock, listReadsPerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
@@ -48,8 +50,12 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
     issueToken: () => {
       throw new ConnectError("this control plane issues no tokens", Code.Unimplemented);
     },
-    readRevocationLists: () => {
-      throw new ConnectError("this control plane issues no revocation lists", Code.Unimplemented);
+    readRevocationLists: (_request, context) => {
+      const node = callingNode(parts, context);
+      if (!listReads.take(node))
+        throw new ConnectError("too many revocation lists asked for", Code.ResourceExhausted);
+      const { lists, size } = parts.revocationLists.read();
+      return { lists, size: BigInt(size) };
     },
     report: async (request, context) => {
       const node = callingNode(parts, context);

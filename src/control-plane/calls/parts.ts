@@ -3,6 +3,7 @@ import type { LogSource } from "../../transport/index.ts";
 import type { FollowerRegistry } from "../follower-registry.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { Proposals } from "../proposals.ts";
+import type { RevocationLists } from "../revocation-lists.ts";
 import type { RollbackGuard } from "../rollback-guard.ts";
 import type { Sessions } from "../sessions.ts";
 
@@ -13,6 +14,7 @@ export interface ControlPlaneParts {
   readonly guard: RollbackGuard;
   readonly source: LogSource;
   readonly proposals: Proposals;
+  readonly revocationLists: RevocationLists;
   readonly sessions: Sessions;
   readonly clock: Clock;
   /** Aborts when the control plane closes, so that no stream outlives it. */
