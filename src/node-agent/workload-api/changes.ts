@@ -2,6 +2,7 @@
 export class Changes {
   #count = 0;
   readonly #waiting = new Set<() => void>();
+  readonly #callbacks = new Set<() => void>();
 
   /** How many changes there have been. */
   get count(): number {
@@ -12,6 +13,13 @@ export class Changes {
   notify(): void {
     this.#count += 1;
     for (const finish of this.#waiting) finish();
+    for (const callback of this.#callbacks) callback();
+  }
+
+  /** Calls back at every change until the returned function is called. */
+  onChange(callback: () => void): () => void {
+    this.#callbacks.add(callback);
+    return () => this.#callbacks.delete(callback);
   }
 
   /** Resolves once there have been more changes than `seen`, the signal aborts, or the time, if any, is up. */

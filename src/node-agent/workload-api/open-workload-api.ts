@@ -1,11 +1,12 @@
 import type { Socket } from "node:net";
 import { endsOf, identifyCaller, identifyUnixCaller, Procfs } from "../../peer-process/index.ts";
-import { SpiffeWorkloadAPI } from "../../protocol/index.ts";
+import { SecretDiscoveryService, SpiffeWorkloadAPI } from "../../protocol/index.ts";
 import type { AgentPort } from "./agent-port.ts";
 import { AttestedConnection, type IdentifyCaller } from "./connection-caller.ts";
 import { ExecutableHashes } from "./executable-hashes.ts";
 import { type LocalEndpoint, openLocalListener } from "./open-local-listener.ts";
 import { RevocationLists } from "./revocation-lists.ts";
+import { secretCalls } from "./secret-calls.ts";
 import { spiffeCalls } from "./spiffe-calls.ts";
 import { WorkloadGrants } from "./workload-grants.ts";
 
@@ -42,6 +43,7 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
       endpoint,
       (router) => {
         router.service(SpiffeWorkloadAPI, spiffeCalls(parts));
+        router.service(SecretDiscoveryService, secretCalls({ ...parts, ...agent }));
       },
       (socket) => new AttestedConnection(socket, identify, sources),
     );

@@ -1,53 +1,34 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, expect, it } from "vitest";
-import { MeshInProcess } from "../../../test/apparatus/mesh-in-process.ts";
-import { connectWorkload, type WorkloadClient } from "../../../test/apparatus/workload-client.ts";
+import type { FoundingOptions, MeshInProcess } from "../../../test/apparatus/mesh-in-process.ts";
+import type { WorkloadClient } from "../../../test/apparatus/workload-client.ts";
+import {
+  connectTo,
+  foundWorkloadMesh,
+  ownSelector,
+  putWorkload,
+  reader,
+  refusalOf,
+} from "../../../test/apparatus/workload-mesh.ts";
 import { parseCertificate } from "../../crypto/index.ts";
 import type { X509SVIDResponse } from "../../protocol/index.ts";
 
-const own = `unix:uid:${process.getuid?.()}`;
 const stack: AsyncDisposable[] = [];
 
 afterEach(async () => {
   for (const one of stack.splice(0).reverse()) await one[Symbol.asyncDispose]();
 });
 
-/** A mesh with one service, whose agent serves workloads on loopback. */
-async function found(options: { svidLifetimeSeconds?: number } = {}): Promise<MeshInProcess> {
-  const endpoints = [{ kind: "tcp" as const, host: "127.0.0.1", port: 0 }];
-  const mesh = await MeshInProcess.found({ ...options, workloads: { endpoints, idleMillis: 100 } });
+async function found(options: FoundingOptions = {}): Promise<MeshInProcess> {
+  const mesh = await foundWorkloadMesh(options);
   stack.push(mesh);
-  await mesh.putService("/shop/payments");
   return mesh;
 }
 
 function connect(mesh: MeshInProcess): WorkloadClient {
-  const client = connectWorkload(mesh.agent.workloadAddresses[0] ?? "");
+  const client = connectTo(mesh);
   stack.push({ [Symbol.asyncDispose]: async () => client[Symbol.dispose]() });
   return client;
-}
-
-function putWorkload(mesh: MeshInProcess, name: string, more: object = {}): Promise<void> {
-  return mesh.put("workload.put", { name, service: "/shop/payments", selectors: [own], hint: "", ...more });
-}
-
-/** Reads a stream one message at a time. */
-function reader<Message>(messages: AsyncIterable<Message>): () => Promise<Message> {
-  const iterator = messages[Symbol.asyncIterator]();
-  return async () => {
-    const next = await iterator.next();
-    if (next.done === true) throw new Error("the stream has ended");
-    return next.value;
-  };
-}
-
-async function refusalOf(call: Promise<unknown>): Promise<string> {
-  const error = await call.then(
-    () => undefined,
-    (cause: unknown) => ConnectError.from(cause),
-  );
-  return error === undefined ? "no refusal" : `${Code[error.code]}: ${error.rawMessage}`;
 }
 
 function leafOf({ svids }: X509SVIDResponse): { sha256: string; uris: readonly string[] } {
@@ -91,7 +72,7 @@ it("holds a caller without an entry until there is one", async () => {
 
 it("refuses a caller that no entry fits, after a moment", async () => {
   const mesh = await found();
-  await putWorkload(mesh, "payments", { selectors: [own, "unix:path:/usr/bin/payments"] });
+  await putWorkload(mesh, "payments", { selectors: [ownSelector, "unix:path:/usr/bin/payments"] });
 
   const refusal = await refusalOf(reader(connect(mesh).api.fetchX509SVID({}))());
 

@@ -60,9 +60,13 @@ export class WorkloadGrants implements AsyncDisposable {
 
   /**
    * All that a caller may have, first as it is now and then after every change, whether or not it changes that; never
-   * nothing. Throws `PermissionDenied` where there is nothing, or nothing any more.
+   * nothing. Throws `PermissionDenied` where there is nothing, or nothing any more. `changes` may tell of more.
    */
-  async *follow(caller: ConnectionCaller, signal: AbortSignal): AsyncGenerator<readonly Grant[], void> {
+  async *follow(
+    caller: ConnectionCaller,
+    signal: AbortSignal,
+    changes: Changes = this.changes,
+  ): AsyncGenerator<readonly Grant[], void> {
     const { clock } = this.#agent;
     using demands = new DisposableStack();
     let demand: Demand | undefined;
@@ -70,14 +74,14 @@ export class WorkloadGrants implements AsyncDisposable {
     const beganMillis = clock.monotonicMillis();
     let pendingSinceMillis: number | undefined;
     while (!signal.aborted) {
-      const seen = this.changes.count;
+      const seen = changes.count;
       const attested = await this.#attest(caller);
       const entries = this.#entriesFor(attested);
       demand ??= demands.use(this.#identities.demand(attested.processes));
       const identities = demand.want(entries);
       const now = clock.monotonicMillis();
       if (entries.length === 0) {
-        await this.changes.after(seen, signal, this.#patience(hadSome, beganMillis));
+        await changes.after(seen, signal, this.#patience(hadSome, beganMillis));
         continue;
       }
       const grants = identities.flatMap((identity) =>
@@ -86,14 +90,14 @@ export class WorkloadGrants implements AsyncDisposable {
       pendingSinceMillis = grants.length === entries.length ? undefined : (pendingSinceMillis ?? now);
       const left = pendingSinceMillis === undefined ? 0 : issuanceWaitMillisMax - (now - pendingSinceMillis);
       if (left > 0) {
-        await this.changes.after(seen, signal, left);
+        await changes.after(seen, signal, left);
         continue;
       }
       if (grants.length === 0)
         throw new ConnectError("an identity is due, and no certificate could be issued", Code.Unavailable);
       hadSome = true;
       yield grants;
-      await this.changes.after(seen, signal);
+      await changes.after(seen, signal);
     }
   }
 
