@@ -39,6 +39,7 @@ export const alarmReasons = [
   "log-rolled-back",
   "proposal-refused",
   "session-refused",
+  "token-key-not-renewed",
   "withdrawal-refused",
 ] as const;
 

@@ -1,10 +1,12 @@
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { bytesOfBase64 } from "../../base/bytes.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { Refusal } from "../../base/result.ts";
 import type { Admin } from "../../protocol/index.ts";
 import { type PersonRole, parseEntry, revisionOf } from "../../trust-log/index.ts";
 import type { AlarmReason, OlderFollower } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
+import { tokenUses } from "../token-keys.ts";
 import { callingPerson, type Person } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 
@@ -17,6 +19,9 @@ const proposalsPerPerson = { perSecond: 5, burst: 100, callersMax: 10_000 };
 const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 /** Followers that a refusal names. */
 const namedMax = 10;
+/** Each of them makes a key. */
+const keysPerPerson = { perSecond: 0.1, burst: 10, callersMax: 10_000 };
+const operators: ReadonlySet<PersonRole> = new Set(["operator"]);
 const writers: ReadonlySet<PersonRole> = new Set(["operator", "approver"]);
 
 /**
@@ -27,6 +32,7 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
   const { issuer, registry, proposals } = parts;
   const appends = openRateLimit(parts.clock, appendsPerPerson);
   const proposing = openRateLimit(parts.clock, proposalsPerPerson);
+  const preparing = openRateLimit(parts.clock, keysPerPerson);
   const opening = openRateLimit(parts.clock, sessionsPerPerson);
   const writerOf = (context: HandlerContext, limit: typeof appends): Person =>
     within(callingPerson(parts, context, writers), limit);
@@ -67,6 +73,15 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const withdrawn = await proposals.withdraw(id, person);
       if (!withdrawn.ok) throw refuse(person, "withdrawal-refused", withdrawn);
       return {};
+    },
+    prepareTokenKey: async ({ use }, context) => {
+      within(callingPerson(parts, context, operators), preparing);
+      const known = tokenUses.find((one) => one === use);
+      if (known === undefined)
+        throw new ConnectError(`bad-use: expected one of ${tokenUses.join(", ")}`, Code.InvalidArgument);
+      const { publicKey, notAfterSeconds } = await stored(parts.tokenKeys.prepare(known));
+      const spki = bytesOfBase64(publicKey) ?? new Uint8Array(0);
+      return { publicKey: spki, notAfterSeconds: BigInt(notAfterSeconds) };
     },
     openSession: (_request, context) => {
       const person = within(callingPerson(parts, context), opening);
