@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   storage: [],
   telemetry: [],
   "peer-process": [],
-  transport: ["crypto", "trust-log", "protocol"],
+  transport: ["crypto", "trust-log", "identity", "protocol"],
   "data-plane": [
     "crypto",
     "trust-log",

@@ -163,16 +163,16 @@ describe("over the demo's mesh, troth", () => {
   }, 180_000);
 
   it("proves an entry by two files, which need no mesh, and no other entry by them", async () => {
-    const proof = join(folder, "7.tlog-proof");
-    const entry = join(folder, "7.entry");
-    const proved = await run("log", "prove", "7", "--proof", proof, "--entry", entry, "-o", "json");
+    const proof = join(folder, "11.tlog-proof");
+    const entry = join(folder, "11.entry");
+    const proved = await run("log", "prove", "11", "--proof", proof, "--entry", entry, "-o", "json");
     const { logKey } = z.object({ logKey: z.string() }).parse(JSON.parse(proved.stdout));
     const verify = (of: string): Promise<Ended> =>
       troth(join(folder, "nowhere"), "log", "verify", "--proof", proof, "--entry", of, "--log-key", logKey);
 
     expect(await verify(entry)).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^verified: entry 7 of /),
+      stdout: expect.stringMatching(/^verified: entry 11 of /),
     });
     const other = file("other.entry", readFileSync(entry, "utf8").replace("confidential", "public"));
     expect(await verify(other)).toMatchObject({ code: 1, stdout: expect.stringContaining("not-included") });

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { bytesOf, textOf } from "../base/bytes.ts";
 import { canonicalJson, isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
@@ -25,6 +25,8 @@ export interface MeshDirectory {
   readonly agent: string;
   readonly agentKeys: string;
   readonly agentSocket: string;
+  /** Where workloads without a sidecar find the agent (SPIFFE Workload API). */
+  readonly workloadSocket: string;
   readonly logs: string;
   /** Where each process says where its health and metrics are, as a Prometheus file_sd document. */
   readonly targets: string;
@@ -61,6 +63,7 @@ export function meshDirectory(path: string): MeshDirectory {
     agent: join(root, "agent"),
     agentKeys: join(root, "agent", "keys"),
     agentSocket: socketPath(root),
+    workloadSocket: join(dirname(socketPath(root)), "workload.sock"),
     logs: join(root, "logs"),
     targets: join(root, "run", "targets"),
     proxies: join(root, "proxies"),

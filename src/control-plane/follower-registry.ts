@@ -43,6 +43,7 @@ export const alarmReasons = [
   "preparation-refused",
   "proposal-refused",
   "session-refused",
+  "token-key-not-renewed",
   "withdrawal-refused",
 ] as const;
 

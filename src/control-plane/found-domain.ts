@@ -19,6 +19,7 @@ import {
   signEntry,
 } from "../trust-log/index.ts";
 import type { LogKeys } from "./log-keys.ts";
+import { idOfTokenKey, makeTokenKey, tokenUses } from "./token-keys.ts";
 
 /** What a trust domain is founded with. */
 export interface FoundingRequest {
@@ -43,7 +44,7 @@ export interface FoundedDomain {
 
 /**
  * Founds a trust domain: genesis and trust in the CA's root, signed by the operator; the intermediate, signed by the
- * issuer. The keys of both certificate authorities go into the key store.
+ * issuer; a key for each use of tokens, put and activated by the operator. The keys of all of them go into the key store.
  */
 export async function foundDomain(request: FoundingRequest): Promise<FoundedDomain> {
   const { trustDomain, operator, keys, clock, randomBytes, keyStore } = request;
@@ -72,12 +73,20 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
   await saveAuthority(keyStore, "ca-root", root);
   await saveAuthority(keyStore, "ca-intermediate", intermediate);
 
+  const tokenKeys = await Promise.all(
+    tokenUses.map((use) => makeTokenKey(keyStore, use, clock.nowSeconds())),
+  );
+
   const entry = (kind: EntryKind, body: JsonObject, signer: NoteSigner, sequence: number): Uint8Array =>
     signEntry({ kind, version: entryVersion, log: genesis, author: signer.name, sequence, body }, [signer]);
   const entries = [
     genesisEntry,
     entry("ca.trust", { certificate: base64Of(root.certificate.der) }, operator, 1),
     entry("ca.issue", { certificate: base64Of(intermediate.certificate.der) }, keys.issuer, 1),
+    ...tokenKeys.flatMap((body, at) => [
+      entry("jwk.put", body, operator, 2 + 2 * at),
+      entry("ca.activate", { authority: idOfTokenKey(body) }, operator, 3 + 2 * at),
+    ]),
   ];
   return { entries, genesis };
 }

@@ -27,6 +27,7 @@ import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
 import { RevocationLists } from "./revocation-lists.ts";
 import { RollbackGuard } from "./rollback-guard.ts";
 import { Sessions } from "./sessions.ts";
+import { HeldTokenKeys } from "./token-keys.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions {
@@ -110,10 +111,21 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   opened.defer(writer.onCheckpoint(noteSize));
   const sessions = new Sessions({ clock, randomBytes, state: () => writer.state });
   opened.defer(writer.onCheckpoint(() => sessions.endOver()));
+  const tokenKeys = new HeldTokenKeys({
+    trustDomain,
+    keyStore,
+    writer,
+    clock,
+    log,
+    notRenewed: (detail) => registry.raise("/authority", "token-key-not-renewed", detail),
+  });
+  opened.defer(writer.onCheckpoint(() => void tokenKeys.look()));
   const closing = new AbortController();
   const parts = {
     issuer: { ...options, writer, authorities, registry },
     authorities,
+    tokens: { writer, guard, keys: tokenKeys, clock, randomBytes },
+    tokenKeys,
     registry,
     guard,
     source: sourceOf(writer, registry),

@@ -5,8 +5,7 @@ import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import { sha256 } from "../crypto/index.ts";
 import { type Alarm, type FollowerStatus, isSameStatus, Mesh, protocolVersion } from "../protocol/index.ts";
-import { keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
-import type { IssuedChain } from "./svid-keeper.ts";
+import { type IssuedChain, keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
 
 /** How often it is looked whether there is something to report; each epoch is, so a report comes every 10 s at least. */
 const reportIntervalMillis = 1_000;

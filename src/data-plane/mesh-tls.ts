@@ -1,7 +1,7 @@
 import { constants } from "node:crypto";
 import tls from "node:tls";
+import type { SvidInUse } from "../transport/index.ts";
 import { keptAlive } from "./forwarding/index.ts";
-import type { SvidInUse } from "./svid-keeper.ts";
 
 /** How long a handshake may take, in milliseconds. */
 export const handshakeTimeoutMillis = 5_000;

@@ -1,9 +1,9 @@
 import { generateEd25519 } from "../crypto/index.ts";
 import { openAdminListener, type ReadinessCheck } from "../telemetry/index.ts";
+import type { SvidKeeper } from "../transport/index.ts";
 import { verifierKeyOf } from "../trust-log/index.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { SidecarCore } from "./sidecar-core.ts";
-import type { SvidKeeper } from "./svid-keeper.ts";
 
 /** What differs between the roles while a proxy comes up. */
 export interface RoleParts {

@@ -1,12 +1,11 @@
 import { bytesOfBase64 } from "../base/bytes.ts";
 import { messageOf } from "../base/mesh-error.ts";
-import { pemOfCertificate } from "../transport/index.ts";
+import { pemOfCertificate, type SvidInUse } from "../transport/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
 import { describeProxy } from "./describe-sidecar.ts";
 import { openCore } from "./open-core.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
-import type { SvidInUse } from "./svid-keeper.ts";
 import { watchApp } from "./watch-app.ts";
 
 const saveAgainMillis = 2_000;

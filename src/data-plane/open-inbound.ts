@@ -1,6 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import { codeOf, messageOf } from "../base/mesh-error.ts";
-import { HalfOpen } from "../transport/index.ts";
+import { HalfOpen, type SvidInUse } from "../transport/index.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type ProblemAudience,
@@ -17,7 +17,6 @@ import { decidedPathCharactersMax, decisionsPerConnectionMax } from "./peer-deci
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
 import type { HttpVersion } from "./request-trace.ts";
-import type { SvidInUse } from "./svid-keeper.ts";
 
 const connectionsMax = 10_000;
 /** Of one source, in their handshake; many, since all proxies of a machine are one source and may come at once. */

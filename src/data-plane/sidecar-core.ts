@@ -10,7 +10,7 @@ import {
   mergeEndpoints,
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
-import { LogView, resolvesWithin } from "../transport/index.ts";
+import { LogView, resolvesWithin, type SvidInUse, SvidKeeper } from "../transport/index.ts";
 import { entryRevision, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
@@ -23,7 +23,6 @@ import { proxyMetrics } from "./proxy-metrics.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
 import { ServiceRouter } from "./routing/index.ts";
-import { type SvidInUse, SvidKeeper } from "./svid-keeper.ts";
 import { ExhaustedTraces } from "./traffic/index.ts";
 
 /** After a rotation, connections are replaced over this part of the new SVID's life, and over this long at most. */

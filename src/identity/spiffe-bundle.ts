@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { base64Of, bytesOfBase64, sameBytes } from "../base/bytes.ts";
 import { canonicalJson, type JsonObject } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
@@ -10,7 +10,7 @@ import {
   type StrictJsonObject,
   type StrictJsonRefusal,
 } from "../base/strict-json.ts";
-import { exportPublicKey, parseCertificate } from "../crypto/index.ts";
+import { exportPublicKey, parseCertificate, parsePublicJwk, publicJwkOf } from "../crypto/index.ts";
 import { parseTrustDomain, type TrustDomain } from "./spiffe-id.ts";
 import { parseTrustBundle, type TrustBundle, type TrustBundleRefusal } from "./trust-bundle.ts";
 
@@ -189,15 +189,13 @@ function tokenKeyOf(jwk: StrictJsonObject): Result<readonly [string, KeyObject],
   return key === undefined ? fail("malformed-key", `kid ${kid}`) : ok([kid, key]);
 }
 
-/** The public key of a JWK (RFC 7518, 6.2 and 6.3); private members are not looked at. */
+/** The public key of a JWK, whatever it says that the key is for; undefined where it is a private one. */
 function publicKeyOf(jwk: StrictJsonObject): KeyObject | undefined {
-  const members = ["kty", "crv", "x", "y", "n", "e"].map((name) => [name, jwk.get(name)] as const);
-  const key = Object.fromEntries(members.filter(([, value]) => typeof value === "string"));
-  try {
-    return createPublicKey({ key, format: "jwk" });
-  } catch {
-    return undefined;
-  }
+  const texts = [...jwk].flatMap(([name, value]) =>
+    typeof value === "string" ? [[name, value] as const] : [],
+  );
+  const key = parsePublicJwk(Object.fromEntries(texts));
+  return key.ok ? key.value : undefined;
 }
 
 /** An integer below 2^64, at most. */
@@ -222,18 +220,11 @@ function integerOf(value: StrictJson): bigint | undefined {
 
 function keysOf({ x509, jwtKeys, witKeys }: SpiffeBundle): JsonObject[] {
   const authorities = x509.authorities.map(({ der, publicKey }) => ({
-    ...jwkOf(publicKey),
+    ...publicJwkOf(publicKey),
     use: "x509-svid",
     x5c: [base64Of(der)],
   }));
   const tokenKeys = (use: string, keys: ReadonlyMap<string, KeyObject>): JsonObject[] =>
-    [...keys].map(([kid, key]) => ({ ...jwkOf(key), use, kid }));
+    [...keys].map(([kid, key]) => ({ ...publicJwkOf(key), use, kid }));
   return [...authorities, ...tokenKeys("jwt-svid", jwtKeys), ...tokenKeys("wit-svid", witKeys)];
-}
-
-/** The public members of a key. */
-function jwkOf(key: KeyObject): JsonObject {
-  const { kty = "", crv, x, y, n, e } = key.export({ format: "jwk" });
-  const members = Object.entries({ crv, x, y, n, e }).filter(([, value]) => value !== undefined);
-  return { kty, ...Object.fromEntries(members.map(([name, value]) => [name, value ?? ""])) };
 }

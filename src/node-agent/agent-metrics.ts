@@ -6,6 +6,7 @@ export interface AgentGauges {
   readonly treeSize: () => number;
   readonly stalenessSeconds: () => number;
   readonly sidecars: () => number;
+  readonly workloads: () => number;
   readonly isConnected: () => boolean;
 }
 
@@ -35,6 +36,11 @@ export function agentMetrics(gauges: AgentGauges): AgentMetrics {
     name: "troth_agent_sidecars",
     help: "Sidecars that follow the trust log here.",
     read: gauges.sidecars,
+  });
+  addGauge(prometheus, registry, {
+    name: "troth_agent_workload_instances",
+    help: "Instances that the agent keeps for workloads that ask it for their identity.",
+    read: gauges.workloads,
   });
   addGauge(prometheus, registry, {
     name: "troth_agent_control_plane_connected",

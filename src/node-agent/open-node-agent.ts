@@ -10,7 +10,7 @@ import { MeshError, messageOf } from "../base/mesh-error.ts";
 import { softwareVersion } from "../base/software-version.ts";
 import { AlarmSchema, type EndpointList, Mesh, mergeEndpoints, protocolVersion } from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
-import { openAdminListener, type ReadinessCheck } from "../telemetry/index.ts";
+import { openAdminListener } from "../telemetry/index.ts";
 import {
   keepFollowing,
   type LogSource,
@@ -28,11 +28,14 @@ import {
   parseVerifierKey,
   verifierKeyOf,
 } from "../trust-log/index.ts";
+import { agentChecks } from "./agent-checks.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
+import type { AgentPort } from "./workload-api/agent-port.ts";
+import { openWorkloadApi, type WorkloadApiOptions } from "./workload-api/open-workload-api.ts";
 
 /** How often it is looked whether there is something to report. */
 const reportIntervalMillis = 1_000;
@@ -43,9 +46,6 @@ const snapshotMillisMax = 5_000;
 const snapshotIntervalEntries = 2_048;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
 const newsDelayMillis = 100;
-
-/** Three epochs: so long without one, and something is wrong between here and the control plane. */
-const epochAgeSecondsMax = 30;
 
 /** What a node agent needs. */
 export interface NodeAgentOptions {
@@ -58,6 +58,8 @@ export interface NodeAgentOptions {
   readonly socketPath: string;
   /** Where health and metrics are shown; any port of 127.0.0.1 unless given. */
   readonly health?: { readonly host: string; readonly port: number };
+  /** Where workloads obtain identities over the SPIFFE Workload API; nowhere unless given. */
+  readonly workloads?: WorkloadApiOptions;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
   readonly random: () => number;
@@ -72,6 +74,8 @@ export interface NodeAgent extends AsyncDisposable {
   readonly view: LogView;
   /** host:port of health and metrics, on loopback. */
   readonly healthAddress: string;
+  /** Where workloads obtain identities, as `SPIFFE_ENDPOINT_SOCKET` has it. */
+  readonly workloadAddresses: readonly string[];
 }
 
 /** Opens the agent of a node that has joined: follows the log, relays it, and asks for certificates on behalf of sidecars. */
@@ -94,7 +98,7 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   const health = opened.use(
     await openAdminListener({
       listen: options.health ?? { host: "127.0.0.1", port: 0 },
-      checks: relay.checks(),
+      checks: agentChecks(relay, { address: options.membership.address, socketPath: options.socketPath }),
       metrics: relay.metrics.page,
       log: options.log,
     }),
@@ -115,12 +119,15 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   await rm(options.socketPath, { force: true });
   opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
   relay.isServing = true;
+  const workloads = opened.use(await openWorkloadApi(relay.port(), options.workloads ?? { endpoints: [] }));
+  relay.workloads = () => workloads.instances;
   const running = opened.move();
   return {
     get view() {
       return relay.view;
     },
     healthAddress: health.address,
+    workloadAddresses: workloads.addresses,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -133,6 +140,8 @@ class Relay {
   readonly metrics: AgentMetrics;
   /** Whether sidecars can find the agent. */
   isServing = false;
+  /** How many instances are kept for workloads without a sidecar. */
+  workloads: () => number = () => 0;
   #view: LogView;
   #endpoints: EndpointList | undefined;
   /** Of the log as it is in the copy. */
@@ -157,32 +166,33 @@ class Relay {
       treeSize: () => this.#view.follower.size,
       stalenessSeconds: () => this.#view.stalenessSeconds,
       sidecars: () => this.#sidecars.size,
+      workloads: () => this.workloads(),
       isConnected: () => this.#upstream !== undefined,
     });
   }
 
-  /** What there must be before this agent can do its work. */
-  checks(): readonly ReadinessCheck[] {
-    const unless = (isSo: boolean, missing: string): string | undefined => (isSo ? undefined : missing);
-    const age = (): number => Math.floor(this.#view.stalenessSeconds);
-    const where = this.#options.membership.address;
-    return [
-      {
-        name: "trust-log",
-        missing: () =>
-          this.#view.standstill ??
-          unless(this.#view.follower.hasCaughtUp, `nothing yet from the control plane at ${where}`),
+  /** What the Workload API has of this agent. */
+  port(): AgentPort {
+    const { membership, clock, randomBytes, random, log } = this.#options;
+    return {
+      node: membership.node,
+      trustDomain: () => this.#view.follower.state.genesis?.trustDomain ?? "",
+      clock,
+      randomBytes,
+      random,
+      log,
+      view: () => this.#view,
+      onChange: (callback) => this.#onChange(callback),
+      upstream: () => this.#upstream,
+      arrive: (instance) => this.#sidecars.arrive(instance),
+      report: (statuses) => {
+        if (this.#sidecars.report(statuses, [])) this.#reportSoon();
       },
-      {
-        name: "freshness",
-        missing: () =>
-          unless(
-            age() <= epochAgeSecondsMax,
-            `no new epoch for ${age()} s; is the control plane at ${where} reachable?`,
-          ),
+      end: (instances) => {
+        this.#sidecars.end(instances);
+        return this.#reportNews();
       },
-      { name: "socket", missing: () => unless(this.isServing, this.#options.socketPath) },
-    ];
+    };
   }
 
   get view(): LogView {
@@ -270,6 +280,7 @@ class Relay {
         this.#upstream = client;
         this.#expectSidecars();
         this.#sidecars.tellAll();
+        this.#notify();
         log.info("following the control plane", { size: this.view.follower.size });
         await this.report();
       }

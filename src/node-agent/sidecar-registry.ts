@@ -118,6 +118,18 @@ export class SidecarRegistry {
     for (const instance of this.#statuses.keys()) this.#untold.add(instance);
   }
 
+  /** Instances have ended, whether or not they are here still. */
+  end(instances: readonly string[]): void {
+    for (const instance of instances) {
+      clearTimeout(this.#absent.get(instance));
+      this.#absent.delete(instance);
+      this.#present.delete(instance);
+      this.#statuses.delete(instance);
+      this.#untold.delete(instance);
+      if (this.#isRegistered(instance)) this.#ended.add(instance);
+    }
+  }
+
   /** Stops waiting for absent sidecars, also for those that leave from now on. */
   close(): void {
     this.#isClosed = true;

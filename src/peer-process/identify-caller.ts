@@ -95,8 +95,15 @@ export async function identifyCaller(
   procfs = new Procfs(),
 ): Promise<Result<LocalCaller, CallerRefusal>> {
   const owner = await ownerOfConnection(ends, procfs);
-  if (!owner.ok) return owner;
-  const link = `socket:[${owner.value.inode}]`;
+  return owner.ok ? callerHolding(owner.value, procfs) : owner;
+}
+
+/** As {@link identifyCaller}, of a socket whose inode is known; without a user, it is that of the first process found. */
+export async function callerHolding(
+  { inode, uid }: { readonly inode: number; readonly uid?: number },
+  procfs: Procfs,
+): Promise<Result<LocalCaller, CallerRefusal>> {
+  const link = `socket:[${inode}]`;
   const holders = await holdersOf(link, procfs);
   if (holders.length > holdersMax)
     return fail("too-many-processes", `over ${holdersMax} processes have the connection open`);
@@ -104,12 +111,12 @@ export async function identifyCaller(
   if (first === undefined)
     return fail(
       "out-of-sight",
-      `no process that may be looked at has it open; user ${owner.value.uid} made it`,
+      `no process that may be looked at has it open${uid === undefined ? "" : `; user ${uid} made it`}`,
     );
   if (first === "changed" || others.includes("changed"))
     return fail("changed-meanwhile", "a process ended, or closed the connection, while it was looked at");
   const rest = others.filter((process) => process !== "changed");
-  return ok({ ...owner.value, processes: [first, ...rest] });
+  return ok({ inode, uid: uid ?? first.uid, processes: [first, ...rest] });
 }
 
 /** A process as it was before its descriptors were looked at, and the one that is sought. */

@@ -8,4 +8,5 @@ export {
   ownerOfConnection,
   type SocketOwner,
 } from "./identify-caller.ts";
+export { identifyUnixCaller } from "./identify-unix-caller.ts";
 export { type ProcessStat, Procfs } from "./procfs.ts";

@@ -1,3 +1,27 @@
+export { NodeSchema as EnvoyNodeSchema } from "./generated/envoy/config/core/v3/base_pb.js";
+export {
+  CertificateValidationContextSchema,
+  type Secret,
+  SecretSchema,
+  SPIFFECertValidatorConfigSchema,
+} from "./generated/envoy/extensions/transport_sockets/tls/v3/secret_pb.js";
+export {
+  type DiscoveryRequest,
+  type DiscoveryResponse,
+  DiscoveryResponseSchema,
+} from "./generated/envoy/service/discovery/v3/discovery_pb.js";
+export { SecretDiscoveryService } from "./generated/envoy/service/secret/v3/sds_pb.js";
+export {
+  type JWTBundlesResponse,
+  type JWTSVIDResponse,
+  SpiffeWorkloadAPI,
+  type WITBundlesResponse,
+  type WITSVIDResponse,
+  type X509BundlesResponse,
+  X509BundlesResponseSchema,
+  type X509SVIDResponse,
+  X509SVIDResponseSchema,
+} from "./generated/spiffe/workload_pb.js";
 export {
   Admin,
   Admission,

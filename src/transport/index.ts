@@ -5,4 +5,11 @@ export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
 export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";
 export { type LogSource, type ServeRequest, serveLog } from "./serve-log.ts";
+export {
+  type IssuedChain,
+  type RequestSvid,
+  type SvidInUse,
+  SvidKeeper,
+  type SvidKeeperOptions,
+} from "./svid-keeper.ts";
 export { pemOfCertificate, type TlsIdentity, tlsIdentityOf } from "./tls-identity.ts";

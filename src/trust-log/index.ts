@@ -91,6 +91,13 @@ export {
   type TlogProofRefusal,
 } from "./tlog-proof.ts";
 export {
+  isTokenInForce,
+  type KnownTokenKey,
+  type NamedToken,
+  publishedTokenKeys,
+  type TokenUse,
+} from "./token-status.ts";
+export {
   type AuthorityRow,
   type AuthorityStatusRow,
   type AuthorRow,

@@ -88,6 +88,15 @@ export interface WorkloadOptions {
   readonly revoked?: (reason: string) => void;
 }
 
+/** What a mesh is founded with where a test wants something unusual. */
+export interface FoundingOptions {
+  readonly trustDomain?: string;
+  readonly svidLifetimeSeconds?: number;
+  readonly clock?: Clock;
+  /** Has its agents serve workloads. */
+  readonly workloads?: Parameters<typeof openNodeAgent>[0]["workloads"];
+}
+
 /**
  * A whole mesh in this process: a control plane, a node agent and sidecars as in production, over loopback and a Unix
  * socket. What tests do to it, they do through the trust log, the network, or by stopping a part.
@@ -100,7 +109,7 @@ export class MeshInProcess implements AsyncDisposable {
   /** The CAs with their keys, as a thief of the control plane has them. */
   readonly root: CertificateAuthority;
   readonly intermediate: CertificateAuthority;
-  readonly #options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
+  readonly #options: FoundingOptions & { readonly svidLifetimeSeconds: number; readonly clock: Clock };
   readonly #keyStore: ReturnType<typeof openMemoryKeyStore>;
   readonly #operator: NoteSigner;
   readonly #nodeKey = generateEd25519();
@@ -125,7 +134,7 @@ export class MeshInProcess implements AsyncDisposable {
     intermediate: CertificateAuthority;
     keyStore: ReturnType<typeof openMemoryKeyStore>;
     operator: NoteSigner;
-    options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
+    options: FoundingOptions & { readonly svidLifetimeSeconds: number; readonly clock: Clock };
   }) {
     this.trustDomain = parts.trustDomain;
     this.folder = parts.folder;
@@ -140,9 +149,7 @@ export class MeshInProcess implements AsyncDisposable {
   }
 
   /** Founds a trust domain and starts its control plane and the agent of one node. */
-  static async found(
-    options: { trustDomain?: string; svidLifetimeSeconds?: number; clock?: Clock } = {},
-  ): Promise<MeshInProcess> {
+  static async found(options: FoundingOptions = {}): Promise<MeshInProcess> {
     const { svidLifetimeSeconds = 3600, clock = shiftedClock() } = options;
     const trustDomain = parseTrustDomain(options.trustDomain ?? trustDomainText);
     if (!trustDomain.ok) throw new Error(trustDomain.reason);
@@ -174,7 +181,7 @@ export class MeshInProcess implements AsyncDisposable {
       intermediate: await authority("ca-intermediate"),
       keyStore,
       operator,
-      options: { svidLifetimeSeconds, clock },
+      options: { ...options, svidLifetimeSeconds, clock },
     });
     {
       await using storage = await openLogFiles(join(folder, "log"));
@@ -190,6 +197,12 @@ export class MeshInProcess implements AsyncDisposable {
   get controlPlane(): ControlPlane {
     if (this.#controlPlane === undefined) throw new Error("the control plane is stopped");
     return this.#controlPlane;
+  }
+
+  /** The agent of the first node; throws while it is stopped. */
+  get agent(): NodeAgent {
+    if (this.#agent === undefined) throw new Error("the agent is stopped");
+    return this.#agent;
   }
 
   /** host:port where the control plane is, or was before it was stopped. */
@@ -428,8 +441,16 @@ export class MeshInProcess implements AsyncDisposable {
     membership: Membership,
     parts: Pick<Parameters<typeof openNodeAgent>[0], "nodeKey" | "folder" | "socketPath">,
   ): Promise<NodeAgent> {
-    const { clock } = this.#options;
-    return openNodeAgent({ membership, ...parts, clock, randomBytes, random: Math.random, log: silentLog });
+    const { clock, workloads } = this.#options;
+    return openNodeAgent({
+      membership,
+      ...parts,
+      ...(workloads === undefined ? {} : { workloads }),
+      clock,
+      randomBytes,
+      random: Math.random,
+      log: silentLog,
+    });
   }
 
   async #join(node: string, nodeKey: KeyObject): Promise<Membership> {

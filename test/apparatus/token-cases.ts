@@ -132,7 +132,7 @@ function jwtForms(jwt: Maker): readonly Row[] {
       JSON.stringify({ payload: claims, protected: header, signature }),
     ],
     ["padded base64", "malformed-token", `${header}=.${claims}.${signature}`],
-    ["white space around", "malformed-token", ` ${good}\n`, "white space around a token is none of it"],
+    ["white space around", "malformed-token", ` ${good}\n`],
     [
       "claims that are no JSON",
       "malformed-token",
@@ -152,7 +152,12 @@ function jwtForms(jwt: Maker): readonly Row[] {
     ["invalid typ", "bad-type", jwt({ header: { typ: "other" } })],
     ["typ of a WIT-SVID", "bad-type", jwt({ header: { typ: "wit+jwt" } })],
     ["typ that is no text", "bad-type", jwt({ header: { typ: ["JWT"] } })],
-    ["critical extension", "critical-header", jwt({ header: { crit: ["b64"], b64: true } })],
+    [
+      "critical extension",
+      "critical-header",
+      jwt({ header: { crit: ["b64"], b64: true } }),
+      "JWT-SVID: other headers MUST NOT be there; go-jose knows this one",
+    ],
     ["critical nothing", "critical-header", jwt({ header: { crit: [] } }), "RFC 7515: crit is never empty"],
     [
       "a header besides",
@@ -213,12 +218,7 @@ function jwtClaims({ jwt, nowSeconds }: Making): readonly Row[] {
       "an empty text names nobody",
     ],
     ["missing expiration", "no-expiry", withClaims({ exp: undefined })],
-    [
-      "expiration as text",
-      "malformed-claim",
-      withClaims({ exp: String(nowSeconds + 300) }),
-      "RFC 7519: exp is a number",
-    ],
+    ["expiration as text", "malformed-claim", withClaims({ exp: String(nowSeconds + 300) })],
     ["expiration below nought", "malformed-claim", withClaims({ exp: -1 })],
     ["expiration null", "malformed-claim", withClaims({ exp: null })],
     ["expired", "expired", withClaims({ exp: nowSeconds - 120 })],

@@ -1,6 +1,7 @@
 import { hostAndPort } from "../../base/host-and-port.ts";
 import { openNodeAgent } from "../../node-agent/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
+import { requireLocalEndpoint } from "../local-endpoint.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import { meshDirectory, readKnownDomain, writeKnownDomain } from "../mesh-directory.ts";
 import { requireNodeKey } from "../node-key.ts";
@@ -13,6 +14,8 @@ export async function runNodeAgent(options: {
   dir: string;
   controlPlane?: string;
   adminListen?: string;
+  /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
+  workloadListen?: readonly string[];
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -22,6 +25,8 @@ export async function runNodeAgent(options: {
       exitCode.notFound,
       `no node has joined in ${directory.agent}; join with: troth join TOKEN`,
     );
+  const own = { kind: "unix" as const, path: directory.workloadSocket };
+  const endpoints = [own, ...(options.workloadListen ?? []).map(requireLocalEndpoint)];
   await runProcess(async (stack) => {
     const nodeKey = await requireNodeKey(directory);
     const agent = stack.use(
@@ -31,6 +36,7 @@ export async function runNodeAgent(options: {
         folder: directory.agent,
         socketPath: directory.agentSocket,
         ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
+        workloads: { endpoints },
         clock: systemClock,
         randomBytes,
         random,
@@ -46,6 +52,6 @@ export async function runNodeAgent(options: {
     const health = agent.healthAddress;
     const { node } = membership;
     stack.use(await announceTarget(directory, { process: "node-agent", address: health, node }));
-    return { socket: directory.agentSocket, health };
+    return { socket: directory.agentSocket, health, workloads: agent.workloadAddresses.join(" ") };
   });
 }

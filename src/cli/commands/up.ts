@@ -22,6 +22,7 @@ import {
 } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
+import { requireLocalEndpoint } from "../local-endpoint.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import {
   type KnownDomain,
@@ -36,6 +37,7 @@ import { loadOperator, OperatorClient, proposalLifetimeSeconds } from "../operat
 import type { Appended } from "../proposed-entry.ts";
 import { type Supervised, type Supervisor, superviseIn } from "../supervise.ts";
 import { randomBytes, systemClock } from "../system.ts";
+import { talk } from "../talk.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 /** Where a new control plane listens, if it can. */
@@ -55,6 +57,8 @@ export interface UpOptions {
   readonly node: string;
   readonly svidLifetime: number;
   readonly intermediateLifetime?: number;
+  /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
+  readonly workloadListen?: readonly string[];
   readonly logLevel: string;
 }
 
@@ -75,6 +79,7 @@ export async function up(options: UpOptions): Promise<void> {
   process.stdout.write(
     `ready: admin ${mesh.domain.address}, trust domain ${mesh.domain.trustDomain} (${what}), directory ${mesh.directory.path}\n`,
   );
+  talk(`workloads without a sidecar: SPIFFE_ENDPOINT_SOCKET=unix://${mesh.directory.workloadSocket}`);
   await stopped;
   process.stderr.write("stopping\n");
 }
@@ -116,7 +121,14 @@ export async function openMesh(
 }
 
 /** What would be refused only once half of a mesh is there. */
-function assertOptions({ listen, node, svidLifetime, intermediateLifetime }: UpOptions): void {
+function assertOptions({
+  listen,
+  node,
+  svidLifetime,
+  intermediateLifetime,
+  workloadListen = [],
+}: UpOptions): void {
+  for (const address of workloadListen) requireLocalEndpoint(address);
   if (listen !== undefined) requireListenAddress(listen);
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
     throw new CliError(
@@ -171,10 +183,21 @@ function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: 
   };
 }
 
-function agentOf(directory: MeshDirectory, domain: KnownDomain, { dir, logLevel }: UpOptions): Supervised {
+function agentOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptions): Supervised {
+  const { dir, logLevel, workloadListen = [] } = options;
+  const listens = workloadListen.flatMap((address) => ["--workload-listen", address]);
   return {
     name: "node agent",
-    args: ["node-agent", "--dir", dir, "--control-plane", domain.address, "--log-level", logLevel],
+    args: [
+      "node-agent",
+      "--dir",
+      dir,
+      "--control-plane",
+      domain.address,
+      "--log-level",
+      logLevel,
+      ...listens,
+    ],
     logFile: join(directory.logs, "node-agent.log"),
   };
 }

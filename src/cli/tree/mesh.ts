@@ -10,6 +10,7 @@ import {
   port,
   svidLifetime,
   tcp,
+  workloadListen,
 } from "./options.ts";
 
 /** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `services`. */
@@ -32,6 +33,7 @@ export function addMeshCommands(program: Command): void {
     .addOption(node())
     .addOption(svidLifetime())
     .addOption(intermediateLifetime())
+    .addOption(workloadListen())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),

@@ -116,3 +116,13 @@ export function durationOrShare(text: string): { readonly seconds: number } | { 
 export function directoryOf(program: Command): string {
   return String(program.getOptionValue("dir"));
 }
+
+/** `--workload-listen`, which may be said again. */
+export function workloadListen(): Option {
+  return new Option(
+    "--workload-listen <address>",
+    "another place for the SPIFFE Workload API and Envoy SDS, e.g. unix:///run/troth/workload.sock or tcp://127.0.0.1:8081",
+  )
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
+}

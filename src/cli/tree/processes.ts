@@ -9,6 +9,7 @@ import {
   svidLifetime,
   tcp,
   wholeNumber,
+  workloadListen,
 } from "./options.ts";
 
 /** The processes that other commands start, each of which can be started by hand. */
@@ -31,6 +32,7 @@ export function addProcessCommands(program: Command): void {
     .description("run the agent of a machine that has joined")
     .option("--control-plane <host:port>", "where the control plane is now, if it moved")
     .addOption(adminListen())
+    .addOption(workloadListen())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-node-agent.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),

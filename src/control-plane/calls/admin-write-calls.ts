@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { bytesOfBase64 } from "../../base/bytes.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Refusal, type Result } from "../../base/result.ts";
 import type { Admin, PrepareAuthorityRequest, PrepareAuthorityResponseSchema } from "../../protocol/index.ts";
@@ -7,6 +8,7 @@ import { type PersonRole, parseEntry, revisionOf } from "../../trust-log/index.t
 import type { AlarmReason, OlderFollower } from "../follower-registry.ts";
 import type { PreparationRefusal } from "../held-authorities.ts";
 import { openRateLimit } from "../rate-limit.ts";
+import { tokenUses } from "../token-keys.ts";
 import { callingPerson, type Person } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 
@@ -21,6 +23,7 @@ const preparationsPerPerson = { perSecond: 0.2, burst: 20, callersMax: 10_000 };
 const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 /** Followers that a refusal names. */
 const namedMax = 10;
+const operators: ReadonlySet<PersonRole> = new Set(["operator"]);
 const writers: ReadonlySet<PersonRole> = new Set(["operator", "approver"]);
 
 /**
@@ -78,6 +81,15 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const prepared = await stored(prepare(parts, request));
       if (!prepared.ok) throw refuse(person, "preparation-refused", prepared);
       return prepared.value;
+    },
+    prepareTokenKey: async ({ use }, context) => {
+      within(callingPerson(parts, context, operators), preparing);
+      const known = tokenUses.find((one) => one === use);
+      if (known === undefined)
+        throw new ConnectError(`bad-use: expected one of ${tokenUses.join(", ")}`, Code.InvalidArgument);
+      const { publicKey, notAfterSeconds } = await stored(parts.tokenKeys.prepare(known));
+      const spki = bytesOfBase64(publicKey) ?? new Uint8Array(0);
+      return { publicKey: spki, notAfterSeconds: BigInt(notAfterSeconds) };
     },
     openSession: (_request, context) => {
       const person = within(callingPerson(parts, context), opening);

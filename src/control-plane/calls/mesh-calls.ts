@@ -1,6 +1,7 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
+import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { callingNode, isNode } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
@@ -8,6 +9,8 @@ import { readLog, takePlace } from "./read-log.ts";
 
 const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const listReadsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
+/** Tokens of all instances of a node. */
+const tokensPerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Checkpoints of callers that the log does not name, all of them together. */
 const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
@@ -21,6 +24,7 @@ const notItsOwn: ReadonlySet<string> = new Set(["not-on-this-node", "other-insta
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
   const listReads = openRateLimit(parts.clock, listReadsPerNode);
+  const tokens = openRateLimit(parts.clock, tokensPerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
@@ -55,8 +59,13 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       const { chain, size, generation } = issued.value;
       return { chain: [...chain], size: BigInt(size), generation };
     },
-    issueToken: () => {
-      throw new ConnectError("this control plane issues no tokens", Code.Unimplemented);
+    issueToken: async (request, context) => {
+      const node = callingNode(parts, context);
+      if (!tokens.take(node)) throw new ConnectError("too many tokens asked for", Code.ResourceExhausted);
+      const issued = await issueInstanceToken(parts.tokens, { ...request, node });
+      if (!issued.ok)
+        throw new ConnectError(`${issued.reason}: ${issued.detail}`, tokenCodeOf(issued.reason));
+      return { token: issued.value.token, expiresAtSeconds: BigInt(issued.value.expiresAtSeconds) };
     },
     readRevocationLists: (_request, context) => {
       const node = callingNode(parts, context);
@@ -72,6 +81,26 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       return {};
     },
   };
+}
+
+/** Whether asking again may help, or only asking for something else. */
+function tokenCodeOf(reason: InstanceTokenRefusal): Code {
+  switch (reason) {
+    case "log-not-current":
+      return Code.Unavailable;
+    case "no-token-key":
+    case "token-key-expired":
+      return Code.FailedPrecondition;
+    case "malformed-request":
+    case "bad-audience":
+    case "bad-confirmation-key":
+      return Code.InvalidArgument;
+    case "unknown-instance":
+    case "other-trust-domain":
+    case "no-path":
+    case "bad-lifetime":
+      return Code.PermissionDenied;
+  }
 }
 
 async function takeReport(parts: ControlPlaneParts, node: string, report: ReportRequest): Promise<void> {

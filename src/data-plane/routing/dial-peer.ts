@@ -2,9 +2,9 @@ import type { OnReadOpts } from "node:net";
 import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { fail, ok, type Result } from "../../base/result.ts";
+import type { SvidInUse } from "../../transport/index.ts";
 import { keptAlive } from "../forwarding/index.ts";
 import { type MeshProtocol, meshTlsClient } from "../mesh-tls.ts";
-import type { SvidInUse } from "../svid-keeper.ts";
 
 /** How a connection is opened. */
 export interface Dial {

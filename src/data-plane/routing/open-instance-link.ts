@@ -2,6 +2,7 @@ import type { TLSSocket } from "node:tls";
 import { messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import type { Endpoint } from "../../protocol/index.ts";
+import type { SvidInUse } from "../../transport/index.ts";
 import type { CheckedPeer, PeerRefusal } from "../check-peer.ts";
 import {
   ConnectionPool,
@@ -12,7 +13,6 @@ import {
 } from "../forwarding/index.ts";
 import { instanceHttp2Limits } from "../http2/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
-import type { SvidInUse } from "../svid-keeper.ts";
 import { type Dial, type DialRefusal, dialOver, dialPeer } from "./dial-peer.ts";
 import type { Passage } from "./zone-routers.ts";
 

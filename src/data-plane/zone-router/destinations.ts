@@ -1,9 +1,9 @@
 import { fail, ok, type Result } from "../../base/result.ts";
 import type { Endpoint } from "../../protocol/index.ts";
+import type { SvidInUse } from "../../transport/index.ts";
 import type { PeerRefusal } from "../check-peer.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import { checkEndpoint, type DialRefusal, dialPeer } from "../routing/index.ts";
-import type { SvidInUse } from "../svid-keeper.ts";
 import type { RouterLimits } from "./router-limits.ts";
 
 /** Instances that are remembered, whether they were found or not. */

@@ -376,6 +376,47 @@ export declare type IssueTokenResponse = Message<"troth.v1.IssueTokenResponse"> 
 export declare const IssueTokenResponseSchema: GenMessage<IssueTokenResponse>;
 
 /**
+ * @generated from message troth.v1.PrepareTokenKeyRequest
+ */
+export declare type PrepareTokenKeyRequest = Message<"troth.v1.PrepareTokenKeyRequest"> & {
+  /**
+   * jwt-svid or wit-svid.
+   *
+   * @generated from field: string use = 1;
+   */
+  use: string;
+};
+
+/**
+ * Describes the message troth.v1.PrepareTokenKeyRequest.
+ * Use `create(PrepareTokenKeyRequestSchema)` to create a new message.
+ */
+export declare const PrepareTokenKeyRequestSchema: GenMessage<PrepareTokenKeyRequest>;
+
+/**
+ * @generated from message troth.v1.PrepareTokenKeyResponse
+ */
+export declare type PrepareTokenKeyResponse = Message<"troth.v1.PrepareTokenKeyResponse"> & {
+  /**
+   * SubjectPublicKeyInfo (DER), P-256.
+   *
+   * @generated from field: bytes public_key = 1;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * @generated from field: int64 not_after_seconds = 2;
+   */
+  notAfterSeconds: bigint;
+};
+
+/**
+ * Describes the message troth.v1.PrepareTokenKeyResponse.
+ * Use `create(PrepareTokenKeyResponseSchema)` to create a new message.
+ */
+export declare const PrepareTokenKeyResponseSchema: GenMessage<PrepareTokenKeyResponse>;
+
+/**
  * @generated from message troth.v1.ReadRevocationListsRequest
  */
 export declare type ReadRevocationListsRequest = Message<"troth.v1.ReadRevocationListsRequest"> & {
@@ -1432,6 +1473,17 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof WithdrawProposalRequestSchema;
     output: typeof WithdrawProposalResponseSchema;
+  },
+  /**
+   * Makes a key that signs tokens, in the control plane's key store. It counts for nothing until an operator has signed a
+   * jwk.put of what is answered, and signs once it is activated. For operators.
+   *
+   * @generated from rpc troth.v1.Admin.PrepareTokenKey
+   */
+  prepareTokenKey: {
+    methodKind: "unary";
+    input: typeof PrepareTokenKeyRequestSchema;
+    output: typeof PrepareTokenKeyResponseSchema;
   },
   /**
    * Lets a web browser on this machine read what the caller may read, for a while.

@@ -12,7 +12,7 @@ import {
   pemOfPrivateKey,
 } from "../crypto/index.ts";
 import { nextRotationSeconds } from "../identity/index.ts";
-import { pemOfCertificate } from "../transport/index.ts";
+import { pemOfCertificate } from "./tls-identity.ts";
 
 const retryMillisMin = 200;
 const retryMillisMax = 5_000;
@@ -92,7 +92,7 @@ export class SvidKeeper implements Disposable {
         await sleep(delay, undefined, { signal }).catch(() => {});
       }
     }
-    throw new MeshError("ERR_DATA_PLANE_CLOSED", "closed before the first SVID came");
+    throw new MeshError("ERR_TRANSPORT_CLOSED", "closed before the first SVID came");
   }
 
   /** The newest SVID. */
@@ -187,10 +187,10 @@ class Lineage {
     const { privateKey, publicKey } = this.#next;
     const { chain, generation } = await request(buildCertificateRequest(privateKey), this.#generation);
     const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
-    if (leaf?.ok !== true) throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is not a certificate");
+    if (leaf?.ok !== true) throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is not a certificate");
     const { serial, sha256, authorityKeyId, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
     if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
-      throw new MeshError("ERR_DATA_PLANE_SVID", "what was issued is for another key");
+      throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is for another key");
     this.#generation = generation;
     this.#next = undefined;
     return {

@@ -1,0 +1,61 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { identifyUnixCaller } from "./identify-unix-caller.ts";
+
+const isLinux = process.platform === "linux";
+
+it.runIf(isLinux)("names the process at the other end of each of two connections to one socket", async () => {
+  await using caller = await callsFromChildren();
+
+  const found = await Promise.all(caller.sockets.map((socket) => identifyUnixCaller(socket)));
+
+  const pids = found.map((one) => (one.ok ? one.value.processes.map(({ pid }) => pid) : one));
+  expect(pids).toEqual(caller.pids.map((pid) => [pid]));
+});
+
+it.runIf(isLinux)("says of a connection that was closed that it is over", async () => {
+  await using caller = await callsFromChildren();
+  const [socket] = caller.sockets;
+  socket?.destroy();
+
+  expect(await identifyUnixCaller(socket ?? new net.Socket())).toMatchObject({
+    ok: false,
+    reason: "connection-over",
+  });
+});
+
+/** Two processes that have called at one Unix socket, one after the other. */
+async function callsFromChildren(): Promise<
+  AsyncDisposable & {
+    readonly sockets: readonly net.Socket[];
+    readonly pids: readonly (number | undefined)[];
+  }
+> {
+  const folder = await mkdtemp(join(tmpdir(), "troth-unix-"));
+  const path = join(folder, "socket");
+  const server = net.createServer().listen(path);
+  await once(server, "listening");
+  const sockets: net.Socket[] = [];
+  const children: ReturnType<typeof spawn>[] = [];
+  for (let count = 0; count < 2; count += 1) {
+    const accepted = once(server, "connection");
+    children.push(spawn(process.execPath, ["-e", `require("net").connect(${JSON.stringify(path)})`]));
+    const [socket]: net.Socket[] = await accepted;
+    if (socket !== undefined) sockets.push(socket);
+  }
+  return {
+    sockets,
+    pids: children.map(({ pid }) => pid),
+    [Symbol.asyncDispose]: async () => {
+      for (const child of children) child.kill("SIGKILL");
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
