@@ -34,6 +34,8 @@ export const alarmReasons = [
   "clock-disagrees",
   "clock-unconfirmed",
   "entry-refused",
+  "federation-refused",
+  "federation-rollback",
   "join-refused",
   "log-forked",
   "log-rolled-back",

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
-import { parseTrustDomain, svidLifetimeSecondsMax } from "../identity/index.ts";
+import { parseTrustDomain, svidLifetimeSecondsMax, type TrustDomain } from "../identity/index.ts";
 import { type KeyStore, readFileIfPresent } from "../storage/index.ts";
 import { type LogSource, nextChange, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
@@ -10,6 +10,7 @@ import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
 import { openConsoleListener } from "./console-listener.ts";
 import { controlPlaneMetrics } from "./control-plane-metrics.ts";
 import { EpochGuard } from "./epoch-guard.ts";
+import { type FederationOptions, openFederation } from "./federation/open-federation.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { loadIssuingAuthority } from "./found-domain.ts";
 import { keyFault, requireLogKeys } from "./log-keys.ts";
@@ -23,7 +24,7 @@ import { RollbackGuard } from "./rollback-guard.ts";
 import { Sessions } from "./sessions.ts";
 
 /** What a control plane needs. */
-export interface ControlPlaneOptions {
+export interface ControlPlaneOptions extends FederationOptions {
   readonly trustDomain: string;
   readonly storage: LogStorage;
   readonly keyStore: KeyStore;
@@ -54,24 +55,17 @@ export interface ControlPlane extends AsyncDisposable {
   readonly consoleAddress: string;
   /** host:port of health and metrics, on loopback. */
   readonly healthAddress: string;
+  /** host:port of the bundle endpoint; empty where there is none. */
+  readonly bundleEndpointAddress: string;
   readonly writer: LogWriter;
 }
 
 /** Opens the control plane of a trust domain that was founded before. */
 export async function openControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { clock, randomBytes, log, keyStore } = options;
-  const trustDomain = parseTrustDomain(options.trustDomain);
-  if (!trustDomain.ok)
-    throw new MeshError(
-      "ERR_CONTROL_PLANE_CONFIG",
-      `trust domain ${options.trustDomain}: ${trustDomain.reason}`,
-    );
-  if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
-    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
-  if (options.storage.journal.size === 0)
-    throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
-  const keys = await requireLogKeys(keyStore, trustDomain.value, options.generation);
-  const authority = await loadIssuingAuthority(keyStore, trustDomain.value);
+  const trustDomain = requireOptions(options);
+  const keys = await requireLogKeys(keyStore, trustDomain, options.generation);
+  const authority = await loadIssuingAuthority(keyStore, trustDomain);
   if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
 
   await using opened = new AsyncDisposableStack();
@@ -102,10 +96,13 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   opened.defer(writer.onCheckpoint(noteSize));
   const sessions = new Sessions({ clock, randomBytes, state: () => writer.state });
   opened.defer(writer.onCheckpoint(() => sessions.endOver()));
+  const issuer = { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes };
+  const federation = opened.use(await openFederation({ ...options, issuer, registry }));
   const closing = new AbortController();
   const parts = {
-    issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },
+    issuer,
     registry,
+    federation,
     guard,
     source: sourceOf(writer, registry),
     proposals: await Proposals.open(await openProposalFiles(options.proposalsFolder), writer, log),
@@ -132,9 +129,25 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     address: server.address,
     consoleAddress: console.address,
     healthAddress: health.address,
+    bundleEndpointAddress: federation.endpointAddress,
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** The trust domain's name; throws where the options could not make a control plane. */
+function requireOptions(options: ControlPlaneOptions): TrustDomain {
+  const trustDomain = parseTrustDomain(options.trustDomain);
+  if (!trustDomain.ok)
+    throw new MeshError(
+      "ERR_CONTROL_PLANE_CONFIG",
+      `trust domain ${options.trustDomain}: ${trustDomain.reason}`,
+    );
+  if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
+    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
+  if (options.storage.journal.size === 0)
+    throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
+  return trustDomain.value;
 }
 
 /** The log as it may be published; what is out already must not go back. */

@@ -70,6 +70,13 @@ export interface RuleForTests {
   readonly paths?: readonly string[];
 }
 
+/** What a trust domain is founded with where a test wants something unusual. */
+export interface DomainOptions
+  extends Pick<Parameters<typeof openControlPlane>[0], "bundleEndpoint" | "federationAuthorities"> {
+  readonly svidLifetimeSeconds: number;
+  readonly clock: Clock;
+}
+
 /** What a workload is opened with where a test wants something unusual. */
 export interface WorkloadOptions {
   readonly clock?: ShiftedClock;
@@ -97,7 +104,7 @@ export class MeshInProcess implements AsyncDisposable {
   /** The CAs with their keys, as a thief of the control plane has them. */
   readonly root: CertificateAuthority;
   readonly intermediate: CertificateAuthority;
-  readonly #options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
+  readonly #options: DomainOptions;
   readonly #keyStore: ReturnType<typeof openMemoryKeyStore>;
   readonly #operator: NoteSigner;
   readonly #nodeKey = generateEd25519();
@@ -122,7 +129,7 @@ export class MeshInProcess implements AsyncDisposable {
     intermediate: CertificateAuthority;
     keyStore: ReturnType<typeof openMemoryKeyStore>;
     operator: NoteSigner;
-    options: { readonly svidLifetimeSeconds: number; readonly clock: Clock };
+    options: DomainOptions;
   }) {
     this.trustDomain = parts.trustDomain;
     this.folder = parts.folder;
@@ -138,7 +145,7 @@ export class MeshInProcess implements AsyncDisposable {
 
   /** Founds a trust domain and starts its control plane and the agent of one node. */
   static async found(
-    options: { trustDomain?: string; svidLifetimeSeconds?: number; clock?: Clock } = {},
+    options: { trustDomain?: string } & Partial<DomainOptions> = {},
   ): Promise<MeshInProcess> {
     const { svidLifetimeSeconds = 3600, clock = shiftedClock() } = options;
     const trustDomain = parseTrustDomain(options.trustDomain ?? trustDomainText);
@@ -171,7 +178,7 @@ export class MeshInProcess implements AsyncDisposable {
       intermediate: await authority("ca-intermediate"),
       keyStore,
       operator,
-      options: { svidLifetimeSeconds, clock },
+      options: { ...options, svidLifetimeSeconds, clock },
     });
     {
       await using storage = await openLogFiles(join(folder, "log"));
@@ -249,7 +256,7 @@ export class MeshInProcess implements AsyncDisposable {
   }
 
   async startControlPlane(): Promise<void> {
-    const { svidLifetimeSeconds, clock } = this.#options;
+    const { svidLifetimeSeconds, clock, bundleEndpoint, federationAuthorities } = this.#options;
     this.#storage = await openLogFiles(this.logFolder);
     this.#controlPlane = await openControlPlane({
       trustDomain: this.trustDomain,
@@ -259,6 +266,8 @@ export class MeshInProcess implements AsyncDisposable {
       generation: this.#generation,
       proposalsFolder: join(this.folder, "proposals"),
       listen: { host: "127.0.0.1", port: this.#port },
+      ...(bundleEndpoint === undefined ? {} : { bundleEndpoint }),
+      ...(federationAuthorities === undefined ? {} : { federationAuthorities }),
       svidLifetimeSeconds,
       clock,
       randomBytes,
@@ -390,6 +399,15 @@ export class MeshInProcess implements AsyncDisposable {
     });
     const { alarms } = await createClient(Admin, connection.transport).getStatus({});
     return alarms.map(({ reason, detail }) => ({ reason, detail }));
+  }
+
+  /** Has the bundle of a federated trust domain read now; answers with why it was not. */
+  async refreshFederation(trustDomain: string): Promise<string> {
+    const identity = tlsIdentityOf(this.#operator.privateKey, randomBytes);
+    const target = { kind: "tls", ...hostAndPort(this.controlPlane.address), identity } as const;
+    using connection = await openRpcConnection(target);
+    const { standing } = await createClient(Admin, connection.transport).refreshFederation({ trustDomain });
+    return standing?.lastError ?? "not federated";
   }
 
   /** Waits until every sidecar here has taken all entries that are in the log now. */

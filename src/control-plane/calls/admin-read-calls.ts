@@ -51,6 +51,11 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
         throw new ConnectError("no log is that long", Code.InvalidArgument);
       yield* watchProgress(parts, Number(size), context);
     },
+    listFederation: (_request, context) => {
+      reader(context);
+      const { federation } = parts;
+      return { standings: federation.standings(), bundleEndpoint: federation.endpointAddress };
+    },
     listProposals: async (_request, context) => {
       reader(context);
       return { proposals: [...(await parts.proposals.list())] };

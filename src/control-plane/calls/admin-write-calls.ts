@@ -14,6 +14,8 @@ const appendBytesMax = 1024 * 1024;
 const appendsPerPerson = { perSecond: 200, burst: 1_000, callersMax: 10_000 };
 /** Each of them writes a file. */
 const proposalsPerPerson = { perSecond: 5, burst: 100, callersMax: 10_000 };
+/** Each of them asks somebody else's server. */
+const refreshesPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 /** Followers that a refusal names. */
 const namedMax = 10;
@@ -27,6 +29,7 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
   const { issuer, registry, proposals } = parts;
   const appends = openRateLimit(parts.clock, appendsPerPerson);
   const proposing = openRateLimit(parts.clock, proposalsPerPerson);
+  const refreshing = openRateLimit(parts.clock, refreshesPerPerson);
   const opening = openRateLimit(parts.clock, sessionsPerPerson);
   const writerOf = (context: HandlerContext, limit: typeof appends): Person =>
     within(callingPerson(parts, context, writers), limit);
@@ -63,6 +66,13 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const withdrawn = await proposals.withdraw(id, person);
       if (!withdrawn.ok) throw refuse(person, "withdrawal-refused", withdrawn);
       return {};
+    },
+    refreshFederation: async ({ trustDomain }, context) => {
+      writerOf(context, refreshing);
+      const standing = await parts.federation.refresh(trustDomain);
+      if (standing === undefined)
+        throw new ConnectError(`not-federated: there is no federation with ${trustDomain}`, Code.NotFound);
+      return { standing, size: BigInt(issuer.writer.newest?.size ?? 0) };
     },
     openSession: (_request, context) => {
       const person = within(callingPerson(parts, context), opening);

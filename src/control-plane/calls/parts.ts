@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import type { LogSource } from "../../transport/index.ts";
+import type { Federation } from "../federation/open-federation.ts";
 import type { FollowerRegistry } from "../follower-registry.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { Proposals } from "../proposals.ts";
@@ -10,6 +11,7 @@ import type { Sessions } from "../sessions.ts";
 export interface ControlPlaneParts {
   readonly issuer: Issuer;
   readonly registry: FollowerRegistry;
+  readonly federation: Federation;
   readonly guard: RollbackGuard;
   readonly source: LogSource;
   readonly proposals: Proposals;
