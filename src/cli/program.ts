@@ -6,6 +6,7 @@ import { addAttackCommands } from "./tree/attack.ts";
 import { addCheckCommand } from "./tree/check.ts";
 import { addCompletionCommands } from "./tree/completion.ts";
 import { addConfigurationCommands } from "./tree/configuration.ts";
+import { addFederationCommands } from "./tree/federation.ts";
 import { addGatewayCommands } from "./tree/gateways.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
 import { addLogCommands } from "./tree/log.ts";
@@ -31,7 +32,7 @@ Exit codes:
 const groups: readonly (readonly [string, readonly ((program: Command) => void)[]])[] = [
   ["Run and look:", [addMeshCommands, addGatewayCommands, addCheckCommand, addProxyCommands]],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
-  ["Identity and trust:", [addIdentityCommands, addLogCommands]],
+  ["Identity and trust:", [addIdentityCommands, addFederationCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],
 ];

@@ -49,6 +49,13 @@ export interface UpOptions {
   readonly testDomain: boolean;
   readonly node: string;
   readonly svidLifetime: number;
+  /** host:port where other trust domains read this one's bundle; nowhere unless given. */
+  readonly bundleEndpoint?: string;
+  /** Of a certificate of the public web; the endpoint shows an SVID unless given. */
+  readonly bundleEndpointCertificate?: string;
+  readonly bundleEndpointKey?: string;
+  /** CAs that bundle endpoints of others may have besides the public web's. */
+  readonly federationCa?: string;
   readonly logLevel: string;
 }
 
@@ -110,8 +117,15 @@ export async function openMesh(
 }
 
 /** What would be refused only once half of a mesh is there. */
-function assertOptions({ listen, node, svidLifetime }: UpOptions): void {
-  if (listen !== undefined) requireListenAddress(listen);
+function assertOptions(options: UpOptions): void {
+  const { listen, node, svidLifetime, bundleEndpoint } = options;
+  if (listen !== undefined) requireListenAddress(listen, "--listen");
+  if (bundleEndpoint !== undefined) requireListenAddress(bundleEndpoint, "--bundle-endpoint");
+  if ((options.bundleEndpointCertificate === undefined) !== (options.bundleEndpointKey === undefined))
+    throw new CliError(
+      exitCode.usage,
+      "--bundle-endpoint-certificate and --bundle-endpoint-key go together; without both the endpoint shows an SVID",
+    );
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
     throw new CliError(
       exitCode.usage,
@@ -124,12 +138,12 @@ function assertOptions({ listen, node, svidLifetime }: UpOptions): void {
     );
 }
 
-function requireListenAddress(text: string): void {
+function requireListenAddress(text: string, flag: string): void {
   const [, port] = /^[A-Za-z0-9.:[\]-]+:([0-9]{1,5})$/.exec(text) ?? [];
   if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return;
   throw new CliError(
     exitCode.usage,
-    `--listen takes HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:7443, not "${text}"`,
+    `${flag} takes HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:7443, not "${text}"`,
   );
 }
 
@@ -147,9 +161,20 @@ function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: 
       String(svidLifetime),
       "--log-level",
       logLevel,
+      ...federationFlags(options),
     ],
     logFile: join(directory.logs, "control-plane.log"),
   };
+}
+
+function federationFlags(options: UpOptions): string[] {
+  const { bundleEndpoint, bundleEndpointCertificate, bundleEndpointKey, federationCa } = options;
+  return [
+    ["--bundle-endpoint", bundleEndpoint],
+    ["--bundle-endpoint-certificate", bundleEndpointCertificate],
+    ["--bundle-endpoint-key", bundleEndpointKey],
+    ["--federation-ca", federationCa],
+  ].flatMap(([flag = "", value]) => (value === undefined ? [] : [flag, value]));
 }
 
 function agentOf(directory: MeshDirectory, domain: KnownDomain, { dir, logLevel }: UpOptions): Supervised {

@@ -17,6 +17,10 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--listen <host:port>")
     .addOption(adminListen())
     .addOption(svidLifetime())
+    .option("--bundle-endpoint <host:port>")
+    .option("--bundle-endpoint-certificate <file>")
+    .option("--bundle-endpoint-key <file>")
+    .option("--federation-ca <file>")
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-control-plane.ts")).runControlPlane({
@@ -39,6 +43,7 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--app-port <port>", "", port)
     .addOption(appProtocol())
     .requiredOption("--outbound-port <port>", "", port)
+    .option("--mesh-listen <host:port>")
     .addOption(adminListen())
     .option("--outbound-descriptor <number>", "", wholeNumber)
     .option("--replaces", "", false)
