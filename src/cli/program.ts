@@ -7,6 +7,7 @@ import { addAuthorityCommands } from "./tree/ca.ts";
 import { addCheckCommand } from "./tree/check.ts";
 import { addCompletionCommands } from "./tree/completion.ts";
 import { addConfigurationCommands } from "./tree/configuration.ts";
+import { addFederationCommands } from "./tree/federation.ts";
 import { addGatewayCommands } from "./tree/gateways.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
 import { addLogCommands } from "./tree/log.ts";
@@ -36,7 +37,7 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
-  ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addLogCommands]],
+  ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addFederationCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],
 ];

@@ -10,6 +10,10 @@ const servicePattern = textLike(
   rule.to,
   "a service name such as /shop/payments, or a prefix and /* for all below it, or /*",
 );
+const caller = textLike(
+  z.union([rule.from, entryBodies["foreignrule.put"].shape.from]),
+  "a service name such as /shop/payments, or a prefix and /*, or /*, or a SPIFFE ID of a federated trust domain",
+);
 const word = "at most 63 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends";
 const labels = service.labels;
 
@@ -50,7 +54,9 @@ const serviceManifest = z.strictObject({
 });
 
 const accessRule = z.strictObject({
-  from: servicePattern.describe("The caller: a service name, a prefix and `/*`, or `/*`. One rule a caller."),
+  from: caller.describe(
+    "The caller: a service name, a prefix and `/*`, or `/*`; of a federated trust domain a SPIFFE ID, or one and `/*`. One rule a caller.",
+  ),
   effect: z.enum(["allow", "deny"]).describe("`allow` or `deny`; a matching deny beats every allow."),
   methods: z
     .array(textLike(rule.methods.element, "an HTTP method in capitals such as GET"))
@@ -69,7 +75,7 @@ const accessRule = z.strictObject({
     .describe("Only these paths and what is below them; all unless given."),
 });
 
-/** All rules about calling one destination: entry kinds `rule.put` and `rule.remove`. */
+/** All rules about calling one destination: entry kinds `rule.put` and `rule.remove`, and `foreignrule.…`. */
 const accessPolicyManifest = z.strictObject({
   apiVersion: z.literal(dialectVersion),
   kind: z.literal("AccessPolicy"),

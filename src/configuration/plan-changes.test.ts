@@ -32,8 +32,12 @@ const service: fc.Arbitrary<Manifest> = fc.record({
     labels: fc.dictionary(label, label, { maxKeys: 4 }),
   }),
 });
+const caller = fc.oneof(
+  pattern,
+  fc.constantFrom("spiffe://bank.example/bank/clerk", "spiffe://bank.example/*"),
+);
 const rule = fc.record({
-  from: pattern,
+  from: caller,
   effect: fc.constantFrom("allow" as const, "deny" as const),
   methods: fc.array(fc.constantFrom("GET", "POST", "MSEARCH"), { maxLength: 3 }),
   paths: fc.array(fc.constantFrom("/", "/orders", "/a:b,c", "/x'y~z"), { maxLength: 3 }),
@@ -87,6 +91,8 @@ const manifests = fc.uniqueArray(fc.oneof(service, policy, traffic), {
 /** A log with the service that traffic policies are about. */
 function logOfShop(): SmallTrustLog {
   const log = new SmallTrustLog();
+  const endpoint = { url: "https://bank.example/", profile: "https_web" };
+  log.put("federation.put", { trustDomain: "bank.example", ...endpoint });
   apply(log, planned(log.state, `${web}{}`));
   return log;
 }

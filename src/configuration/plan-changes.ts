@@ -27,6 +27,8 @@ export interface PlannedEntry {
     | "service.remove"
     | "rule.put"
     | "rule.remove"
+    | "foreignrule.put"
+    | "foreignrule.remove"
     | "traffic.put"
     | "traffic.remove";
   readonly body: JsonObject;
@@ -147,7 +149,10 @@ function ruleEntries(before: Manifest | undefined, after: AccessPolicyManifest):
   const to = after.metadata.name;
   const puts = after.spec.rules
     .filter((rule) => !same.has(canonicalJson(rule)))
-    .map((rule) => ({ kind: "rule.put" as const, body: { ...rule, to } }));
+    .map((rule): PlannedEntry => {
+      const kind = isForeign(rule.from) ? "foreignrule.put" : "rule.put";
+      return { kind, body: { ...rule, to } };
+    });
   const kept = new Set(after.spec.rules.map(({ from }) => from));
   return [...puts, ...(before?.kind === "AccessPolicy" ? removals(before, kept) : [])];
 }
@@ -155,7 +160,15 @@ function ruleEntries(before: Manifest | undefined, after: AccessPolicyManifest):
 function removals({ metadata, spec }: AccessPolicyManifest, kept: ReadonlySet<string>): PlannedEntry[] {
   return spec.rules
     .filter(({ from }) => !kept.has(from))
-    .map(({ from }) => ({ kind: "rule.remove", body: { from, to: metadata.name } }));
+    .map(({ from }) => {
+      const kind = isForeign(from) ? "foreignrule.remove" : "rule.remove";
+      return { kind, body: { from, to: metadata.name } };
+    });
+}
+
+/** Whether a caller is of another trust domain. */
+function isForeign(from: string): boolean {
+  return from.startsWith("spiffe://");
 }
 
 function serviceOf(

@@ -37,6 +37,8 @@ export const alarmReasons = [
   "lineage-forked",
   "clock-unconfirmed",
   "entry-refused",
+  "federation-refused",
+  "federation-rollback",
   "join-refused",
   "log-forked",
   "log-rolled-back",

@@ -59,6 +59,7 @@ export class HeldAuthorities {
   /** By the certificate's SHA-256; null where its key is not here. */
   readonly #opened = new Map<string, CertificateAuthority | null>();
   readonly #founding = new Map<string, KeyObject>();
+  #latest: CertificateAuthority | undefined;
   #renewal: Promise<void> | undefined;
   #failedMillis = Number.NEGATIVE_INFINITY;
 
@@ -79,9 +80,17 @@ export class HeldAuthorities {
   async issuing(): Promise<CertificateAuthority | undefined> {
     const found = await this.#first("intermediate");
     if (found !== undefined && isFreshAuthority(found.known, this.#options.clock.nowSeconds()))
-      return found.authority;
-    await this.#renew();
-    return (await this.#first("intermediate"))?.authority;
+      this.#latest = found.authority;
+    else {
+      await this.#renew();
+      this.#latest = (await this.#first("intermediate"))?.authority;
+    }
+    return this.#latest;
+  }
+
+  /** What {@link issuing} answered last. */
+  get latest(): CertificateAuthority | undefined {
+    return this.#latest;
   }
 
   /** Renews the intermediate in time also where nobody asks for certificates, until the returned function is called. */

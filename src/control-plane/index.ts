@@ -1,3 +1,5 @@
+export { domainBundle } from "./federation/domain-bundle.ts";
+export type { EndpointProof } from "./federation/open-bundle-endpoint.ts";
 export { type FoundedDomain, type FoundingRequest, foundDomain } from "./found-domain.ts";
 export { type LogCopy, openLogCopy } from "./log-copy.ts";
 export { openLogFiles } from "./log-files.ts";

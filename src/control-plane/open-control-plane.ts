@@ -15,6 +15,7 @@ import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
 import { openConsoleListener } from "./console-listener.ts";
 import { controlPlaneMetrics } from "./control-plane-metrics.ts";
 import { EpochGuard } from "./epoch-guard.ts";
+import { type FederationOptions, openFederation } from "./federation/open-federation.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
 import { requireLogKeys } from "./log-keys.ts";
@@ -30,7 +31,7 @@ import { Sessions } from "./sessions.ts";
 import { HeldTokenKeys } from "./token-keys.ts";
 
 /** What a control plane needs. */
-export interface ControlPlaneOptions {
+export interface ControlPlaneOptions extends FederationOptions {
   readonly trustDomain: string;
   readonly storage: LogStorage;
   readonly keyStore: KeyStore;
@@ -63,6 +64,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly consoleAddress: string;
   /** host:port of health and metrics, on loopback. */
   readonly healthAddress: string;
+  /** host:port of the bundle endpoint; empty where there is none. */
+  readonly bundleEndpointAddress: string;
   readonly writer: LogWriter;
 }
 
@@ -120,13 +123,18 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     notRenewed: (detail) => registry.raise("/authority", "token-key-not-renewed", detail),
   });
   opened.defer(writer.onCheckpoint(() => void tokenKeys.look()));
+  const issuer = { ...options, writer, authorities, registry };
+  const federation = opened.use(
+    await openFederation({ ...options, trustDomain, issuer, authorities, registry }),
+  );
   const closing = new AbortController();
   const parts = {
-    issuer: { ...options, writer, authorities, registry },
+    issuer,
     authorities,
     tokens: { writer, guard, keys: tokenKeys, clock, randomBytes },
     tokenKeys,
     registry,
+    federation,
     guard,
     source: sourceOf(writer, registry),
     proposals: await Proposals.open(await openProposalFiles(options.proposalsFolder), writer, log),
@@ -154,6 +162,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     address: server.address,
     consoleAddress: console.address,
     healthAddress: health.address,
+    bundleEndpointAddress: federation.endpointAddress,
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

@@ -89,7 +89,8 @@ export interface WorkloadOptions {
 }
 
 /** What a mesh is founded with where a test wants something unusual. */
-export interface FoundingOptions {
+export interface FoundingOptions
+  extends Pick<Parameters<typeof openControlPlane>[0], "bundleEndpoint" | "federationAuthorities"> {
   readonly trustDomain?: string;
   readonly svidLifetimeSeconds?: number;
   readonly clock?: Clock;
@@ -265,7 +266,7 @@ export class MeshInProcess implements AsyncDisposable {
   }
 
   async startControlPlane(): Promise<void> {
-    const { svidLifetimeSeconds, clock } = this.#options;
+    const { svidLifetimeSeconds, clock, bundleEndpoint, federationAuthorities } = this.#options;
     this.#storage = await openLogFiles(this.logFolder);
     this.#controlPlane = await openControlPlane({
       trustDomain: this.trustDomain,
@@ -275,6 +276,8 @@ export class MeshInProcess implements AsyncDisposable {
       generation: this.#generation,
       proposalsFolder: join(this.folder, "proposals"),
       listen: { host: "127.0.0.1", port: this.#port },
+      ...(bundleEndpoint === undefined ? {} : { bundleEndpoint }),
+      ...(federationAuthorities === undefined ? {} : { federationAuthorities }),
       svidLifetimeSeconds,
       clock,
       randomBytes,
@@ -420,6 +423,15 @@ export class MeshInProcess implements AsyncDisposable {
     });
     // Awaited, since the connection ends with this function.
     return await call(createClient(Admin, connection.transport));
+  }
+
+  /** Has the bundle of a federated trust domain read now; answers with why it was not. */
+  async refreshFederation(trustDomain: string): Promise<string> {
+    const identity = tlsIdentityOf(this.#operator.privateKey, randomBytes);
+    const target = { kind: "tls", ...hostAndPort(this.controlPlane.address), identity } as const;
+    using connection = await openRpcConnection(target);
+    const { standing } = await createClient(Admin, connection.transport).refreshFederation({ trustDomain });
+    return standing?.lastError ?? "not federated";
   }
 
   /** Waits until every sidecar here has taken all entries that are in the log now. */

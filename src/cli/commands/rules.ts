@@ -35,10 +35,12 @@ export async function putRule(
     paths: [...options.path],
   };
   checkTcp(rule, client.state);
-  for (const name of [rule.from, rule.to])
+  const isForeign = rule.from.startsWith("spiffe://");
+  if (isForeign) requireFederated(rule.from, client);
+  for (const name of isForeign ? [rule.to] : [rule.from, rule.to])
     if (!name.endsWith("/*") && !client.state.services.has(name))
       process.stderr.write(`troth: note: ${name} is not registered (yet)\n`);
-  const entries = [{ kind: "rule.put" as const, body: rule }];
+  const entries = [{ kind: isForeign ? ("foreignrule.put" as const) : ("rule.put" as const), body: rule }];
   const { size, proposals, proxies } = await writeEntries(
     client,
     entries,
@@ -59,6 +61,18 @@ export async function putRule(
   if (proxies !== undefined) requireReached(proxies, size, waitMillisMax);
 }
 
+/** Callers of another trust domain are named by their SPIFFE ID, once that trust domain is federated with. */
+function requireFederated(from: string, { state, domain }: OperatorClient): void {
+  const [, trustDomain = "", path = ""] = /^spiffe:\/\/([^/]*)(.*)$/.exec(from) ?? [];
+  if (trustDomain === domain.trustDomain)
+    throw new CliError(exitCode.usage, `${trustDomain} is this trust domain; say ${path}`);
+  if (!state.federation.has(trustDomain))
+    throw new CliError(
+      exitCode.notFound,
+      `there is no federation with ${trustDomain}; first: troth federation add ${trustDomain} --url ...`,
+    );
+}
+
 /** A TCP connection has neither methods nor paths: a rule that names some means nothing for it, or more than is said. */
 function checkTcp(rule: EntryBody<"rule.put">, state: TrustState): void {
   if (!speaksOfRequests(rule)) return;
@@ -76,5 +90,5 @@ function checkTcp(rule: EntryBody<"rule.put">, state: TrustState): void {
 }
 
 function pattern(text: string): string {
-  return text.startsWith("/") ? text : `/${text}`;
+  return /^(?:\/|spiffe:\/\/)/.test(text) ? text : `/${text}`;
 }

@@ -1,5 +1,12 @@
+import { readFile } from "node:fs/promises";
 import { hostAndPort } from "../../base/host-and-port.ts";
-import { openControlPlane, openLogFiles } from "../../control-plane/index.ts";
+import {
+  type ControlPlaneOptions,
+  type EndpointProof,
+  openControlPlane,
+  openLogFiles,
+} from "../../control-plane/index.ts";
+import { parseSpiffeId } from "../../identity/index.ts";
 import { openFileKeyStore } from "../../storage/index.ts";
 import { generationOf, parseVerifierKey } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
@@ -16,6 +23,10 @@ export async function runControlPlane(options: {
   adminListen?: string;
   svidLifetime: number;
   intermediateLifetime?: number;
+  bundleEndpoint?: string;
+  bundleEndpointCertificate?: string;
+  bundleEndpointKey?: string;
+  federationCa?: string;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
@@ -38,6 +49,7 @@ export async function runControlPlane(options: {
         ...(options.intermediateLifetime === undefined
           ? {}
           : { intermediateLifetimeSeconds: options.intermediateLifetime }),
+        ...(await federationOf(domain.trustDomain, options)),
         generation: generationOf(logKey.value),
         clock: systemClock,
         randomBytes,
@@ -51,4 +63,22 @@ export async function runControlPlane(options: {
     stack.use(await announceTarget(directory, { process: "control-plane", address: health }));
     return { admin: controlPlane.address, console: controlPlane.consoleAddress, health };
   });
+}
+
+/** Where the bundle endpoint is to be and how it proves itself, and whom others' endpoints may have for a CA. */
+async function federationOf(
+  trustDomain: string,
+  options: Parameters<typeof runControlPlane>[0],
+): Promise<Pick<ControlPlaneOptions, "bundleEndpoint" | "federationAuthorities">> {
+  const { bundleEndpoint, bundleEndpointCertificate, bundleEndpointKey, federationCa } = options;
+  const authorities =
+    federationCa === undefined ? {} : { federationAuthorities: await readFile(federationCa, "utf8") };
+  if (bundleEndpoint === undefined) return authorities;
+  const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/troth/bundle-endpoint`);
+  if (!spiffeId.ok) throw new CliError(exitCode.failed, `${trustDomain}: ${spiffeId.reason}`);
+  const proof: EndpointProof =
+    bundleEndpointCertificate === undefined || bundleEndpointKey === undefined
+      ? { profile: "https_spiffe", spiffeId: spiffeId.value }
+      : { profile: "https_web", certificateFile: bundleEndpointCertificate, keyFile: bundleEndpointKey };
+  return { ...authorities, bundleEndpoint: { listen: hostAndPort(bundleEndpoint), proof } };
 }

@@ -31,6 +31,8 @@ export interface RunOptions {
   /** The port that the application listens on; a free one is chosen and given to it as PORT otherwise. */
   readonly appPort?: number;
   readonly outboundPort?: number;
+  /** host:port for calls of other proxies; any port of loopback unless given. */
+  readonly meshListen?: string;
   /** `auto` unless given; `tcp` declares that the service is called over TCP. */
   readonly appProtocol?: AppProtocol | "tcp";
   /** Ports for connections to services over TCP, as `15432=/shop/db` or `/shop/db`; none unless given. */
@@ -207,6 +209,7 @@ export async function openService(
         String(outboundPort),
         "--log-level",
         options.logLevel,
+        ...(options.meshListen === undefined ? [] : ["--mesh-listen", options.meshListen]),
         ...tcpPorts.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
       ],
       logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),

@@ -1,3 +1,4 @@
+import { hostAndPort } from "../../base/host-and-port.ts";
 import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { openProxyOptions } from "../proxy-process.ts";
@@ -13,6 +14,8 @@ export async function runSidecar(options: {
   appPort: number;
   appProtocol: AppProtocol;
   outboundPort: number;
+  /** host:port for calls of other proxies; any port of loopback unless given. */
+  meshListen?: string;
   adminListen?: string;
   /** The socket bound to the outbound port, where the supervisor holds it. */
   outboundDescriptor?: number;
@@ -33,7 +36,10 @@ export async function runSidecar(options: {
         await openSidecar({
           ...proxy,
           app: { host: "127.0.0.1", port: options.appPort, protocol: options.appProtocol },
-          inbound: { host: "127.0.0.1", port: 0 },
+          inbound:
+            options.meshListen === undefined
+              ? { host: "127.0.0.1", port: 0 }
+              : hostAndPort(options.meshListen),
           outbound: {
             host: "127.0.0.1",
             port: options.outboundPort,

@@ -59,6 +59,13 @@ export interface UpOptions {
   readonly intermediateLifetime?: number;
   /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
   readonly workloadListen?: readonly string[];
+  /** host:port where other trust domains read this one's bundle; nowhere unless given. */
+  readonly bundleEndpoint?: string;
+  /** Of a certificate of the public web; the endpoint shows an SVID unless given. */
+  readonly bundleEndpointCertificate?: string;
+  readonly bundleEndpointKey?: string;
+  /** CAs that bundle endpoints of others may have besides the public web's. */
+  readonly federationCa?: string;
   readonly logLevel: string;
 }
 
@@ -121,15 +128,16 @@ export async function openMesh(
 }
 
 /** What would be refused only once half of a mesh is there. */
-function assertOptions({
-  listen,
-  node,
-  svidLifetime,
-  intermediateLifetime,
-  workloadListen = [],
-}: UpOptions): void {
+function assertOptions(options: UpOptions): void {
+  const { listen, node, svidLifetime, intermediateLifetime, workloadListen = [], bundleEndpoint } = options;
   for (const address of workloadListen) requireLocalEndpoint(address);
-  if (listen !== undefined) requireListenAddress(listen);
+  if (listen !== undefined) requireListenAddress(listen, "--listen");
+  if (bundleEndpoint !== undefined) requireListenAddress(bundleEndpoint, "--bundle-endpoint");
+  if ((options.bundleEndpointCertificate === undefined) !== (options.bundleEndpointKey === undefined))
+    throw new CliError(
+      exitCode.usage,
+      "--bundle-endpoint-certificate and --bundle-endpoint-key go together; without both the endpoint shows an SVID",
+    );
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
     throw new CliError(
       exitCode.usage,
@@ -152,12 +160,12 @@ function assertOptions({
     );
 }
 
-function requireListenAddress(text: string): void {
+function requireListenAddress(text: string, flag: string): void {
   const [, port] = /^[A-Za-z0-9.:[\]-]+:([0-9]{1,5})$/.exec(text) ?? [];
   if (port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return;
   throw new CliError(
     exitCode.usage,
-    `--listen takes HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:7443, not "${text}"`,
+    `${flag} takes HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:7443, not "${text}"`,
   );
 }
 
@@ -178,9 +186,20 @@ function controlPlaneOf(directory: MeshDirectory, domain: KnownDomain, options: 
         : ["--intermediate-lifetime", String(intermediateLifetime)]),
       "--log-level",
       logLevel,
+      ...federationFlags(options),
     ],
     logFile: join(directory.logs, "control-plane.log"),
   };
+}
+
+function federationFlags(options: UpOptions): string[] {
+  const { bundleEndpoint, bundleEndpointCertificate, bundleEndpointKey, federationCa } = options;
+  return [
+    ["--bundle-endpoint", bundleEndpoint],
+    ["--bundle-endpoint-certificate", bundleEndpointCertificate],
+    ["--bundle-endpoint-key", bundleEndpointKey],
+    ["--federation-ca", federationCa],
+  ].flatMap(([flag = "", value]) => (value === undefined ? [] : [flag, value]));
 }
 
 function agentOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptions): Supervised {

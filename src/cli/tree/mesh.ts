@@ -34,6 +34,19 @@ export function addMeshCommands(program: Command): void {
     .addOption(svidLifetime())
     .addOption(intermediateLifetime())
     .addOption(workloadListen())
+    .option(
+      "--bundle-endpoint <host:port>",
+      "where other trust domains read this one's keys (SPIFFE Federation)",
+    )
+    .option(
+      "--bundle-endpoint-certificate <file>",
+      "certificate and chain, PEM: the endpoint is of profile https_web instead of https_spiffe",
+    )
+    .option("--bundle-endpoint-key <file>", "its private key, PEM")
+    .option(
+      "--federation-ca <file>",
+      "CAs, PEM, that bundle endpoints of profile https_web may have besides the public web's",
+    )
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),
@@ -53,6 +66,7 @@ export function addMeshCommands(program: Command): void {
       "port for the application's own requests (default: one is chosen)",
       port,
     )
+    .option("--mesh-listen <host:port>", "where other proxies call it (default: any port of 127.0.0.1)")
     .addOption(appProtocol())
     .addOption(tcp())
     .option("--no-http-proxy", "do not set http_proxy for the application")
@@ -84,6 +98,11 @@ export function addMeshCommands(program: Command): void {
       });
     });
 
+  addDemoCommand(program);
+  addLookCommands(program);
+}
+
+function addDemoCommand(program: Command): void {
   program
     .command("demo")
     .description("run a mesh with a shop in it, under load (npm start)")
@@ -96,7 +115,6 @@ export function addMeshCommands(program: Command): void {
     .action(async (options) =>
       (await import("../commands/demo.ts")).demo({ ...options, dir: directoryOf(program) }),
     );
-  addLookCommands(program);
 }
 
 function addLookCommands(program: Command): void {

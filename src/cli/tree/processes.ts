@@ -20,6 +20,10 @@ export function addProcessCommands(program: Command): void {
     .addOption(adminListen())
     .addOption(svidLifetime())
     .addOption(intermediateLifetime())
+    .option("--bundle-endpoint <host:port>")
+    .option("--bundle-endpoint-certificate <file>")
+    .option("--bundle-endpoint-key <file>")
+    .option("--federation-ca <file>")
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-control-plane.ts")).runControlPlane({
@@ -43,6 +47,7 @@ export function addProcessCommands(program: Command): void {
     .requiredOption("--app-port <port>", "", port)
     .addOption(appProtocol())
     .requiredOption("--outbound-port <port>", "", port)
+    .option("--mesh-listen <host:port>")
     .addOption(adminListen())
     .option("--outbound-descriptor <number>", "", wholeNumber)
     .option("--replaces", "", false)

@@ -9,7 +9,7 @@ export function addRuleCommands(program: Command): void {
       .description(
         effect === "allow" ? "let one service call another" : "forbid it; a deny beats every allow",
       )
-      .argument("<from>", "calling service, or a prefix and /*")
+      .argument("<from>", "calling service, or a prefix and /*; of a federated trust domain the SPIFFE ID")
       .argument("<to>", "called service, or a prefix and /*")
       .option("--method <method...>", "only these methods", [])
       .option("--path <prefix...>", "only these paths and what is below them", [])
@@ -21,6 +21,7 @@ export function addRuleCommands(program: Command): void {
           [
             [`troth ${effect} /shop/web /shop/checkout --method POST --path /orders`, ""],
             [`troth ${effect} "/shop/*" /shop/ledger`, "every service below /shop"],
+            [`troth ${effect} spiffe://bank.example/bank/clerk /shop/ledger`, "of a federated trust domain"],
           ],
           [
             [1, "refused by the control plane"],

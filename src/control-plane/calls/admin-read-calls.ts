@@ -56,6 +56,11 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
       const { ids, issuing = "" } = await parts.authorities.held();
       return { held: [...ids], issuing };
     },
+    listFederation: (_request, context) => {
+      reader(context);
+      const { federation } = parts;
+      return { standings: federation.standings(), bundleEndpoint: federation.endpointAddress };
+    },
     listProposals: async (_request, context) => {
       reader(context);
       return { proposals: [...(await parts.proposals.list())] };

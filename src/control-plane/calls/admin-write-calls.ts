@@ -20,6 +20,8 @@ const appendsPerPerson = { perSecond: 200, burst: 1_000, callersMax: 10_000 };
 const proposalsPerPerson = { perSecond: 5, burst: 100, callersMax: 10_000 };
 /** Each of them writes a key, and an intermediate an entry. */
 const preparationsPerPerson = { perSecond: 0.2, burst: 20, callersMax: 10_000 };
+/** Each of them asks somebody else's server. */
+const refreshesPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 /** Followers that a refusal names. */
 const namedMax = 10;
@@ -35,6 +37,7 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
   const appends = openRateLimit(parts.clock, appendsPerPerson);
   const proposing = openRateLimit(parts.clock, proposalsPerPerson);
   const preparing = openRateLimit(parts.clock, preparationsPerPerson);
+  const refreshing = openRateLimit(parts.clock, refreshesPerPerson);
   const opening = openRateLimit(parts.clock, sessionsPerPerson);
   const writerOf = (context: HandlerContext, limit: typeof appends): Person =>
     within(callingPerson(parts, context, writers), limit);
@@ -90,6 +93,13 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const { publicKey, notAfterSeconds } = await stored(parts.tokenKeys.prepare(known));
       const spki = bytesOfBase64(publicKey) ?? new Uint8Array(0);
       return { publicKey: spki, notAfterSeconds: BigInt(notAfterSeconds) };
+    },
+    refreshFederation: async ({ trustDomain }, context) => {
+      writerOf(context, refreshing);
+      const standing = await parts.federation.refresh(trustDomain);
+      if (standing === undefined)
+        throw new ConnectError(`not-federated: there is no federation with ${trustDomain}`, Code.NotFound);
+      return { standing, size: BigInt(issuer.writer.newest?.size ?? 0) };
     },
     openSession: (_request, context) => {
       const person = within(callingPerson(parts, context), opening);

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import type { LogSource } from "../../transport/index.ts";
+import type { Federation } from "../federation/open-federation.ts";
 import type { FollowerRegistry } from "../follower-registry.ts";
 import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
@@ -17,6 +18,7 @@ export interface ControlPlaneParts {
   readonly tokens: TokenIssuer;
   readonly tokenKeys: HeldTokenKeys;
   readonly registry: FollowerRegistry;
+  readonly federation: Federation;
   readonly guard: RollbackGuard;
   readonly source: LogSource;
   readonly proposals: Proposals;

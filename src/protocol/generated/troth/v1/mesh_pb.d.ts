@@ -1172,6 +1172,115 @@ export declare type ListHeldAuthoritiesResponse = Message<"troth.v1.ListHeldAuth
 export declare const ListHeldAuthoritiesResponseSchema: GenMessage<ListHeldAuthoritiesResponse>;
 
 /**
+ * @generated from message troth.v1.ListFederationRequest
+ */
+export declare type ListFederationRequest = Message<"troth.v1.ListFederationRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.ListFederationRequest.
+ * Use `create(ListFederationRequestSchema)` to create a new message.
+ */
+export declare const ListFederationRequestSchema: GenMessage<ListFederationRequest>;
+
+/**
+ * @generated from message troth.v1.ListFederationResponse
+ */
+export declare type ListFederationResponse = Message<"troth.v1.ListFederationResponse"> & {
+  /**
+   * @generated from field: repeated troth.v1.FederationStanding standings = 1;
+   */
+  standings: FederationStanding[];
+
+  /**
+   * Where this control plane serves its own bundle; empty where it does not.
+   *
+   * @generated from field: string bundle_endpoint = 2;
+   */
+  bundleEndpoint: string;
+};
+
+/**
+ * Describes the message troth.v1.ListFederationResponse.
+ * Use `create(ListFederationResponseSchema)` to create a new message.
+ */
+export declare const ListFederationResponseSchema: GenMessage<ListFederationResponse>;
+
+/**
+ * @generated from message troth.v1.FederationStanding
+ */
+export declare type FederationStanding = Message<"troth.v1.FederationStanding"> & {
+  /**
+   * @generated from field: string trust_domain = 1;
+   */
+  trustDomain: string;
+
+  /**
+   * Absent before the first success since the control plane started.
+   *
+   * @generated from field: optional double last_success_seconds_ago = 2;
+   */
+  lastSuccessSecondsAgo?: number | undefined;
+
+  /**
+   * Why the last attempt failed; empty where it did not.
+   *
+   * @generated from field: string last_error = 3;
+   */
+  lastError: string;
+
+  /**
+   * @generated from field: double next_poll_seconds = 4;
+   */
+  nextPollSeconds: number;
+};
+
+/**
+ * Describes the message troth.v1.FederationStanding.
+ * Use `create(FederationStandingSchema)` to create a new message.
+ */
+export declare const FederationStandingSchema: GenMessage<FederationStanding>;
+
+/**
+ * @generated from message troth.v1.RefreshFederationRequest
+ */
+export declare type RefreshFederationRequest = Message<"troth.v1.RefreshFederationRequest"> & {
+  /**
+   * @generated from field: string trust_domain = 1;
+   */
+  trustDomain: string;
+};
+
+/**
+ * Describes the message troth.v1.RefreshFederationRequest.
+ * Use `create(RefreshFederationRequestSchema)` to create a new message.
+ */
+export declare const RefreshFederationRequestSchema: GenMessage<RefreshFederationRequest>;
+
+/**
+ * @generated from message troth.v1.RefreshFederationResponse
+ */
+export declare type RefreshFederationResponse = Message<"troth.v1.RefreshFederationResponse"> & {
+  /**
+   * @generated from field: troth.v1.FederationStanding standing = 1;
+   */
+  standing?: FederationStanding | undefined;
+
+  /**
+   * The log's size afterwards.
+   *
+   * @generated from field: uint64 size = 2;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.RefreshFederationResponse.
+ * Use `create(RefreshFederationResponseSchema)` to create a new message.
+ */
+export declare const RefreshFederationResponseSchema: GenMessage<RefreshFederationResponse>;
+
+/**
  * @generated from message troth.v1.GetStatusRequest
  */
 export declare type GetStatusRequest = Message<"troth.v1.GetStatusRequest"> & {
@@ -1533,6 +1642,24 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof ListHeldAuthoritiesRequestSchema;
     output: typeof ListHeldAuthoritiesResponseSchema;
+  },
+  /**
+   * How reading the bundles of federated trust domains goes; and reading one of them now.
+   *
+   * @generated from rpc troth.v1.Admin.ListFederation
+   */
+  listFederation: {
+    methodKind: "unary";
+    input: typeof ListFederationRequestSchema;
+    output: typeof ListFederationResponseSchema;
+  },
+  /**
+   * @generated from rpc troth.v1.Admin.RefreshFederation
+   */
+  refreshFederation: {
+    methodKind: "unary";
+    input: typeof RefreshFederationRequestSchema;
+    output: typeof RefreshFederationResponseSchema;
   },
 }>;
 
