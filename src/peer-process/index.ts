@@ -8,4 +8,11 @@ export {
   ownerOfConnection,
   type SocketOwner,
 } from "./identify-caller.ts";
+export {
+  type Membership,
+  ProcessTree,
+  type Stranger,
+  type TreeMark,
+  type TreeRefusal,
+} from "./process-tree.ts";
 export { type ProcessStat, Procfs } from "./procfs.ts";

@@ -4,6 +4,7 @@ import type { JsonObject } from "../../base/canonical-json.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
+import { Procfs } from "../../peer-process/index.ts";
 import { type DataClass, isTcpService, requestRuleFor, type TrustState } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
@@ -14,6 +15,7 @@ import { joinedMesh, requireMesh } from "../membership.ts";
 import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
 import { type NewEntry, OperatorClient } from "../operator-client.ts";
 import { talk } from "../output.ts";
+import { applicationMessage, newTreeMark, type OutboundClients, treeVariable } from "../own-tree.ts";
 import { explainListening } from "../port-in-use.ts";
 import { drainSecondsMax, openRunSocket } from "../run-socket.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
@@ -36,6 +38,8 @@ export interface RunOptions {
   /** Ports for connections to services over TCP, as `15432=/shop/db` or `/shop/db`; none unless given. */
   readonly tcp?: readonly string[];
   readonly httpProxy: boolean;
+  /** Whom the ports for the application's own calls serve; `any` where the platform cannot tell. */
+  readonly outboundClients: OutboundClients;
   readonly logLevel: string;
 }
 
@@ -162,13 +166,14 @@ export async function openService(
   if (heldPort !== undefined) stack.use(heldPort);
   const tcpPorts = await chooseTcpPorts(options.tcp ?? []);
   const heldTcpPorts = await holdTcpPorts(tcpPorts, stack);
+  const tree = { [treeVariable]: newTreeMark() };
   const sidecar = stack.use(
     await supervise({
       ...(heldPort === undefined ? {} : { heldPort }),
       heldTcpPorts,
       name: `sidecar of ${options.name}`,
       flags: sidecarFlags,
-      environment: sidecarEnvironment(),
+      environment: { ...sidecarEnvironment(), ...tree },
       args: [
         "sidecar",
         "--dir",
@@ -182,6 +187,8 @@ export async function openService(
         options.appProtocol === "tcp" ? "auto" : (options.appProtocol ?? "auto"),
         "--outbound-port",
         String(outboundPort),
+        "--outbound-clients",
+        outboundClientsHere(options.outboundClients),
         "--log-level",
         options.logLevel,
         ...tcpPorts.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
@@ -192,24 +199,34 @@ export async function openService(
   const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
   const proxy = options.httpProxy ? proxyVariables(outboundUrl) : {};
   const tcp = tcpPorts.map(({ port, service }) => [tcpVariable(service), `127.0.0.1:${port}`] as const);
-  const start = (): ChildProcess =>
-    spawn(file, args, {
+  const start = (): ChildProcess => {
+    const child = spawn(file, args, {
       // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
       stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
       env: {
         ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
         ...proxy,
         ...Object.fromEntries(tcp),
+        ...tree,
         PORT: String(appPort),
         TROTH_SERVICE: options.name,
         TROTH_OUTBOUND_URL: outboundUrl,
       },
     });
+    const message = applicationMessage(child);
+    if (message !== undefined) sidecar.tellAll(message);
+    return child;
+  };
   // What `troth run` runs ends it; the demo's applications have nobody else to start them again.
   const app = stack.use(await openApp(start, { file, restarts: options.isOwn === true }));
   stack.use(await openRunSocket(directory, { service: options.name, supervisor: sidecar }));
   const running = stack.move();
   return { name: options.name, app, sidecar, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Where nobody can tell who calls, everybody is served, as on any machine before; `troth check` says so. */
+function outboundClientsHere(wanted: OutboundClients): OutboundClients {
+  return new Procfs().tellsCallers ? wanted : "any";
 }
 
 async function holdPort(port: number): Promise<HeldPort | undefined> {

@@ -5,6 +5,7 @@ import {
   help,
   logLevel,
   node,
+  outboundClients,
   output,
   port,
   svidLifetime,
@@ -52,6 +53,7 @@ export function addMeshCommands(program: Command): void {
     .addOption(appProtocol())
     .addOption(tcp())
     .option("--no-http-proxy", "do not set http_proxy for the application")
+    .addOption(outboundClients())
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(

@@ -61,6 +61,17 @@ export function tcp(): Option {
     .default([], "none");
 }
 
+/** `--outbound-clients`; the environment may say it for all of a shell's commands. */
+export function outboundClients(): Option {
+  return new Option(
+    "--outbound-clients <who>",
+    "whom the ports for the application's own calls serve: own is the application and what it has started, any is every process of this machine",
+  )
+    .choices(["own", "any"])
+    .env("TROTH_OUTBOUND_CLIENTS")
+    .default("own");
+}
+
 /** `--admin-listen`, for health and metrics. */
 export function adminListen(): Option {
   return new Option(
