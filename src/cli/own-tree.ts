@@ -1,4 +1,3 @@
-import type { ChildProcess } from "node:child_process";
 import { hexOf } from "../base/bytes.ts";
 import { Procfs } from "../peer-process/index.ts";
 import { randomBytes } from "./system.ts";
@@ -21,7 +20,7 @@ export function newTreeMark(): string {
 }
 
 /** Tells a sidecar which process is its application; undefined where that could not be started. */
-export function applicationMessage({ pid }: ChildProcess): ParentMessage | undefined {
+export function applicationMessage(pid: number | undefined): ParentMessage | undefined {
   const stat = pid === undefined ? undefined : new Procfs().stat(pid);
   return stat === undefined
     ? undefined

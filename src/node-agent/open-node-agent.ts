@@ -29,6 +29,7 @@ import {
   verifierKeyOf,
 } from "../trust-log/index.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
+import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -114,6 +115,7 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
   await rm(options.socketPath, { force: true });
   opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  await requireClosedSocket(options.socketPath);
   relay.isServing = true;
   const running = opened.move();
   return {

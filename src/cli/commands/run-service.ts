@@ -11,8 +11,16 @@ import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
+import {
+  type Isolation,
+  isIsolated,
+  isolatedEnvironment,
+  notIsolated,
+  whyNotIsolated,
+} from "../isolation.ts";
 import { joinedMesh, requireMesh } from "../membership.ts";
 import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
+import { openNetworkNamespace } from "../network-namespace.ts";
 import { type NewEntry, OperatorClient } from "../operator-client.ts";
 import { talk } from "../output.ts";
 import { applicationMessage, newTreeMark, type OutboundClients, treeVariable } from "../own-tree.ts";
@@ -40,6 +48,8 @@ export interface RunOptions {
   readonly httpProxy: boolean;
   /** Whom the ports for the application's own calls serve; `any` where the platform cannot tell. */
   readonly outboundClients: OutboundClients;
+  /** How the application is kept apart; like any child of `troth run` unless given. */
+  readonly isolate?: Isolation;
   readonly logLevel: string;
 }
 
@@ -145,35 +155,63 @@ function tcpTraffic(state: TrustState, service: ServiceName): JsonObject {
   return { ...kept, service, protocol: "tcp", routes: [] };
 }
 
+/** What a sidecar and its application are started with. */
+interface ServiceOptions extends Omit<RunOptions, "service" | "dir"> {
+  readonly name: ServiceName;
+  readonly command: readonly string[];
+  readonly stdio: "inherit" | number;
+  /** Whether the application is one of Troth's own, as in the demo. */
+  readonly isOwn?: boolean;
+}
+
+/** What is the same for both, however often one of them is started again. */
+interface ServicePorts {
+  readonly app: number;
+  readonly outbound: number;
+  readonly tcp: readonly { readonly port: number; readonly service: ServiceName }[];
+  /** The variable that marks the application's processes. */
+  readonly tree: Readonly<Record<string, string>>;
+}
+
 /** Starts the sidecar and then the application. */
 export async function openService(
   directory: MeshDirectory,
-  options: Omit<RunOptions, "service" | "dir"> & {
-    readonly name: ServiceName;
-    readonly command: readonly string[];
-    readonly stdio: "inherit" | number;
-    /** Whether the application is one of Troth's own, as in the demo. */
-    readonly isOwn?: boolean;
-  },
+  options: ServiceOptions,
 ): Promise<RunningService> {
   await requireMesh(directory);
-  const [file, ...args] = options.command;
-  if (file === undefined) throw new CliError(exitCode.usage, "no command to run; write it after --");
+  if (options.command.length === 0)
+    throw new CliError(exitCode.usage, "no command to run; write it after --");
+  const whyNot = whyNotIsolated(options.isolate ?? notIsolated);
+  if (whyNot !== undefined) throw new CliError(exitCode.no, `the application cannot be isolated: ${whyNot}`);
   await using stack = new AsyncDisposableStack();
-  const appPort = options.appPort ?? (await freePort());
-  const outboundPort = options.outboundPort ?? (await freePort());
-  const heldPort = await holdPort(outboundPort);
+  const ports: ServicePorts = {
+    app: options.appPort ?? (await freePort()),
+    outbound: options.outboundPort ?? (await freePort()),
+    tcp: await chooseTcpPorts(options.tcp ?? []),
+    tree: { [treeVariable]: newTreeMark() },
+  };
+  const sidecar = await startSidecar(directory, options, { ports, stack });
+  const app = await startApplication(sidecar, options, { ports, stack });
+  stack.use(await openRunSocket(directory, { service: options.name, supervisor: sidecar }));
+  const running = stack.move();
+  return { name: options.name, app, sidecar, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+async function startSidecar(
+  directory: MeshDirectory,
+  options: ServiceOptions,
+  { ports, stack }: { readonly ports: ServicePorts; readonly stack: AsyncDisposableStack },
+): Promise<Supervisor> {
+  const heldPort = await holdPort(ports.outbound);
   if (heldPort !== undefined) stack.use(heldPort);
-  const tcpPorts = await chooseTcpPorts(options.tcp ?? []);
-  const heldTcpPorts = await holdTcpPorts(tcpPorts, stack);
-  const tree = { [treeVariable]: newTreeMark() };
-  const sidecar = stack.use(
+  const heldTcpPorts = await holdTcpPorts(ports.tcp, stack);
+  return stack.use(
     await supervise({
       ...(heldPort === undefined ? {} : { heldPort }),
       heldTcpPorts,
       name: `sidecar of ${options.name}`,
       flags: sidecarFlags,
-      environment: { ...sidecarEnvironment(), ...tree },
+      environment: { ...sidecarEnvironment(), ...ports.tree },
       args: [
         "sidecar",
         "--dir",
@@ -181,47 +219,70 @@ export async function openService(
         "--service",
         options.name,
         "--app-port",
-        String(appPort),
+        String(ports.app),
         "--app-protocol",
         // Whether it is called over TCP is said by the trust log, to every proxy.
         options.appProtocol === "tcp" ? "auto" : (options.appProtocol ?? "auto"),
         "--outbound-port",
-        String(outboundPort),
+        String(ports.outbound),
         "--outbound-clients",
         outboundClientsHere(options.outboundClients),
         "--log-level",
         options.logLevel,
-        ...tcpPorts.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
+        ...ports.tcp.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
       ],
       logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),
     }),
   );
-  const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
-  const proxy = options.httpProxy ? proxyVariables(outboundUrl) : {};
-  const tcp = tcpPorts.map(({ port, service }) => [tcpVariable(service), `127.0.0.1:${port}`] as const);
+}
+
+async function startApplication(
+  sidecar: Supervisor,
+  options: ServiceOptions,
+  { ports, stack }: { readonly ports: ServicePorts; readonly stack: AsyncDisposableStack },
+): Promise<AppProcess> {
+  const isolation = options.isolate ?? notIsolated;
+  const outward = [ports.outbound, ...ports.tcp.map(({ port }) => port)];
+  const network = isolation.hasOwnNetwork
+    ? stack.use(await openNetworkNamespace(isolation, { outward, appPort: ports.app }))
+    : undefined;
+  const [file = "", ...args] = [...(network?.prefix ?? []), ...options.command];
   const start = (): ChildProcess => {
     const child = spawn(file, args, {
+      // Who enters a namespace becomes the user there.
+      ...(network === undefined ? isolation.user : {}),
       // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
       stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
-      env: {
-        ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
-        ...proxy,
-        ...Object.fromEntries(tcp),
-        ...tree,
-        PORT: String(appPort),
-        TROTH_SERVICE: options.name,
-        TROTH_OUTBOUND_URL: outboundUrl,
-      },
+      env: applicationEnvironment(sidecar, options, ports),
     });
-    const message = applicationMessage(child);
+    // What comes out of a namespace has been relayed by this process, and nobody else can have sent it.
+    const message = applicationMessage(network === undefined ? child.pid : process.pid);
     if (message !== undefined) sidecar.tellAll(message);
     return child;
   };
   // What `troth run` runs ends it; the demo's applications have nobody else to start them again.
-  const app = stack.use(await openApp(start, { file, restarts: options.isOwn === true }));
-  stack.use(await openRunSocket(directory, { service: options.name, supervisor: sidecar }));
-  const running = stack.move();
-  return { name: options.name, app, sidecar, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return stack.use(
+    await openApp(start, { file: options.command[0] ?? file, restarts: options.isOwn === true }),
+  );
+}
+
+function applicationEnvironment(
+  sidecar: Supervisor,
+  options: ServiceOptions,
+  ports: ServicePorts,
+): NodeJS.ProcessEnv {
+  const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
+  const inherited = options.isOwn === true ? ownEnvironment() : foreignEnvironment();
+  const tcp = ports.tcp.map(({ port, service }) => [tcpVariable(service), `127.0.0.1:${port}`] as const);
+  return {
+    ...(isIsolated(options.isolate ?? notIsolated) ? isolatedEnvironment(inherited) : inherited),
+    ...(options.httpProxy ? proxyVariables(outboundUrl) : {}),
+    ...Object.fromEntries(tcp),
+    ...ports.tree,
+    PORT: String(ports.app),
+    TROTH_SERVICE: options.name,
+    TROTH_OUTBOUND_URL: outboundUrl,
+  };
 }
 
 /** Where nobody can tell who calls, everybody is served, as on any machine before; `troth check` says so. */

@@ -3,6 +3,7 @@ import {
   appProtocol,
   directoryOf,
   help,
+  isolate,
   logLevel,
   node,
   outboundClients,
@@ -54,6 +55,7 @@ export function addMeshCommands(program: Command): void {
     .addOption(tcp())
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(outboundClients())
+    .addOption(isolate())
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(

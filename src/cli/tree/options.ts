@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseIsolation } from "../isolation.ts";
 import { outputFormats } from "../output-formats.ts";
 
 /** `-o`: how an answer is printed. */
@@ -70,6 +71,14 @@ export function outboundClients(): Option {
     .choices(["own", "any"])
     .env("TROTH_OUTBOUND_CLIENTS")
     .default("own");
+}
+
+/** `--isolate`. */
+export function isolate(): Option {
+  return new Option(
+    "--isolate <how>",
+    "keep the application apart: uid:1234 runs it as another user (as root only), netns in a network of its own where only its sidecar's ports are (Linux), uid:1234,netns both",
+  ).argParser(parseIsolation);
 }
 
 /** `--admin-listen`, for health and metrics. */
