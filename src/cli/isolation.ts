@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CliError, exitCode } from "./exit-codes.ts";
 
@@ -61,6 +61,30 @@ export function whyNotIsolated({ user, hasOwnNetwork }: Isolation): string | und
   return missing.length === 0
     ? undefined
     : `${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} not installed (packages util-linux and iproute2)`;
+}
+
+/**
+ * Closes what this process has inherited and would hand on to every child (on Linux, which tells): whoever started it may
+ * have had files open that an isolated application is not to have. Its own are closed at the start of another program.
+ */
+export function closeInherited(): void {
+  for (const name of existsSync("/proc/self/fdinfo") ? readdirSync("/proc/self/fdinfo") : []) {
+    const descriptor = Number(name);
+    if (descriptor <= 2 || isClosedAtStart(descriptor)) continue;
+    closeSync(descriptor);
+  }
+}
+
+const closeOnExec = 0o2000000;
+
+function isClosedAtStart(descriptor: number): boolean {
+  try {
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, "latin1"))?.[1];
+    return (Number.parseInt(flags ?? "", 8) & closeOnExec) !== 0;
+  } catch {
+    // That of the folder, which has been read.
+    return true;
+  }
 }
 
 /**

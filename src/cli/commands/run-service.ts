@@ -12,6 +12,7 @@ import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
 import {
+  closeInherited,
   type Isolation,
   isIsolated,
   isolatedEnvironment,
@@ -242,6 +243,7 @@ async function startApplication(
   { ports, stack }: { readonly ports: ServicePorts; readonly stack: AsyncDisposableStack },
 ): Promise<AppProcess> {
   const isolation = options.isolate ?? notIsolated;
+  if (isIsolated(isolation)) closeInherited();
   const outward = [ports.outbound, ...ports.tcp.map(({ port }) => port)];
   const network = isolation.hasOwnNetwork
     ? stack.use(await openNetworkNamespace(isolation, { outward, appPort: ports.app }))
