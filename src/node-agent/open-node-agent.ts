@@ -142,6 +142,7 @@ class Relay {
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
   #hasExpected = false;
+  #toldOfNode = "";
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
   /** The size at which a snapshot was last asked for or taken up. */
@@ -183,12 +184,35 @@ class Relay {
             `no new epoch for ${age()} s; is the control plane at ${where} reachable?`,
           ),
       },
+      { name: "node", missing: () => this.#whyNoIdentities() },
       { name: "socket", missing: () => unless(this.isServing, this.#options.socketPath) },
     ];
   }
 
   get view(): LogView {
     return this.#view;
+  }
+
+  /** What the log says against this node; sidecars can have no identities by then. */
+  #whyNoIdentities(): string | undefined {
+    const { node } = this.#options.membership;
+    const { state, hasCaughtUp } = this.#view.follower;
+    if (!hasCaughtUp) return undefined;
+    if (!state.nodes.has(node))
+      return `${node} is no node of the mesh (any more): its identities are void; join again with a new token`;
+    return state.holds.has(`node:${node}`)
+      ? `${node} is held: it has no identities until an operator lifts that`
+      : undefined;
+  }
+
+  /** Says in this process's log what has become of its node, once. */
+  #noteOwnNode(): void {
+    const why = this.#whyNoIdentities() ?? "";
+    if (why === this.#toldOfNode) return;
+    this.#toldOfNode = why;
+    const { log } = this.#options;
+    if (why === "") log.info("this node may have identities again");
+    else log.error("this node may have no identities", { why });
   }
 
   /** Takes up from the copy on disk; one that is not the log it says it is only costs reading the log again. */
@@ -212,6 +236,7 @@ class Relay {
           const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
+          this.#noteOwnNode();
           this.#notify();
           void this.#keepSnapshot();
         },
