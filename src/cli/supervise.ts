@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { resolvesWithin } from "../transport/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import type { HeldPort } from "./held-port.ts";
-import { spawnChild } from "./spawn-child.ts";
+import { type SpawnedChild, spawnChild } from "./spawn-child.ts";
 import type { ParentMessage } from "./until-stopped.ts";
 import { parseChildMessage } from "./until-stopped.ts";
 
@@ -54,6 +54,8 @@ export interface Supervisor extends AsyncDisposable {
   readonly replace: (drainSeconds: number) => Promise<void>;
   /** Has the child be called no more and waits, for a while, for the requests under way. */
   readonly withdraw: () => Promise<void>;
+  /** Tells every child that there is and that will be, before it is ready; what was told before is told no more. */
+  readonly tellAll: (message: ParentMessage) => void;
 }
 
 /** Starts a child of this program and resolves when it is ready; throws what it failed with. */
@@ -83,6 +85,7 @@ class ChildSupervisor implements Supervisor {
   #isStopping = false;
   #restartTimer: NodeJS.Timeout | undefined;
   #releaseTimer: NodeJS.Timeout | undefined;
+  #standing: ParentMessage | undefined;
   restarts = 0;
 
   constructor(what: Supervised, onRestart?: () => void) {
@@ -102,8 +105,14 @@ class ChildSupervisor implements Supervisor {
     return this.#retiring.size;
   }
 
+  tellAll(message: ParentMessage): void {
+    this.#standing = message;
+    for (const child of [this.#child, this.#successor, ...this.#retiring])
+      if (child !== undefined && !hasEnded(child)) tell(child, message);
+  }
+
   async start(): Promise<void> {
-    const child = spawnChild(this.#what);
+    const child = this.#spawn();
     this.#child = child.process;
     this.#adopt(child.process, await child.ready);
   }
@@ -123,7 +132,7 @@ class ChildSupervisor implements Supervisor {
       throw refuse(
         `${retiringMax} that were replaced still end what they have; try again once one has, or give them less time (--drain-seconds)`,
       );
-    const child = spawnChild(this.#what, ["--replaces"]);
+    const child = this.#spawn(["--replaces"]);
     this.#successor = child.process;
     try {
       if (!(await resolvesWithin(child.ready, replacementMillisMax)))
@@ -165,6 +174,12 @@ class ChildSupervisor implements Supervisor {
     clearTimeout(this.#releaseTimer);
     const children = [this.#child, this.#successor, ...this.#retiring].filter((child) => child !== undefined);
     await Promise.all(children.map((child) => end(child)));
+  }
+
+  #spawn(more?: readonly string[]): SpawnedChild {
+    const child = spawnChild(this.#what, more);
+    if (this.#standing !== undefined && child.process.pid !== undefined) tell(child.process, this.#standing);
+    return child;
   }
 
   /** Takes a child that is ready for the one that serves. */

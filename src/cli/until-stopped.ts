@@ -36,7 +36,9 @@ export type ParentMessage =
   /** To end what it has, for so long at most, because another has its place. */
   | { readonly kind: "retire"; readonly drainSeconds: number }
   /** To be called no more, because its application ends; answered with `withdrawn`. */
-  | { readonly kind: "withdraw" };
+  | { readonly kind: "withdraw" }
+  /** To take this process for the application from now on; told to every sidecar that takes another's place, too. */
+  | { readonly kind: "application"; readonly pid: number; readonly startedTicks: number };
 
 /** Calls back with what the supervisor, if there is one, asks. */
 export function onParentMessage(callback: (message: ParentMessage) => void): void {
@@ -52,6 +54,12 @@ export function onParentMessage(callback: (message: ParentMessage) => void): voi
 export function parseParentMessage(message: unknown): ParentMessage | undefined {
   if (typeof message !== "object" || message === null || !("kind" in message)) return undefined;
   if (message.kind === "withdraw") return { kind: "withdraw" };
+  if (message.kind === "application" && "pid" in message && "startedTicks" in message) {
+    const { pid, startedTicks } = message;
+    return typeof pid === "number" && typeof startedTicks === "number"
+      ? { kind: "application", pid, startedTicks }
+      : undefined;
+  }
   const isRetire = message.kind === "retire" && "drainSeconds" in message;
   return isRetire && typeof message.drainSeconds === "number"
     ? { kind: "retire", drainSeconds: message.drainSeconds }

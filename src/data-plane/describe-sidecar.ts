@@ -26,6 +26,7 @@ export function describeSidecar(
   return describeProxy(core, options, {
     kind: "SidecarConfig",
     listeners: { ...listeners, admin: core.adminAddress, application },
+    own: { outboundClients: options.clients === undefined ? "any" : "own" },
     limits: { inbound: inboundLimits },
   });
 }

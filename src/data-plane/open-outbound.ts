@@ -15,6 +15,7 @@ import {
 import { noEdits } from "./http1/index.ts";
 import { appClientHttp2Limits } from "./http2/index.ts";
 import { type ListenAddress, listen } from "./listen.ts";
+import { notOwnClient, type OwnClients } from "./own-clients.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type HttpVersion, RequestTrace } from "./request-trace.ts";
 import type { Route, RouteRefusal, ServiceRouter } from "./routing/index.ts";
@@ -41,17 +42,25 @@ export interface Outbound extends AsyncDisposable {
   readonly retire: () => Promise<void>;
 }
 
-/** Opens the listener for the application's own requests, in plain HTTP: `Host` or `:authority` names the service. */
+/**
+ * Opens the listener for the application's own requests, in plain HTTP: `Host` or `:authority` names the service. With
+ * `clients`, connections of others get a problem for an answer.
+ */
 export async function openOutbound(options: {
   readonly context: ProxyContext;
   readonly router: ServiceRouter;
   readonly listenOn: ListenAddress;
+  readonly clients?: OwnClients | undefined;
 }): Promise<Outbound> {
-  const { context, router, listenOn } = options;
+  const { context, router, listenOn, clients } = options;
   const connections = new Map<net.Socket, AppConnection>();
-  const server = net.createServer({ noDelay: true, ...keptAlive }, (socket) => {
-    const connection = serveApp(context, router, socket);
-    connections.set(socket, connection);
+  const pauseOnConnect = clients !== undefined;
+  const server = net.createServer({ noDelay: true, ...keptAlive, pauseOnConnect }, (socket) => {
+    const serve = (): AppConnection => serveApp(context, router, socket);
+    connections.set(
+      socket,
+      clients === undefined ? serve() : serveJudged(socket, { context, clients, serve }),
+    );
     socket.once("close", () => connections.delete(socket));
   });
   server.maxConnections = connectionsMax;
@@ -69,6 +78,56 @@ export async function openOutbound(options: {
       await closed;
     },
   };
+}
+
+/** Serves a connection once it is known to be the application's; one that is told to leave before that does so then. */
+function serveJudged(
+  socket: net.Socket,
+  parts: {
+    readonly context: ProxyContext;
+    readonly clients: OwnClients;
+    readonly serve: () => AppConnection;
+  },
+): AppConnection {
+  let served: AppConnection | undefined;
+  let isRetiring = false;
+  const begin = (connection: AppConnection): void => {
+    served = connection;
+    if (isRetiring) connection.retire();
+    socket.resume();
+  };
+  parts.clients.judge(socket, {
+    serve: () => begin(parts.serve()),
+    refuse: (detail) => begin(refuseClient(parts.context, socket, detail)),
+  });
+  return {
+    retire: () => {
+      isRetiring = true;
+      served?.retire();
+    },
+    destroy: () => (served === undefined ? void socket.destroy() : served.destroy()),
+  };
+}
+
+/** Answers whatever is asked with why nothing is served here; HTTP/1.1 ends with the first answer. */
+function refuseClient(context: ProxyContext, socket: net.Socket, detail: string): AppConnection {
+  const answer = problemAnswer({
+    status: 403,
+    reason: notOwnClient,
+    detail: `this port is for the application behind it: ${detail}`,
+    missing: "a process that the application has started, or troth run --outbound-clients any",
+    close: true,
+  });
+  return serveHttp(socket, {
+    observe: () => ({
+      decide: () => answer,
+      onComplete: () => context.metrics.requests.outbound.add(notOwnClient),
+    }),
+    timer: context.timer,
+    http2Limits: appClientHttp2Limits,
+    onFault: () => {},
+    onViolation: () => context.violations.of("outbound", "application"),
+  });
 }
 
 /** Serves what the application speaks: HTTP/1.1, or HTTP/2 from the first byte on. */

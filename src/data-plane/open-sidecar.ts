@@ -5,6 +5,7 @@ import { describeSidecar, type Listeners } from "./describe-sidecar.ts";
 import { openCore } from "./open-core.ts";
 import { type Inbound, openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
+import { OwnClients } from "./own-clients.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { openTcpPort, RefusedTcpLog, type TcpPort } from "./tcp/index.ts";
@@ -53,15 +54,13 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   await core.haveRoutes();
   const service = opened.use(announce(core, options, inbound));
   if (options.replaces === true) await service.isKnown();
-  const outbound = opened.use(
-    await openOutbound({ context, router: core.router, listenOn: options.outbound }),
-  );
+  const clients = options.clients === undefined ? undefined : new OwnClients(options.clients, context);
+  const { router } = core;
+  const outbound = opened.use(await openOutbound({ context, router, listenOn: options.outbound, clients }));
   const refusedTcp = opened.use(new RefusedTcpLog(options.log, context.timer));
   const tcpPorts: TcpPort[] = [];
   for (const listener of options.tcp ?? []) {
-    const port = opened.use(
-      await openTcpPort(listener, { context, router: core.router, refused: refusedTcp }),
-    );
+    const port = opened.use(await openTcpPort(listener, { context, router, refused: refusedTcp, clients }));
     tcpPorts.push(port);
     listeners.tcp.push({ service: listener.service, address: port.address });
   }

@@ -10,16 +10,20 @@ const otherPeers = "others";
 /** A connection that was turned away. */
 export interface RefusedConnection {
   readonly direction: "inbound" | "outbound";
-  readonly reason: PeerRefusal | "handshake-failed" | "too-many-connections";
+  readonly reason: PeerRefusal | "handshake-failed" | "too-many-connections" | "not-own-application";
   readonly detail: string;
   readonly peer: string;
 }
 
-/** Refusals that mean more than a peer with bad papers: a working signature under our own CA that no entry names. */
+/**
+ * Refusals that mean more than a peer with bad papers: a working signature under our own CA that no entry names or whose
+ * authority was revoked, and a neighbour that would be taken for the application.
+ */
 const alarming: ReadonlySet<RefusedConnection["reason"]> = new Set([
   "not-in-log",
   "log-disagrees",
   "revoked-authority",
+  "not-own-application",
 ]);
 
 /**

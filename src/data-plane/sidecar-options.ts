@@ -1,3 +1,4 @@
+import type { ProcessTree } from "../peer-process/index.ts";
 import type { AppAddress } from "./app-upstream.ts";
 import type { ListenAddress } from "./listen.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
@@ -16,4 +17,6 @@ export interface SidecarOptions extends ProxyOptions {
   readonly replaces?: boolean;
   /** Ports of loopback for the application's connections to services over TCP; none unless given. */
   readonly tcp?: readonly TcpListener[];
+  /** The processes that `outbound` and `tcp` are for; whoever connects is served unless given. */
+  readonly clients?: ProcessTree | undefined;
 }

@@ -7,6 +7,8 @@ const epochAgeSecondsMax = 30;
 /** What an agent's readiness is read from. */
 export interface AgentCondition {
   readonly view: LogView;
+  /** What the log says against this node; undefined where its instances may have identities. */
+  readonly whyNoIdentities: string | undefined;
   /** Whether sidecars can find the agent. */
   readonly isServing: boolean;
 }
@@ -33,6 +35,7 @@ export function agentChecks(
           `no new epoch for ${age()} s; is the control plane at ${address} reachable?`,
         ),
     },
+    { name: "node", missing: () => agent.whyNoIdentities },
     { name: "socket", missing: () => unless(agent.isServing, socketPath) },
   ];
 }

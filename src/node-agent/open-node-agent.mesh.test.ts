@@ -11,6 +11,7 @@ import { silentLog } from "../../test/fakes/silent-log.ts";
 import {
   foundSmallDomain,
   operatorEntry,
+  putAsOperator,
   putNode,
   putService,
   type RunningControlPlane,
@@ -18,10 +19,11 @@ import {
   type SmallDomain,
 } from "../../test/fakes/small-domain.ts";
 import { signerNamed } from "../../test/fakes/small-trust-log.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
 import { buildCertificateRequest, generateP256 } from "../crypto/index.ts";
 import { type Endpoint, Mesh, protocolVersion, type Update } from "../protocol/index.ts";
 import { LogView, openRpcConnection, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
-import { type NoteSigner, verifierKeyOf } from "../trust-log/index.ts";
+import { type EntryKind, type NoteSigner, verifierKeyOf } from "../trust-log/index.ts";
 import { type NodeAgent, openNodeAgent } from "./open-node-agent.ts";
 
 const clock = fakeClock();
@@ -151,6 +153,25 @@ it("relays the log, obtains certificates and spreads endpoints", async () => {
 
   expect(sidecar.view.follower.state.instances.get(instance)).toMatchObject({ node: "edge-1" });
   expect(sidecar.view.follower.state.digest()).toBe(running.writer.state.digest());
+});
+
+it("says when its node is held, and when that is lifted, and when it is removed", async () => {
+  await using world = await openWorld();
+  await using running = await world.runControlPlane();
+  await using agent = await world.openAgent();
+  const ready = async (): Promise<string> =>
+    (await fetch(`http://${agent.agent.healthAddress}/readyz?verbose`)).text();
+  const put = (kind: EntryKind, body: JsonObject): Promise<unknown> =>
+    putAsOperator(world.domain, running.writer, { kind, body });
+  await vi.waitFor(async () => expect(await ready()).toContain("[+] node ok\n"), { timeout: 8_000 });
+
+  await put("node.hold", { node: "edge-1", reason: "key-compromise" });
+  await vi.waitFor(async () => expect(await ready()).toContain("[-] node: edge-1 is held"));
+  await put("node.lift", { node: "edge-1" });
+  await vi.waitFor(async () => expect(await ready()).toContain("[+] node ok\n"));
+  await put("node.remove", { node: "edge-1" });
+
+  await vi.waitFor(async () => expect(await ready()).toContain("[-] node: edge-1 is no node of the mesh"));
 });
 
 it("is ready once it has the log, and not when no epoch has come for half a minute", async () => {

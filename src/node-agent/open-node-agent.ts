@@ -30,6 +30,7 @@ import {
 } from "../trust-log/index.ts";
 import { agentChecks } from "./agent-checks.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
+import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -118,6 +119,7 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
   await rm(options.socketPath, { force: true });
   opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  await requireClosedSocket(options.socketPath);
   relay.isServing = true;
   const workloads = opened.use(await openWorkloadApi(relay.port(), options.workloads ?? { endpoints: [] }));
   relay.workloads = () => workloads.instances;
@@ -149,6 +151,7 @@ class Relay {
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
   #hasExpected = false;
+  #toldOfNode = "";
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
   /** The size at which a snapshot was last asked for or taken up. */
@@ -199,6 +202,28 @@ class Relay {
     return this.#view;
   }
 
+  /** What the log says against this node; sidecars can have no identities by then. */
+  get whyNoIdentities(): string | undefined {
+    const { node } = this.#options.membership;
+    const { state, hasCaughtUp } = this.#view.follower;
+    if (!hasCaughtUp) return undefined;
+    if (!state.nodes.has(node))
+      return `${node} is no node of the mesh (any more): its identities are void; join again with a new token`;
+    return state.holds.has(`node:${node}`)
+      ? `${node} is held: it has no identities until an operator lifts that`
+      : undefined;
+  }
+
+  /** Says in this process's log what has become of its node, once. */
+  #noteOwnNode(): void {
+    const why = this.whyNoIdentities ?? "";
+    if (why === this.#toldOfNode) return;
+    this.#toldOfNode = why;
+    const { log } = this.#options;
+    if (why === "") log.info("this node may have identities again");
+    else log.error("this node may have no identities", { why });
+  }
+
   /** Takes up from the copy on disk; one that is not the log it says it is only costs reading the log again. */
   async restore(): Promise<void> {
     const { membership, log } = this.#options;
@@ -220,6 +245,7 @@ class Relay {
           const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
+          this.#noteOwnNode();
           this.#notify();
           void this.#keepSnapshot();
         },

@@ -16,30 +16,48 @@ export interface ConnectionRow {
   readonly inode: number;
 }
 
-/** Finds the row of the end at `near` of the connection to `far`. */
-export function findConnection(
-  tables: ConnectionTables,
-  near: ConnectionEnd,
-  far: ConnectionEnd,
-): ConnectionRow | undefined {
-  const ends = [plain(near), plain(far)] as const;
-  if (ends.every(({ address }) => isIPv4(address)))
-    // A socket of IPv6 that speaks to an address of IPv4 is in the other table.
-    return rowOf(tables.ipv4, ends.map(spelledIpv4)) ?? rowOf(tables.ipv6, ends.map(spelledMapped));
-  return rowOf(tables.ipv6, ends.map(spelledIpv6));
+/** The tables of connections at one moment, read in one pass for all connections to one address. */
+export class ConnectionIndex {
+  readonly #tables: ConnectionTables;
+  /** By the far end, the text of each row by its near end. */
+  readonly #rows = new Map<string, ReadonlyMap<string, string>>();
+
+  constructor(tables: ConnectionTables) {
+    this.#tables = tables;
+  }
+
+  /** Finds the row of the end at `near` of the connection to `far`. */
+  find(near: ConnectionEnd, far: ConnectionEnd): ConnectionRow | undefined {
+    const ends = [plain(near), plain(far)] as const;
+    const { ipv4, ipv6 } = this.#tables;
+    if (ends.every(({ address }) => isIPv4(address)))
+      // A socket of IPv6 that speaks to an address of IPv4 is in the other table.
+      return this.#row(ipv4, ends.map(spelledIpv4)) ?? this.#row(ipv6, ends.map(spelledMapped));
+    return this.#row(ipv6, ends.map(spelledIpv6));
+  }
+
+  /** `sl: local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …` */
+  #row(table: Buffer, [near = "", far = ""]: readonly string[]): ConnectionRow | undefined {
+    const rows = this.#rows.get(far) ?? rowsTo(far, table);
+    this.#rows.set(far, rows);
+    const fields = rows.get(near)?.trim().split(/\s+/) ?? [];
+    const [uid, inode] = [Number(fields[4]), Number(fields[6])];
+    return Number.isSafeInteger(uid) && Number.isSafeInteger(inode) ? { uid, inode } : undefined;
+  }
 }
 
-/** `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …` */
-function rowOf(table: Buffer, ends: readonly string[]): ConnectionRow | undefined {
-  const start = table.indexOf(` ${ends.join(" ")} `, 0, "latin1");
-  if (start === -1) return undefined;
-  const end = table.indexOf("\n", start, "latin1");
-  const fields = table
-    .toString("latin1", start, end === -1 ? table.length : end)
-    .trim()
-    .split(/\s+/);
-  const [uid, inode] = [Number(fields[6]), Number(fields[8])];
-  return Number.isSafeInteger(uid) && Number.isSafeInteger(inode) ? { uid, inode } : undefined;
+/** What follows the far end in each row that has this one, by the near end, which stands before it. */
+function rowsTo(far: string, table: Buffer): Map<string, string> {
+  const rows = new Map<string, string>();
+  const sought = ` ${far} `;
+  let at = table.indexOf(sought, 0, "latin1");
+  while (at !== -1) {
+    const end = table.indexOf("\n", at, "latin1");
+    const near = table.toString("latin1", at - far.length, at);
+    rows.set(near, table.toString("latin1", at + sought.length, end === -1 ? table.length : end));
+    at = table.indexOf(sought, at + sought.length, "latin1");
+  }
+  return rows;
 }
 
 /** An address of IPv4, as a socket of IPv6 names it, is that address. */

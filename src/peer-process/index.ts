@@ -9,4 +9,11 @@ export {
   type SocketOwner,
 } from "./identify-caller.ts";
 export { identifyUnixCaller } from "./identify-unix-caller.ts";
+export {
+  type Membership,
+  ProcessTree,
+  type Stranger,
+  type TreeMark,
+  type TreeRefusal,
+} from "./process-tree.ts";
 export { type ProcessStat, Procfs } from "./procfs.ts";

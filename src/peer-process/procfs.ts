@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../base/mesh-error.ts";
@@ -39,6 +39,11 @@ export class Procfs {
   /** `root` is another folder only where recorded files stand in for a kernel. */
   constructor(root = "/proc") {
     this.#root = root;
+  }
+
+  /** Whether it is told here which process is at the other end of a connection; on Linux alone. */
+  get tellsCallers(): boolean {
+    return existsSync(join(this.#root, "net/tcp")) && this.#link("self/fd/0") !== undefined;
   }
 
   /** The connections of this process's network namespace; undefined where there is no such file. */

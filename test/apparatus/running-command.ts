@@ -6,6 +6,9 @@ const outputCharactersMax = 4_000_000;
 const stopMillisMax = 15_000;
 const goneMillisMax = 5_000;
 
+/** Tests and benchmarks play the application: they call its sidecar themselves. */
+const asTheApplication = { TROTH_OUTBOUND_CLIENTS: "any" };
+
 /** What is started. */
 export interface CommandOptions {
   readonly cwd?: string;
@@ -36,7 +39,7 @@ export class RunningCommand implements AsyncDisposable {
   constructor(file: string, args: readonly string[], options: CommandOptions = {}) {
     this.#child = spawn(file, args, {
       cwd: options.cwd,
-      env: { ...plainEnvironment(), ...options.env, [markVariable]: this.mark },
+      env: { ...plainEnvironment(), ...asTheApplication, ...options.env, [markVariable]: this.mark },
       stdio: ["ignore", "pipe", "pipe"],
       detached: options.ownGroup ?? false,
     });

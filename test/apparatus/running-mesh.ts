@@ -138,6 +138,7 @@ export interface AppOptions {
   readonly protocol?: "http1" | "http2";
   /** More arguments of `troth run`. */
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const smallApp = apparatus("small-app.ts");
@@ -159,7 +160,9 @@ export async function openService(
   const appProtocol = app.protocol === undefined ? [] : ["--app-protocol", app.protocol];
   const ports = ["--outbound-port", String(outboundPort), ...appPort];
   const options = ["--service", service, ...ports, ...appProtocol, ...(app.args ?? [])];
-  const command = stack.use(startTroth(mesh.path, ["run", ...options, "--", ...(app.command ?? smallApp)]));
+  const command = stack.use(
+    startTroth(mesh.path, ["run", ...options, "--", ...(app.command ?? smallApp)], app.env),
+  );
   const status = await servingInstance(mesh.path, service);
   const opened = stack.move();
   return {

@@ -10,6 +10,8 @@ export const checkAnchors = [
   "disk-space",
   "mesh-directory",
   "key-modes",
+  "agent-socket",
+  "callers-told",
   "keys-present",
   "log-verifies",
   "control-plane-answers",

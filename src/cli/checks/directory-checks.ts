@@ -2,6 +2,7 @@ import { constants, type Stats } from "node:fs";
 import { access, lstat, readdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { codeOf, messageOf } from "../../base/mesh-error.ts";
+import { Procfs } from "../../peer-process/index.ts";
 import { openFileKeyStore } from "../../storage/index.ts";
 import { verifyLogFiles } from "../commands/verify-log.ts";
 import { exitCode } from "../exit-codes.ts";
@@ -23,6 +24,14 @@ export async function checkDirectory(report: CheckReport, directory: MeshDirecto
   await checkDiskSpace(report, directory.path);
   await report.run({ category, anchor: "key-modes", description: "keys are closed to other users" }, () =>
     keyModesFinding(directory),
+  );
+  await report.run(
+    { category, anchor: "agent-socket", description: "the agent's socket is closed to other users" },
+    () => agentSocketFinding(directory),
+  );
+  await report.run(
+    { category, anchor: "callers-told", description: "it is told which process calls a sidecar" },
+    () => callersFinding(new Procfs()),
   );
   if (!isMesh) return false;
   await report.run({ category, anchor: "keys-present", description: "the operator's key is there" }, () =>
@@ -99,6 +108,37 @@ async function keyModesFinding(directory: MeshDirectory): Promise<Finding | unde
         };
     }
   return undefined;
+}
+
+/** Who can connect to the socket may ask for the identity of any service of this node. */
+async function agentSocketFinding({ agentSocket }: MeshDirectory): Promise<Finding | undefined> {
+  const folder = dirname(agentSocket);
+  const stats = await lstatIfPresent(folder);
+  if (stats === undefined) return undefined;
+  const own = process.geteuid?.();
+  if (stats.uid !== own)
+    return {
+      error: `${folder} belongs to user ${stats.uid}, who can ask the agent for any identity of this node`,
+      remedy: "give it to the user that Troth runs as",
+      command: `chown ${own ?? "$(id -u)"} ${shellWord(folder)}`,
+    };
+  if ((stats.mode & 0o077) === 0) return undefined;
+  return {
+    error: `${folder} is open to others (mode ${(stats.mode & 0o777).toString(8)}), who can ask the agent for any identity of this node`,
+    remedy: "close it, then start the agent again",
+    command: `chmod go= ${shellWord(folder)}`,
+  };
+}
+
+/** What this machine cannot do for isolation; the rest of it is enforced. */
+export function callersFinding(procfs: Pick<Procfs, "tellsCallers">): Finding | undefined {
+  if (procfs.tellsCallers) return undefined;
+  return {
+    error: `${process.platform} does not tell which process connects to a sidecar: every process of this machine can call in the name of a service that runs here`,
+    remedy:
+      "run services that must not trust their neighbours on Linux, or on machines of their own; docs/guides/isolation.md lists what holds where",
+    isWarning: true,
+  };
 }
 
 async function operatorKeyFinding(directory: MeshDirectory): Promise<Finding | undefined> {

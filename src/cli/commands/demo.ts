@@ -92,6 +92,8 @@ async function openDemoService(
     name: name.value,
     command: [process.execPath, script],
     httpProxy: false,
+    // What an attacker does with her own identity is played by `troth attack`.
+    outboundClients: service.name === "/shop/mallory" ? "any" : "own",
     isOwn: true,
     // So that a shop in which somebody tries a revocation is whole again.
     whenRevoked: "new-instance",

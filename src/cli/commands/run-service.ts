@@ -4,16 +4,27 @@ import type { JsonObject } from "../../base/canonical-json.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import type { AppProtocol } from "../../data-plane/index.ts";
 import { parseServiceName, type ServiceName } from "../../identity/index.ts";
+import { Procfs } from "../../peer-process/index.ts";
 import { type DataClass, isTcpService, requestRuleFor, type TrustState } from "../../trust-log/index.ts";
 import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
 import { HeldPort } from "../held-port.ts";
+import {
+  closeInherited,
+  type Isolation,
+  isIsolated,
+  isolatedEnvironment,
+  notIsolated,
+  whyNotIsolated,
+} from "../isolation.ts";
 import { joinedMesh, requireMesh } from "../membership.ts";
 import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
+import { openNetworkNamespace } from "../network-namespace.ts";
 import { type NewEntry, OperatorClient } from "../operator-client.ts";
 import { talk } from "../output.ts";
+import { applicationMessage, newTreeMark, type OutboundClients, treeVariable } from "../own-tree.ts";
 import { explainListening } from "../port-in-use.ts";
 import { drainSecondsMax, openRunSocket } from "../run-socket.ts";
 import { sidecarEnvironment, sidecarFlags } from "../sidecar-runtime.ts";
@@ -40,6 +51,10 @@ export interface RunOptions {
   readonly httpProxy: boolean;
   /** What to do where the instance is revoked: end, as unless given, or go on as another instance. */
   readonly whenRevoked?: WhenRevoked;
+  /** Whom the ports for the application's own calls serve; `any` where the platform cannot tell. */
+  readonly outboundClients: OutboundClients;
+  /** How the application is kept apart; like any child of `troth run` unless given. */
+  readonly isolate?: Isolation;
   readonly logLevel: string;
 }
 
@@ -164,75 +179,44 @@ function tcpTraffic(state: TrustState, service: ServiceName): JsonObject {
   return { ...kept, service, protocol: "tcp", routes: [] };
 }
 
+/** What a sidecar and its application are started with. */
+interface ServiceOptions extends Omit<RunOptions, "service" | "dir"> {
+  readonly name: ServiceName;
+  readonly command: readonly string[];
+  readonly stdio: "inherit" | number;
+  /** Whether the application is one of Troth's own, as in the demo. */
+  readonly isOwn?: boolean;
+}
+
+/** What is the same for both, however often one of them is started again. */
+interface ServicePorts {
+  readonly app: number;
+  readonly outbound: number;
+  readonly tcp: readonly { readonly port: number; readonly service: ServiceName }[];
+  /** The variable that marks the application's processes. */
+  readonly tree: Readonly<Record<string, string>>;
+}
+
 /** Starts the sidecar and then the application. */
 export async function openService(
   directory: MeshDirectory,
-  options: Omit<RunOptions, "service" | "dir"> & {
-    readonly name: ServiceName;
-    readonly command: readonly string[];
-    readonly stdio: "inherit" | number;
-    /** Whether the application is one of Troth's own, as in the demo. */
-    readonly isOwn?: boolean;
-  },
+  options: ServiceOptions,
 ): Promise<RunningService> {
   await requireMesh(directory);
-  const [file, ...args] = options.command;
-  if (file === undefined) throw new CliError(exitCode.usage, "no command to run; write it after --");
+  if (options.command.length === 0)
+    throw new CliError(exitCode.usage, "no command to run; write it after --");
+  const whyNot = whyNotIsolated(options.isolate ?? notIsolated);
+  if (whyNot !== undefined) throw new CliError(exitCode.no, `the application cannot be isolated: ${whyNot}`);
   await using stack = new AsyncDisposableStack();
-  const appPort = options.appPort ?? (await freePort());
-  const outboundPort = options.outboundPort ?? (await freePort());
-  const heldPort = await holdPort(outboundPort);
-  if (heldPort !== undefined) stack.use(heldPort);
-  const tcpPorts = await chooseTcpPorts(options.tcp ?? []);
-  const heldTcpPorts = await holdTcpPorts(tcpPorts, stack);
+  const ports: ServicePorts = {
+    app: options.appPort ?? (await freePort()),
+    outbound: options.outboundPort ?? (await freePort()),
+    tcp: await chooseTcpPorts(options.tcp ?? []),
+    tree: { [treeVariable]: newTreeMark() },
+  };
   const revoked = Promise.withResolvers<string>();
-  const sidecar = stack.use(
-    await supervise({
-      ...(options.whenRevoked === "new-instance" ? {} : { revoked: revoked.resolve }),
-      ...(heldPort === undefined ? {} : { heldPort }),
-      heldTcpPorts,
-      name: `sidecar of ${options.name}`,
-      flags: sidecarFlags,
-      environment: sidecarEnvironment(),
-      args: [
-        "sidecar",
-        "--dir",
-        directory.path,
-        "--service",
-        options.name,
-        "--app-port",
-        String(appPort),
-        "--app-protocol",
-        // Whether it is called over TCP is said by the trust log, to every proxy.
-        options.appProtocol === "tcp" ? "auto" : (options.appProtocol ?? "auto"),
-        "--outbound-port",
-        String(outboundPort),
-        "--log-level",
-        options.logLevel,
-        ...(options.meshListen === undefined ? [] : ["--mesh-listen", options.meshListen]),
-        ...tcpPorts.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
-      ],
-      logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),
-    }),
-  );
-  const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
-  const proxy = options.httpProxy ? proxyVariables(outboundUrl) : {};
-  const tcp = tcpPorts.map(({ port, service }) => [tcpVariable(service), `127.0.0.1:${port}`] as const);
-  const start = (): ChildProcess =>
-    spawn(file, args, {
-      // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
-      stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
-      env: {
-        ...(options.isOwn === true ? ownEnvironment() : foreignEnvironment()),
-        ...proxy,
-        ...Object.fromEntries(tcp),
-        PORT: String(appPort),
-        TROTH_SERVICE: options.name,
-        TROTH_OUTBOUND_URL: outboundUrl,
-      },
-    });
-  // What `troth run` runs ends it; the demo's applications have nobody else to start them again.
-  const app = stack.use(await openApp(start, { file, restarts: options.isOwn === true }));
+  const sidecar = await startSidecar(directory, options, { ports, stack, revoked: revoked.resolve });
+  const app = await startApplication(sidecar, options, { ports, stack });
   stack.use(await openRunSocket(directory, { service: options.name, supervisor: sidecar }));
   const running = stack.move();
   return {
@@ -242,6 +226,111 @@ export async function openService(
     revoked: revoked.promise,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+async function startSidecar(
+  directory: MeshDirectory,
+  options: ServiceOptions,
+  {
+    ports,
+    stack,
+    revoked,
+  }: {
+    readonly ports: ServicePorts;
+    readonly stack: AsyncDisposableStack;
+    /** Called where the instance is revoked, unless another is to take its place. */
+    readonly revoked: (message: string) => void;
+  },
+): Promise<Supervisor> {
+  const heldPort = await holdPort(ports.outbound);
+  if (heldPort !== undefined) stack.use(heldPort);
+  const heldTcpPorts = await holdTcpPorts(ports.tcp, stack);
+  return stack.use(
+    await supervise({
+      ...(options.whenRevoked === "new-instance" ? {} : { revoked }),
+      ...(heldPort === undefined ? {} : { heldPort }),
+      heldTcpPorts,
+      name: `sidecar of ${options.name}`,
+      flags: sidecarFlags,
+      environment: { ...sidecarEnvironment(), ...ports.tree },
+      args: [
+        "sidecar",
+        "--dir",
+        directory.path,
+        "--service",
+        options.name,
+        "--app-port",
+        String(ports.app),
+        "--app-protocol",
+        // Whether it is called over TCP is said by the trust log, to every proxy.
+        options.appProtocol === "tcp" ? "auto" : (options.appProtocol ?? "auto"),
+        "--outbound-port",
+        String(ports.outbound),
+        "--outbound-clients",
+        outboundClientsHere(options.outboundClients),
+        "--log-level",
+        options.logLevel,
+        ...(options.meshListen === undefined ? [] : ["--mesh-listen", options.meshListen]),
+        ...ports.tcp.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
+      ],
+      logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),
+    }),
+  );
+}
+
+async function startApplication(
+  sidecar: Supervisor,
+  options: ServiceOptions,
+  { ports, stack }: { readonly ports: ServicePorts; readonly stack: AsyncDisposableStack },
+): Promise<AppProcess> {
+  const isolation = options.isolate ?? notIsolated;
+  if (isIsolated(isolation)) closeInherited();
+  const outward = [ports.outbound, ...ports.tcp.map(({ port }) => port)];
+  const network = isolation.hasOwnNetwork
+    ? stack.use(await openNetworkNamespace(isolation, { outward, appPort: ports.app }))
+    : undefined;
+  const [file = "", ...args] = [...(network?.prefix ?? []), ...options.command];
+  const start = (): ChildProcess => {
+    const child = spawn(file, args, {
+      // Who enters a namespace becomes the user there.
+      ...(network === undefined ? isolation.user : {}),
+      // Only our own demo gets an IPC channel: handed on by a program that does not know it, it would break its children.
+      stdio: options.stdio === "inherit" ? "inherit" : ["ignore", options.stdio, options.stdio, "ipc"],
+      env: applicationEnvironment(sidecar, options, ports),
+    });
+    // What comes out of a namespace has been relayed by this process, and nobody else can have sent it.
+    const message = applicationMessage(network === undefined ? child.pid : process.pid);
+    if (message !== undefined) sidecar.tellAll(message);
+    return child;
+  };
+  // What `troth run` runs ends it; the demo's applications have nobody else to start them again.
+  return stack.use(
+    await openApp(start, { file: options.command[0] ?? file, restarts: options.isOwn === true }),
+  );
+}
+
+function applicationEnvironment(
+  sidecar: Supervisor,
+  options: ServiceOptions,
+  ports: ServicePorts,
+): NodeJS.ProcessEnv {
+  const outboundUrl = `http://${sidecar.addresses["outbound"]}`;
+  const inherited = options.isOwn === true ? ownEnvironment() : foreignEnvironment();
+  const tcp = ports.tcp.map(({ port, service }) => [tcpVariable(service), `127.0.0.1:${port}`] as const);
+  return {
+    ...(isIsolated(options.isolate ?? notIsolated) ? isolatedEnvironment(inherited) : inherited),
+    ...(options.httpProxy ? proxyVariables(outboundUrl) : {}),
+    ...Object.fromEntries(tcp),
+    ...ports.tree,
+    PORT: String(ports.app),
+    TROTH_SERVICE: options.name,
+    TROTH_OUTBOUND_URL: outboundUrl,
+  };
+}
+
+/** Where nobody can tell who calls, everybody is served, as on any machine before; `troth check` says so. */
+function outboundClientsHere(wanted: OutboundClients): OutboundClients {
+  return new Procfs().tellsCallers ? wanted : "any";
 }
 
 async function holdPort(port: number): Promise<HeldPort | undefined> {

@@ -1,6 +1,8 @@
 import { hostAndPort } from "../../base/host-and-port.ts";
 import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
+import { ProcessTree } from "../../peer-process/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
+import { type OutboundClients, treeVariable } from "../own-tree.ts";
 import { openProxyOptions } from "../proxy-process.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { parseTcpPort } from "../tcp-ports.ts";
@@ -24,10 +26,13 @@ export async function runSidecar(options: {
   tcp: readonly string[];
   /** The sockets bound to the ports of `tcp`, in the same order, where the supervisor holds them. */
   tcpDescriptors?: readonly number[];
+  /** `own` serves the application's processes alone, which the supervisor tells of. */
+  outboundClients: OutboundClients;
   logLevel: string;
 }): Promise<void> {
   const directory = meshDirectory(options.dir);
   let drain = (): Promise<void> => Promise.resolve();
+  const clients = ownClients(options.outboundClients);
   await runProcess(
     async (stack, { finished, revoked }) => {
       const proxy = await openProxyOptions(directory, stack, { ...options, role: "sidecar", revoked });
@@ -47,10 +52,12 @@ export async function runSidecar(options: {
           },
           replaces: options.replaces,
           tcp: tcpListeners(options.tcp, options.tcpDescriptors ?? []),
+          clients,
         }),
       );
       drain = () => sidecar.drain();
       onParentMessage((message) => {
+        if (message.kind === "application") return;
         if (message.kind === "withdraw")
           return void sidecar.drain().finally(() => tellParent({ kind: "withdrawn" }));
         log.info("retiring: another sidecar has this one's place", { drainSeconds: message.drainSeconds });
@@ -72,6 +79,16 @@ export async function runSidecar(options: {
     },
     () => drain(),
   );
+}
+
+/** Listens from the start: the supervisor may tell of an application before the sidecar is open. */
+function ownClients(which: OutboundClients): ProcessTree | undefined {
+  if (which === "any") return undefined;
+  const tree = new ProcessTree({ name: treeVariable, value: process.env[treeVariable] ?? "" });
+  onParentMessage((message) => {
+    if (message.kind === "application") tree.plant(message);
+  });
+  return tree;
 }
 
 function tcpListeners(flags: readonly string[], descriptors: readonly number[]): TcpListener[] {

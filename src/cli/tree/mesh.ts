@@ -4,8 +4,10 @@ import {
   directoryOf,
   help,
   intermediateLifetime,
+  isolate,
   logLevel,
   node,
+  outboundClients,
   output,
   port,
   svidLifetime,
@@ -75,6 +77,8 @@ export function addMeshCommands(program: Command): void {
         .choices(["exit", "new-instance"])
         .default("exit"),
     )
+    .addOption(outboundClients())
+    .addOption(isolate())
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseIsolation } from "../isolation.ts";
 import { outputFormats } from "../output-formats.ts";
 
 /** `-o`: how an answer is printed. */
@@ -59,6 +60,25 @@ export function tcp(): Option {
   )
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");
+}
+
+/** `--outbound-clients`; the environment may say it for all of a shell's commands. */
+export function outboundClients(): Option {
+  return new Option(
+    "--outbound-clients <who>",
+    "whom the ports for the application's own calls serve: own is the application and what it has started, any is every process of this machine",
+  )
+    .choices(["own", "any"])
+    .env("TROTH_OUTBOUND_CLIENTS")
+    .default("own");
+}
+
+/** `--isolate`. */
+export function isolate(): Option {
+  return new Option(
+    "--isolate <how>",
+    "keep the application apart: uid:1234 runs it as another user (as root only), netns in a network of its own where only its sidecar's ports are (Linux), uid:1234,netns both",
+  ).argParser(parseIsolation);
 }
 
 /** `--admin-listen`, for health and metrics. */

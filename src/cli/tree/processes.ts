@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import {
   adminListen,
   appProtocol,
@@ -53,6 +53,7 @@ export function addProcessCommands(program: Command): void {
     .option("--replaces", "", false)
     .addOption(tcp())
     .option("--tcp-descriptors <numbers>", "", wholeNumbers)
+    .addOption(new Option("--outbound-clients <who>").choices(["own", "any"]).default("any"))
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/run-sidecar.ts")).runSidecar({ ...options, dir: directoryOf(program) }),

@@ -6,6 +6,7 @@ import { isTcpService } from "../../trust-log/index.ts";
 import { connectRequest, type Upstream } from "../forwarding/index.ts";
 import { defaultHttp1Limits } from "../http1/index.ts";
 import { type ListenAddress, listen } from "../listen.ts";
+import { notOwnClient, type OwnClients } from "../own-clients.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import type { ServiceRouter } from "../routing/index.ts";
 import type { RefusedTcp, RefusedTcpLog } from "./refused-tcp.ts";
@@ -30,23 +31,36 @@ interface TcpPortParts {
   readonly context: ProxyContext;
   readonly router: Pick<ServiceRouter, "route">;
   readonly refused: RefusedTcpLog;
+  /** Whoever connects is served unless given. */
+  readonly clients?: OwnClients | undefined;
 }
 
 /** Opens a port whose every connection is carried to an instance of a service, as a tunnel of the link to it. */
 export async function openTcpPort(listener: TcpListener, parts: TcpPortParts): Promise<TcpPort> {
   const { context } = parts;
-  const clients = new Map<net.Socket, TcpClient>();
-  const server = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+  const clients = new Map<net.Socket, TcpClient | undefined>();
+  const serve = (socket: net.Socket): void => {
     try {
       const client = carry(socket, listener, parts);
       if (client === undefined) return;
       clients.set(socket, client);
-      socket.once("close", () => clients.delete(socket));
       client.start();
     } catch (fault) {
       context.log.error("fault while serving", { error: messageOf(fault) });
       socket.destroy();
     }
+  };
+  const server = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    clients.set(socket, undefined);
+    socket.once("close", () => clients.delete(socket));
+    if (parts.clients === undefined) return serve(socket);
+    parts.clients.judge(socket, {
+      serve: () => serve(socket),
+      refuse: () => {
+        context.metrics.tcpConnections.outbound.add(notOwnClient);
+        socket.resetAndDestroy();
+      },
+    });
   });
   server.maxConnections = defaultTcpLimits.portConnectionsMax;
   const address = await listen(server, listener.listenOn, context.log);
@@ -55,7 +69,7 @@ export async function openTcpPort(listener: TcpListener, parts: TcpPortParts): P
     retire: () => new Promise<void>((resolve) => server.close(() => resolve())),
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const client of clients.values()) client.destroy();
+      for (const client of clients.values()) client?.destroy();
       for (const socket of clients.keys()) socket.destroy();
       await closed;
     },
