@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -15,10 +16,11 @@ import { MeshInProcess, until } from "../../../test/apparatus/mesh-in-process.ts
 import { openPlainApp, type PlainApp } from "../../../test/apparatus/plain-app.ts";
 import { shiftedClock } from "../../../test/apparatus/shifted-clock.ts";
 import { connectTo, openTcpApp } from "../../../test/apparatus/tcp-app.ts";
-import type { Workload } from "../../../test/apparatus/workload.ts";
+import type { Reply, Workload } from "../../../test/apparatus/workload.ts";
 import { openRouterIn, type RouterInProcess } from "../../../test/apparatus/zone-routers.ts";
 import { openByUpgrade, openHttp1App } from "../../../test/fuzz/web-socket-ends.ts";
-import { openExport } from "../open-export.ts";
+import { freePort } from "../../cli/free-port.ts";
+import { type ExportedCredentials, openExport } from "../open-export.ts";
 import { defaultRouterLimits } from "./index.ts";
 
 let mesh: MeshInProcess;
@@ -123,6 +125,31 @@ it("carries a TCP connection, megabytes of it, and the end of each direction", a
 
   expect([near.closed, near.bytes.equals(sent)]).toEqual(["ended", true]);
   expect((await endpointOf(web, db)).via).toBe(`/mesh/west ${router.instance}`);
+});
+
+it("carries requests to a proxy that speaks HTTP/1.1 alone", async () => {
+  await mesh.putService("/shop/old");
+  await mesh.putRule("/shop/web", "/shop/old");
+  const port = await freePort();
+  const saved = Promise.withResolvers<ExportedCredentials>();
+  await using _identity = await openExport({
+    ...mesh.proxyOptions("/shop/old", { agentSocketPath: west }),
+    peer: { host: "127.0.0.1", port },
+    save: (credentials) => Promise.resolve(saved.resolve(credentials)),
+  });
+  const { chainPem: cert, privateKeyPem: key } = await saved.promise;
+  const server = https.createServer(
+    { cert, key, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.3" },
+    (request, response) => request.pipe(response),
+  );
+  server.listen(port, "127.0.0.1");
+  const ask = (): Promise<Reply> => web.call("old.shop.mesh", { method: "POST", body: "over HTTP/1.1" });
+  await until(async () => (await ask()).body === "over HTTP/1.1", "an answer");
+  const [endpoint] = await endpointsOf(web, "/shop/old");
+  server.close();
+  server.closeAllConnections();
+
+  expect(endpoint?.via).toBe(`/mesh/west ${router.instance}`);
 });
 
 it("holds back a caller whose destination takes nothing", async () => {
