@@ -15,7 +15,7 @@ export function httpCall(request: {
   readonly host?: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Buffer;
   readonly timeoutMillis?: number;
   readonly agent?: http.Agent;
 }): Promise<HttpAnswer> {

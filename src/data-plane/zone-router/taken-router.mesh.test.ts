@@ -40,7 +40,7 @@ async function openCallee(attack: Attack): Promise<Workload> {
   return callee;
 }
 
-it("a router that has been taken over sees who talks to whom, and nothing of what they say", async () => {
+it("sees, when it has been taken over, who talks to whom, and nothing of what they say", async () => {
   const callee = await openCallee("read");
 
   const reply = await web.call(callee.host, { method: "POST", path: `/${secret}`, body: long });
@@ -68,7 +68,7 @@ it.each(["flip-to-callee", "flip-to-caller"] as const)(
   },
 );
 
-it("it cannot answer in a destination's place: other-instance, and it is told nothing", async () => {
+it("cannot answer in a destination's place: other-instance, and it is told nothing", async () => {
   const callee = await openCallee("impersonate");
   const before = router.tunnels();
 

@@ -119,15 +119,18 @@ export class TunnelDecider {
       return refuse("not-a-tunnel", `${context.service} is a router: it carries connections into its zone`);
     const found = at(request.target).filter(({ isRouter }) => !isRouter);
     const decided = found.map((located) => this.#judgeLocated(located));
-    const best = decided.find(({ outcome }) => outcome.ok) ?? decided[0];
-    if (best === undefined)
-      return refuse("not-an-endpoint", `no instance of a service is listed at ${request.target}`);
-    if (!best.outcome.ok) return best;
-    const { endpoint } = best.outcome.value;
-    const there = await destinations.find(endpoint);
-    if (there.ok) return best;
-    const reason = there.reason === "other-instance" ? there.reason : "upstream-connect-failed";
-    return { ...best, outcome: fail(reason, `${endpoint.service} at ${endpoint.address}: ${there.detail}`) };
+    let refused = decided[0];
+    // Instances on several machines may have the same address of loopback; one at most is there for this router.
+    for (const one of decided) {
+      if (!one.outcome.ok) continue;
+      const { endpoint } = one.outcome.value;
+      const there = await destinations.find(endpoint);
+      if (there.ok) return one;
+      const reason = there.reason === "other-instance" ? there.reason : "upstream-connect-failed";
+      const detail = `${endpoint.service} at ${endpoint.address}: ${there.detail}`;
+      refused = { ...one, outcome: fail(reason, detail) };
+    }
+    return refused ?? refuse("not-an-endpoint", `no instance of a service is listed at ${request.target}`);
   }
 
   #judgeLocated(located: Located): Decided {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -15,15 +16,17 @@ import { MeshInProcess, until } from "../../../test/apparatus/mesh-in-process.ts
 import { openPlainApp, type PlainApp } from "../../../test/apparatus/plain-app.ts";
 import { shiftedClock } from "../../../test/apparatus/shifted-clock.ts";
 import { connectTo, openTcpApp } from "../../../test/apparatus/tcp-app.ts";
-import type { Workload } from "../../../test/apparatus/workload.ts";
+import type { Reply, Workload } from "../../../test/apparatus/workload.ts";
 import { openRouterIn, type RouterInProcess } from "../../../test/apparatus/zone-routers.ts";
 import { openByUpgrade, openHttp1App } from "../../../test/fuzz/web-socket-ends.ts";
-import { openExport } from "../open-export.ts";
+import { freePort } from "../../cli/free-port.ts";
+import { type ExportedCredentials, openExport } from "../open-export.ts";
 import { defaultRouterLimits } from "./index.ts";
 
 let mesh: MeshInProcess;
-/** The agents of nodes in the zones west and north; the first node is in the east. */
+/** The agents of nodes in the zones west (one of which moves) and north; the first node is in the east. */
 let west: string;
+let otherWest: string;
 let north: string;
 let router: RouterInProcess;
 let web: Workload;
@@ -35,7 +38,8 @@ let farther: Workload;
 
 beforeAll(async () => {
   mesh = await MeshInProcess.found();
-  [west, north] = [await mesh.joinNode("west-1"), await mesh.joinNode("north-1")];
+  [west, otherWest] = [await mesh.joinNode("west-1"), await mesh.joinNode("west-2")];
+  north = await mesh.joinNode("north-1");
   await mesh.put("node.zone", { node: "here", zone: "east" });
   await mesh.put("node.zone", { node: "west-1", zone: "west" });
   await mesh.put("node.zone", { node: "north-1", zone: "north" });
@@ -121,6 +125,31 @@ it("carries a TCP connection, megabytes of it, and the end of each direction", a
 
   expect([near.closed, near.bytes.equals(sent)]).toEqual(["ended", true]);
   expect((await endpointOf(web, db)).via).toBe(`/mesh/west ${router.instance}`);
+});
+
+it("carries requests to a proxy that speaks HTTP/1.1 alone", async () => {
+  await mesh.putService("/shop/old");
+  await mesh.putRule("/shop/web", "/shop/old");
+  const port = await freePort();
+  const saved = Promise.withResolvers<ExportedCredentials>();
+  await using _identity = await openExport({
+    ...mesh.proxyOptions("/shop/old", { agentSocketPath: west }),
+    peer: { host: "127.0.0.1", port },
+    save: (credentials) => Promise.resolve(saved.resolve(credentials)),
+  });
+  const { chainPem: cert, privateKeyPem: key } = await saved.promise;
+  const server = https.createServer(
+    { cert, key, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.3" },
+    (request, response) => request.pipe(response),
+  );
+  server.listen(port, "127.0.0.1");
+  const ask = (): Promise<Reply> => web.call("old.shop.mesh", { method: "POST", body: "over HTTP/1.1" });
+  await until(async () => (await ask()).body === "over HTTP/1.1", "an answer");
+  const [endpoint] = await endpointsOf(web, "/shop/old");
+  server.close();
+  server.closeAllConnections();
+
+  expect(endpoint?.via).toBe(`/mesh/west ${router.instance}`);
 });
 
 it("holds back a caller whose destination takes nothing", async () => {
@@ -275,26 +304,31 @@ describe("cuts what it carries", () => {
   it.each([
     [
       "when no rule allows the caller any more",
+      "no-rule",
       () => mesh.put("rule.remove", { from: "/shop/held", to: "/shop/pay" }),
     ],
-    ["when a rule denies it", () => mesh.putRule("/shop/held", "/shop/pay", { effect: "deny" })],
+    [
+      "when a rule denies it",
+      "rule-denies",
+      () => mesh.putRule("/shop/held", "/shop/pay", { effect: "deny" }),
+    ],
     [
       "when its destination is removed from the log",
+      "not-an-endpoint",
       async (to: Workload) => {
         const body = { instance: to.instance };
         await mesh.controlPlane.writer.write([{ role: "issuer", kind: "instance.remove", body }]);
       },
     ],
     [
-      "when its caller is removed from the log",
-      async (_: Workload, caller: Workload) => {
-        const body = { instance: caller.instance };
-        await mesh.controlPlane.writer.write([{ role: "issuer", kind: "instance.remove", body }]);
-      },
+      "when its destination is in another zone",
+      "other-zone",
+      () => mesh.put("node.zone", { node: "west-2", zone: "north" }),
     ],
-  ])("%s", async (_, change) => {
+  ])("%s: %s", async (_, reason, change) => {
     await using caller = await mesh.open("/shop/held");
-    await using callee = await mesh.open("/shop/pay", { agentSocketPath: west });
+    await mesh.put("node.zone", { node: "west-2", zone: "west" });
+    await using callee = await mesh.open("/shop/pay", { agentSocketPath: otherWest });
     await mesh.putRule("/shop/held", "/shop/pay");
     const papers = await papersOf(caller);
     const headers = connectTunnel(callee.sidecar.inboundAddress);
@@ -305,7 +339,29 @@ describe("cuts what it carries", () => {
     await using held = await askAsPeer(router.router.address, papers, headers);
     expect(held.isOver()).toBe(false);
 
-    await change(callee, caller);
+    const denials = async (): Promise<number> =>
+      (await router.audit()).filter((one) => one["reason"] === reason && one["callee"] === "/shop/pay")
+        .length;
+    const before = await denials();
+
+    await change(callee);
+    await until(() => held.isOver(), "the end of the tunnel");
+    await until(async () => (await denials()) > before, "the record");
+  });
+
+  it("when its caller is removed from the log", async () => {
+    await using caller = await mesh.open("/shop/leaving");
+    await mesh.putRule("/shop/leaving", "/shop/pay");
+    const papers = await papersOf(caller);
+    const headers = connectTunnel(pay.sidecar.inboundAddress);
+    await until(async () => {
+      await using asked = await askAsPeer(router.router.address, papers, headers);
+      return asked.status === 200;
+    }, "the route");
+    await using held = await askAsPeer(router.router.address, papers, headers);
+
+    const body = { instance: caller.instance };
+    await mesh.controlPlane.writer.write([{ role: "issuer", kind: "instance.remove", body }]);
     await until(() => held.isOver(), "the end of the tunnel");
   });
 });
