@@ -110,8 +110,10 @@ class Http2Socket:
                 self.subprotocol = headers.get("sec-websocket-protocol")
             elif isinstance(event, h2.events.DataReceived):
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                self.frames.receive_data(event.data)
-                self.received.extend(self.frames.events())
+                # The end of the stream may come right behind the close, in a frame of its own.
+                if event.data:
+                    self.frames.receive_data(event.data)
+                    self.received.extend(self.frames.events())
             elif isinstance(event, h2.events.StreamEnded):
                 self.has_ended = True
             elif isinstance(event, h2.events.StreamReset):
