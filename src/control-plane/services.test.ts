@@ -33,7 +33,7 @@ let removedOperator: NoteSigner;
 
 beforeAll(async () => {
   const folder = open.use(await temporaryFolder());
-  domain = await foundSmallDomain(folder.path, clock);
+  domain = await foundSmallDomain(folder.path, clock, { hasTokenKeys: true });
   running = open.use(await runControlPlane(domain, clock));
   const { writer } = running;
   node = await putNode(domain, writer, "edge-1");
@@ -584,7 +584,7 @@ describe("an entry of a kind that a follower is too old for", () => {
 
   beforeAll(async () => {
     const folder = open.use(await temporaryFolder());
-    small = await foundSmallDomain(folder.path, clock);
+    small = await foundSmallDomain(folder.path, clock, { hasTokenKeys: true });
     older = open.use(await runControlPlane(small, clock));
     agent = await putNode(small, older.writer, "edge-1");
     await putService(small, older.writer, "/shop/web");
