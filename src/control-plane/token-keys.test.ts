@@ -83,6 +83,7 @@ it("a new domain has an active key for each use, kept in the key store under its
     expect(statuses(ground, use)).toEqual(["active"]);
     expect(publishedTokenKeys(ground.writer.state, use)).toMatchObject([{ id }]);
     expect(await ground.domain.keyStore.load(tokenKeyName(id))).toBeDefined();
+    expect(await ground.keys.held()).toContain(id);
   }
   expect(await signingId(ground, "jwt-svid")).not.toBe(await signingId(ground, "wit-svid"));
 });
@@ -157,6 +158,7 @@ it("signs nothing where the key is not in the key store", async () => {
   await putAsOperator(domain, writer, { kind: "ca.activate", body: { authority: idOfTokenKey(body) } });
 
   expect(await signingId(ground, "jwt-svid")).toBe("no-token-key");
+  expect(await keys.held()).not.toContain(idOfTokenKey(body));
 });
 
 it("says what people have to do when a key nears its end, and not before", async () => {
