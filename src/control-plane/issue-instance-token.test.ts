@@ -42,7 +42,7 @@ let issuer: TokenIssuer;
 beforeAll(async () => {
   const folder = open.use(await temporaryFolder());
   clock = fakeClock();
-  domain = await foundSmallDomain(folder.path, clock);
+  domain = await foundSmallDomain(folder.path, clock, { hasTokenKeys: true });
   const storage = open.use(await openLogFiles(join(folder.path, "log")));
   const writer = open.use(
     await LogWriter.open({

@@ -33,7 +33,7 @@ let removedOperator: NoteSigner;
 
 beforeAll(async () => {
   const folder = open.use(await temporaryFolder());
-  domain = await foundSmallDomain(folder.path, clock);
+  domain = await foundSmallDomain(folder.path, clock, { hasTokenKeys: true });
   running = open.use(await runControlPlane(domain, clock));
   const { writer } = running;
   node = await putNode(domain, writer, "edge-1");
@@ -93,11 +93,13 @@ const svidRequest = {
 const callNames = [
   "follow",
   "issueSvid",
+  "issueToken",
   "readRevocationLists",
   "report",
   "readLog",
   "append",
   "getStatus",
+  "prepareTokenKey",
   "readLogAsOperator",
 ] as const;
 
@@ -106,14 +108,17 @@ async function outcomesAs(
 ): Promise<Record<(typeof callNames)[number], string>> {
   using calls = await callsAs(signer);
   const { mesh, admission, admin } = calls;
+  const instance = randomUUID();
   return {
     follow: await outcomeOf(first(mesh.follow({ protocolVersion }))),
-    issueSvid: await outcomeOf(mesh.issueSvid({ ...svidRequest, instance: randomUUID() })),
+    issueSvid: await outcomeOf(mesh.issueSvid({ ...svidRequest, instance })),
+    issueToken: await outcomeOf(mesh.issueToken({ instance, audience: ["api"] })),
     readRevocationLists: await outcomeOf(mesh.readRevocationLists({})),
     report: await outcomeOf(mesh.report({})),
     readLog: await outcomeOf(first(admission.readLog({}))),
     append: await outcomeOf(admin.append({})),
     getStatus: await outcomeOf(admin.getStatus({})),
+    prepareTokenKey: await outcomeOf(admin.prepareTokenKey({ use: "jwt-svid" })),
     readLogAsOperator: await outcomeOf(first(admin.readLog({}))),
   };
 }
@@ -122,10 +127,12 @@ const no = "Unauthenticated";
 const nothing = {
   follow: no,
   issueSvid: no,
+  issueToken: no,
   readRevocationLists: no,
   report: no,
   append: no,
   getStatus: no,
+  prepareTokenKey: no,
   readLogAsOperator: no,
 };
 
@@ -138,12 +145,27 @@ const callers: readonly (readonly [string, () => NoteSigner | undefined, Record<
   [
     "a node",
     () => node,
-    { ...nothing, readLog: "ok", follow: "ok", issueSvid: "ok", readRevocationLists: "ok", report: "ok" },
+    {
+      ...nothing,
+      readLog: "ok",
+      follow: "ok",
+      issueSvid: "ok",
+      issueToken: "ok",
+      readRevocationLists: "ok",
+      report: "ok",
+    },
   ],
   [
     "an operator",
     () => domain.operator,
-    { ...nothing, readLog: "ok", append: "ok", getStatus: "ok", readLogAsOperator: "ok" },
+    {
+      ...nothing,
+      readLog: "ok",
+      append: "ok",
+      getStatus: "ok",
+      prepareTokenKey: "ok",
+      readLogAsOperator: "ok",
+    },
   ],
 ];
 
@@ -301,6 +323,30 @@ describe("limits", () => {
     expect(outcomes.filter((outcome) => outcome === "ResourceExhausted").length).toBeGreaterThan(0);
     expect(await ask(others.mesh)).toBe("PermissionDenied");
     clock.advanceSeconds(60);
+  });
+
+  it("issues so many tokens to a node, and to another node all the same", async () => {
+    using calls = await callsAs(node);
+    using others = await callsAs(otherNode);
+    const ask = (mesh: Calls["mesh"]): Promise<string> =>
+      outcomeOf(mesh.issueToken({ instance: randomUUID() }));
+
+    const outcomes = await Promise.all(Array.from({ length: 510 }, () => ask(calls.mesh)));
+
+    expect(outcomes.filter((outcome) => outcome === "ResourceExhausted").length).toBeGreaterThan(0);
+    expect(await ask(others.mesh)).toBe("InvalidArgument");
+    clock.advanceSeconds(60);
+  });
+
+  it("makes so many keys for tokens for a person, of the uses that there are", async () => {
+    using calls = await callsAs(domain.operator);
+    const ask = (use: string): Promise<string> => outcomeOf(calls.admin.prepareTokenKey({ use }));
+
+    expect(await ask("x509-svid")).toBe("InvalidArgument");
+    const outcomes = await Promise.all(Array.from({ length: 11 }, () => ask("wit-svid")));
+
+    expect(new Set(outcomes)).toEqual(new Set(["ok", "ResourceExhausted"]));
+    clock.advanceSeconds(200);
   });
 
   it("takes only so many entries, so many bytes and so many followers at once", async () => {
@@ -538,7 +584,7 @@ describe("an entry of a kind that a follower is too old for", () => {
 
   beforeAll(async () => {
     const folder = open.use(await temporaryFolder());
-    small = await foundSmallDomain(folder.path, clock);
+    small = await foundSmallDomain(folder.path, clock, { hasTokenKeys: true });
     older = open.use(await runControlPlane(small, clock));
     agent = await putNode(small, older.writer, "edge-1");
     await putService(small, older.writer, "/shop/web");

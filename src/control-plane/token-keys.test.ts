@@ -28,11 +28,11 @@ interface Ground extends AsyncDisposable {
   readonly pass: (seconds: number) => Promise<void>;
 }
 
-async function openGround(): Promise<Ground> {
+async function openGround(hasTokenKeys = true): Promise<Ground> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
   const clock = fakeClock();
-  const domain = await foundSmallDomain(folder.path, clock);
+  const domain = await foundSmallDomain(folder.path, clock, { hasTokenKeys });
   const storage = stack.use(await openLogFiles(join(folder.path, "log")));
   const writer = stack.use(
     await LogWriter.open({ storage, keys: domain.keys, clock, log: silentLog, epochIntervalMillis: 5 }),
@@ -83,6 +83,7 @@ it("a new domain has an active key for each use, kept in the key store under its
     expect(statuses(ground, use)).toEqual(["active"]);
     expect(publishedTokenKeys(ground.writer.state, use)).toMatchObject([{ id }]);
     expect(await ground.domain.keyStore.load(tokenKeyName(id))).toBeDefined();
+    expect(await ground.keys.held()).toContain(id);
   }
   expect(await signingId(ground, "jwt-svid")).not.toBe(await signingId(ground, "wit-svid"));
 });
@@ -102,6 +103,20 @@ it("a prepared key is in the bundle once it is put, and signs once it is activat
 
   expect(statuses(ground, "jwt-svid")).toEqual(["old", "active"]);
   expect(await signingId(ground, "jwt-svid")).toBe(next);
+});
+
+it("a domain from before there were tokens has them once a prepared key is put and activated", async () => {
+  await using ground = await openGround(false);
+  const { domain, writer, keys } = ground;
+  expect(await signingId(ground, "jwt-svid")).toBe("no-token-key");
+
+  const body = await keys.prepare("jwt-svid");
+  await putAsOperator(domain, writer, { kind: "jwk.put", body });
+  expect(await signingId(ground, "jwt-svid")).toBe("no-token-key");
+  await putAsOperator(domain, writer, { kind: "ca.activate", body: { authority: idOfTokenKey(body) } });
+
+  expect(await signingId(ground, "jwt-svid")).toBe(idOfTokenKey(body));
+  expect(await signingId(ground, "wit-svid")).toBe("no-token-key");
 });
 
 it("a key that is tainted still verifies, and one that is revoked does not", async () => {
@@ -143,6 +158,7 @@ it("signs nothing where the key is not in the key store", async () => {
   await putAsOperator(domain, writer, { kind: "ca.activate", body: { authority: idOfTokenKey(body) } });
 
   expect(await signingId(ground, "jwt-svid")).toBe("no-token-key");
+  expect(await keys.held()).not.toContain(idOfTokenKey(body));
 });
 
 it("says what people have to do when a key nears its end, and not before", async () => {

@@ -83,6 +83,15 @@ export class HeldTokenKeys {
     return makeTokenKey(this.#options.keyStore, use, this.#options.clock.nowSeconds());
   }
 
+  /** The keys (by `kid`) whose private halves are here, whether they sign or not. */
+  async held(): Promise<readonly string[]> {
+    const ids: string[] = [];
+    for (const use of tokenUses)
+      for (const key of publishedTokenKeys(this.#options.writer.state, use))
+        if ((await this.#open(key)) !== undefined) ids.push(key.id);
+    return ids;
+  }
+
   /**
    * Replaces keys that near their end, where the trust log grants the control plane's own key both entries that this
    * takes; else says who has to. To be called now and then; looks once in half a minute.

@@ -37,8 +37,15 @@ export interface SmallDomain {
   readonly anchor: LogAnchor;
 }
 
-/** Founds example.org in a folder, with real files. */
-export async function foundSmallDomain(folder: string, clock: Clock): Promise<SmallDomain> {
+/** Genesis and what makes the authorities known; the keys for tokens come after it. */
+const entriesWithoutTokens = 3;
+
+/** Founds example.org in a folder, with real files: as domains were before there were tokens, unless with their keys. */
+export async function foundSmallDomain(
+  folder: string,
+  clock: Clock,
+  { hasTokenKeys = false }: { readonly hasTokenKeys?: boolean } = {},
+): Promise<SmallDomain> {
   const trustDomain = parseTrustDomain("example.org");
   if (!trustDomain.ok) throw new Error(trustDomain.reason);
   const keyStore = openMemoryKeyStore();
@@ -54,7 +61,7 @@ export async function foundSmallDomain(folder: string, clock: Clock): Promise<Sm
     randomBytes,
   });
   await using files = await openLogFiles(join(folder, "log"));
-  await files.journal.appendAll(entries);
+  await files.journal.appendAll(hasTokenKeys ? entries : entries.slice(0, entriesWithoutTokens));
   return { folder, keys, keyStore, operator, anchor: { genesis, logKey: keys.log } };
 }
 
