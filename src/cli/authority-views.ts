@@ -143,16 +143,19 @@ export function statusInWords(
   return status === "old" || isBefore ? "old" : "prepared";
 }
 
+/** Whether it can sign here: its key is here, or, for a root that is elsewhere, that of an intermediate below it. */
+export function canSign(view: AuthorityView, views: readonly AuthorityView[]): boolean {
+  return view.isHeld || views.some(({ issuer, isHeld }) => issuer === view.id && isHeld);
+}
+
 /** What a person would do next about an authority; empty where nothing is to be done. */
 export function nextStep(view: AuthorityView, views: readonly AuthorityView[], nowSeconds: number): string {
-  const { kind, isHeld, notAfterSeconds, notBeforeSeconds } = view;
+  const { kind, notAfterSeconds, notBeforeSeconds } = view;
   const words = statusInWords(view, views, nowSeconds);
   const id = shortAuthority(view.id);
   const instances = instancesUnder(views, view.id);
   if (words === "prepared")
-    return isHeld || !isCertificate(view)
-      ? `troth ca activate ${id}`
-      : "its key is not at this control plane";
+    return canSign(view, views) ? `troth ca activate ${id}` : "its key is not at this control plane";
   const isBelow = views.some((one) => one.id === view.issuer && one.status === view.status);
   if (words === "tainted")
     return isBelow

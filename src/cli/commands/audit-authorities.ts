@@ -1,8 +1,8 @@
 import { svidBackdateSeconds, svidLifetimeSecondsMax } from "../../identity/index.ts";
 import {
+  authoritiesUnder,
   certificateAuthoritiesOf,
   type EntryStatement,
-  isRevokedAuthority,
   type KnownAuthority,
   parseEntry,
   type TrustState,
@@ -171,9 +171,10 @@ function authorityFindings(about: {
   readonly nowSeconds: number;
 }): readonly AuditFinding[] {
   const { state, all, uses, nowSeconds } = about;
+  const revoked = new Set(authoritiesUnder(state, "revoked").map(({ id }) => id));
   const roots = all.filter(({ kind }) => kind === "root");
   return all
-    .filter(({ id, kind }) => kind === "intermediate" && !isRevokedAuthority(state, id))
+    .filter(({ id, kind }) => kind === "intermediate" && !revoked.has(id))
     .flatMap(({ id, certificate }): AuditFinding[] => {
       const { authorityKeyId, notBeforeSeconds, notAfterSeconds } = certificate;
       const root = roots.find((one) => one.certificate.subjectKeyId === authorityKeyId);

@@ -3,6 +3,7 @@ import type { EntryKind, RevocationReason, TrustState } from "../../trust-log/in
 import {
   type AuthorityView,
   authorityViews,
+  canSign,
   type HeldHere,
   instancesUnder,
   nextStep,
@@ -72,8 +73,8 @@ export async function activateAuthority(text: string, options: AuthorityChangeOp
   await change(text, options, {
     kind: "ca.activate",
     says: (one) => `${one.kind} ${shortAuthority(one.id)} signs from now on`,
-    check: (one) => {
-      if (!one.isHeld)
+    check: (one, views) => {
+      if (!canSign(one, views))
         throw new CliError(
           exitCode.no,
           `the key of ${shortAuthority(one.id)} is not at this control plane, which could sign nothing with it`,
