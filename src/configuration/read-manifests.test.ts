@@ -336,7 +336,7 @@ describe("a problem", () => {
       '9:1: apiVersion: missing; expected "troth/v1"',
       `9:7: kind: expected ${kinds}, got "Foo"`,
       '17:7: spec.rules[0].effect: missing; expected "allow" or "deny"',
-      '17:13: spec.rules[0].from: expected a service name such as /shop/payments, or a prefix and /* for all below it, or /*, got the number 1 (put it in quotes: "1")',
+      '17:13: spec.rules[0].from: expected a service name such as /shop/payments, or a prefix and /*, or /*, or a SPIFFE ID of a federated trust domain, got the number 1 (put it in quotes: "1")',
     ]);
   });
 
