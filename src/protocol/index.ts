@@ -12,11 +12,15 @@ export {
 } from "./generated/envoy/service/discovery/v3/discovery_pb.js";
 export { SecretDiscoveryService } from "./generated/envoy/service/secret/v3/sds_pb.js";
 export {
-  type JWTBundlesResponse,
+  JWTBundlesResponseSchema,
   type JWTSVIDResponse,
+  JWTSVIDResponseSchema,
   SpiffeWorkloadAPI,
-  type WITBundlesResponse,
+  type ValidateJWTSVIDResponse,
+  ValidateJWTSVIDResponseSchema,
+  WITBundlesResponseSchema,
   type WITSVIDResponse,
+  WITSVIDResponseSchema,
   type X509BundlesResponse,
   X509BundlesResponseSchema,
   type X509SVIDResponse,

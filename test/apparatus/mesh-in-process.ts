@@ -189,6 +189,7 @@ export class MeshInProcess implements AsyncDisposable {
       await storage.journal.appendAll(founded.entries);
     }
     await mesh.startControlPlane();
+    mesh.#sequence = mesh.controlPlane.writer.state.authors.get(operator.name)?.sequence ?? 1;
     mesh.#membership = await mesh.#join(nodeName, mesh.#nodeKey.privateKey);
     await mesh.startAgent();
     return mesh;

@@ -36,7 +36,7 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
   const identify = options.identify ?? ((socket: Socket) => identifyLocal(socket, procfs));
   const grants = opened.use(new WorkloadGrants(agent, procfs, options.idleMillis));
   const revocationLists = opened.use(new RevocationLists(agent, () => grants.changes.notify()));
-  const parts = { grants, revocationLists, closing: closing.signal };
+  const parts = { agent, grants, revocationLists, closing: closing.signal };
   const addresses: string[] = [];
   for (const endpoint of options.endpoints) {
     const listener = await openLocalListener(

@@ -1,19 +1,28 @@
-import { type DescMessage, equals, type MessageShape } from "@bufbuild/protobuf";
+import { create, type DescMessage, equals, type MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import {
+  JWTBundlesResponseSchema,
   type SpiffeWorkloadAPI,
+  WITBundlesResponseSchema,
+  WITSVIDResponseSchema,
   X509BundlesResponseSchema,
   X509SVIDResponseSchema,
 } from "../../protocol/index.ts";
 import { connectionCaller } from "./caller-context.ts";
 import type { ConnectionCaller } from "./connection-caller.ts";
 import type { RevocationLists } from "./revocation-lists.ts";
-import type { WorkloadGrants } from "./workload-grants.ts";
+import {
+  fetchJwtSvids,
+  followWitSvids,
+  keySetBytes,
+  type TokenParts,
+  validateJwtSvid,
+} from "./token-calls.ts";
+import { tokenBundles } from "./token-responses.ts";
 import { x509BundlesResponse, x509SvidResponse } from "./x509-responses.ts";
 
 /** What the calls of workloads are answered from. */
-export interface SpiffeCallParts {
-  readonly grants: WorkloadGrants;
+export interface SpiffeCallParts extends TokenParts {
   readonly revocationLists: RevocationLists;
   /** Aborts when the agent ends. */
   readonly closing: AbortSignal;
@@ -35,20 +44,27 @@ export function spiffeCalls(parts: SpiffeCallParts): ServiceImpl<typeof SpiffeWo
       for await (const _ of grants.followRight(caller, signal))
         yield* say(x509BundlesResponse(grants.state, revocationLists.newest));
     },
-    fetchJWTSVID: () => {
-      throw new ConnectError("no JWT-SVIDs here", Code.Unimplemented);
+    fetchJWTSVID: (request, context) => fetchJwtSvids(parts, request, admit(parts, context)),
+    fetchJWTBundles: async function* (_request, context) {
+      const { caller, signal } = admit(parts, context);
+      const say = newsOnly(JWTBundlesResponseSchema);
+      for await (const _ of grants.followRight(caller, signal)) {
+        const bundles = keySetBytes(tokenBundles(grants.state, "jwt-svid"));
+        yield* say(create(JWTBundlesResponseSchema, { bundles }));
+      }
     },
-    fetchJWTBundles: () => {
-      throw new ConnectError("no JWT-SVIDs here", Code.Unimplemented);
+    validateJWTSVID: (request, context) => validateJwtSvid(parts, request, admit(parts, context)),
+    fetchWITSVID: async function* ({ spiffeId }, context) {
+      const say = newsOnly(WITSVIDResponseSchema);
+      for await (const message of followWitSvids(parts, spiffeId, admit(parts, context))) yield* say(message);
     },
-    validateJWTSVID: () => {
-      throw new ConnectError("no JWT-SVIDs here", Code.Unimplemented);
-    },
-    fetchWITSVID: () => {
-      throw new ConnectError("no WIT-SVIDs here", Code.Unimplemented);
-    },
-    fetchWITBundles: () => {
-      throw new ConnectError("no WIT-SVIDs here", Code.Unimplemented);
+    fetchWITBundles: async function* (_request, context) {
+      const { caller, signal } = admit(parts, context);
+      const say = newsOnly(WITBundlesResponseSchema);
+      for await (const _ of grants.followRight(caller, signal)) {
+        const bundles = Object.fromEntries(tokenBundles(grants.state, "wit-svid"));
+        yield* say(create(WITBundlesResponseSchema, { bundles }));
+      }
     },
   };
 }

@@ -1,6 +1,6 @@
 import { bytesOfBase64 } from "../../base/bytes.ts";
 import { parseSpiffeBundle, parseTrustDomain, tokenKeysOf } from "../../identity/index.ts";
-import type { TrustState } from "../../trust-log/index.ts";
+import { publishedTokenKeys, type TokenUse, type TrustState } from "../../trust-log/index.ts";
 
 type TokenKeys = ReturnType<typeof tokenKeysOf>;
 
@@ -42,9 +42,6 @@ export function federatedBundles({ federation }: TrustState): DomainBundle[] {
     .sort((left, right) => (left.trustDomain < right.trustDomain ? -1 : 1));
 }
 
-function ownKeys({ tokenKeys, authorityStatus }: TrustState, use: "jwt-svid" | "wit-svid"): TokenKeys {
-  const keys = [...tokenKeys.entries()].filter(
-    ([id, row]) => row.use === use && authorityStatus.get(id)?.status !== "revoked",
-  );
-  return tokenKeysOf(keys.flatMap(([, { publicKey }]) => bytesOfBase64(publicKey) ?? []));
+function ownKeys(state: TrustState, use: TokenUse): TokenKeys {
+  return tokenKeysOf(publishedTokenKeys(state, use).map(({ publicKey }) => publicKey));
 }
