@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ConnectionIndex } from "./connection-row.ts";
+import { findConnections } from "./connection-row.ts";
 
 /** As Linux 6.18 on a little-endian machine wrote it, with the white space at the ends of lines. */
 const ipv4 = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     
@@ -22,15 +22,51 @@ it.each([
   ["::1", 50_003, "::1", { uid: 1002, inode: 1005 }],
   ["2001:db8::1234", 50_003, "::1", { uid: 1003, inode: 1006 }],
   ["127.0.0.1", 50_004, "127.0.0.1", undefined],
-])("finds the end at %s port %i of a connection to %s", (address, port, far, row) => {
-  const index = new ConnectionIndex({ ipv4: Buffer.from(ipv4), ipv6: Buffer.from(ipv6) });
+])("finds the end at %s port %i of a connection to %s", async (address, port, far, row) => {
+  const rows = await findConnections(recorded, [
+    { near: { address, port }, far: { address: far, port: 8080 } },
+  ]);
 
-  expect(index.find({ address, port }, { address: far, port: 8080 })).toEqual(row);
+  expect(rows).toEqual([row]);
 });
 
-it("does not take the accepted end for the caller's", () => {
-  const index = new ConnectionIndex({ ipv4: Buffer.from(ipv4), ipv6: Buffer.from("") });
+it("does not take the accepted end for the caller's", async () => {
+  const near = { address: "127.0.0.1", port: 8080 };
 
-  const row = index.find({ address: "127.0.0.1", port: 8080 }, { address: "127.0.0.1", port: 50_000 });
-  expect(row).toEqual({ uid: 0, inode: 1003 });
+  const rows = await findConnections(recorded, [{ near, far: { address: "127.0.0.1", port: 50_000 } }]);
+
+  expect(rows).toEqual([{ uid: 0, inode: 1003 }]);
 });
+
+it("finds many in one pass, each in its place, and reads no further than the last", async () => {
+  let turns = 0;
+  const counting = {
+    table: async (name: "tcp" | "tcp6", take: (rows: Buffer) => boolean) => {
+      turns += 1;
+      return recorded.table(name, take);
+    },
+  };
+  const far = { address: "127.0.0.1", port: 8080 };
+  const near = (port: number): { address: string; port: number } => ({ address: "127.0.0.1", port });
+
+  const some = await findConnections(counting, [
+    { near: near(50_001), far },
+    { near: near(50_000), far },
+  ]);
+
+  expect(some).toEqual([
+    { uid: 0, inode: 0 },
+    { uid: 1000, inode: 1002 },
+  ]);
+  expect(turns).toBe(1);
+  expect(await findConnections({ table: async () => false }, [{ near: near(1), far }])).toBeUndefined();
+});
+
+/** One row a turn, the worst that a kernel may do. */
+const recorded = {
+  table: async (name: "tcp" | "tcp6", take: (rows: Buffer) => boolean): Promise<boolean> => {
+    const rows = (name === "tcp" ? ipv4 : ipv6).split("\n").slice(0, -1);
+    for (const row of rows) if (!take(Buffer.from(`${row}\n`))) break;
+    return true;
+  },
+};

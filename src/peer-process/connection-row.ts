@@ -1,6 +1,6 @@
 import { isIPv4, SocketAddress } from "node:net";
 import { endianness } from "node:os";
-import type { ConnectionTables } from "./procfs.ts";
+import type { Procfs } from "./procfs.ts";
 
 /** One end of a TCP connection. */
 export interface ConnectionEnd {
@@ -16,48 +16,64 @@ export interface ConnectionRow {
   readonly inode: number;
 }
 
-/** The tables of connections at one moment, read in one pass for all connections to one address. */
-export class ConnectionIndex {
-  readonly #tables: ConnectionTables;
-  /** By the far end, the text of each row by its near end. */
-  readonly #rows = new Map<string, ReadonlyMap<string, string>>();
-
-  constructor(tables: ConnectionTables) {
-    this.#tables = tables;
-  }
-
-  /** Finds the row of the end at `near` of the connection to `far`. */
-  find(near: ConnectionEnd, far: ConnectionEnd): ConnectionRow | undefined {
-    const ends = [plain(near), plain(far)] as const;
-    const { ipv4, ipv6 } = this.#tables;
-    if (ends.every(({ address }) => isIPv4(address)))
-      // A socket of IPv6 that speaks to an address of IPv4 is in the other table.
-      return this.#row(ipv4, ends.map(spelledIpv4)) ?? this.#row(ipv6, ends.map(spelledMapped));
-    return this.#row(ipv6, ends.map(spelledIpv6));
-  }
-
-  /** `sl: local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …` */
-  #row(table: Buffer, [near = "", far = ""]: readonly string[]): ConnectionRow | undefined {
-    const rows = this.#rows.get(far) ?? rowsTo(far, table);
-    this.#rows.set(far, rows);
-    const fields = rows.get(near)?.trim().split(/\s+/) ?? [];
-    const [uid, inode] = [Number(fields[4]), Number(fields[6])];
-    return Number.isSafeInteger(uid) && Number.isSafeInteger(inode) ? { uid, inode } : undefined;
-  }
+/** One connection, as the end that is sought names it. */
+export interface SoughtConnection {
+  readonly near: ConnectionEnd;
+  readonly far: ConnectionEnd;
 }
 
-/** What follows the far end in each row that has this one, by the near end, which stands before it. */
-function rowsTo(far: string, table: Buffer): Map<string, string> {
-  const rows = new Map<string, string>();
+/**
+ * Finds the rows of the ends at `near`, in the same order, in one pass over the tables that ends with the last of them; a
+ * table may have some ten thousand rows of connections that are over. Undefined where there are no tables.
+ */
+export async function findConnections(
+  procfs: Pick<Procfs, "table">,
+  sought: readonly SoughtConnection[],
+): Promise<(ConnectionRow | undefined)[] | undefined> {
+  const ends = sought.map(({ near, far }) => [plain(near), plain(far)] as const);
+  const isIpv4 = (place: number): boolean => ends[place]?.every(({ address }) => isIPv4(address)) === true;
+  const found = new Map<number, ConnectionRow>();
+  const seek = async (
+    name: "tcp" | "tcp6",
+    spell: (end: ConnectionEnd, place: number) => string,
+  ): Promise<boolean> => {
+    const places = new Map<string, number>();
+    const fars = new Set<string>();
+    for (const [place, [near, far]] of ends.entries()) {
+      if (found.has(place) || (name === "tcp" && !isIpv4(place))) continue;
+      places.set(`${spell(near, place)} ${spell(far, place)}`, place);
+      fars.add(spell(far, place));
+    }
+    if (places.size === 0) return true;
+    return procfs.table(name, (rows) => {
+      for (const far of fars) takeRows(rows, far, { places, found });
+      return places.size > 0;
+    });
+  };
+  if (!(await seek("tcp", spelledIpv4))) return undefined;
+  // A socket of IPv6 that speaks to an address of IPv4 is in the other table; a kernel may have no IPv6 at all.
+  await seek("tcp6", (end, place) => (isIpv4(place) ? spelledMapped(end) : spelledIpv6(end)));
+  return ends.map((_, place) => found.get(place));
+}
+
+/** Takes those of `places` whose rows are among these: `sl: local rem st tx:rx tr:when retrnsmt uid timeout inode …`. */
+function takeRows(
+  rows: Buffer,
+  far: string,
+  { places, found }: { readonly places: Map<string, number>; readonly found: Map<number, ConnectionRow> },
+): void {
   const sought = ` ${far} `;
-  let at = table.indexOf(sought, 0, "latin1");
-  while (at !== -1) {
-    const end = table.indexOf("\n", at, "latin1");
-    const near = table.toString("latin1", at - far.length, at);
-    rows.set(near, table.toString("latin1", at + sought.length, end === -1 ? table.length : end));
-    at = table.indexOf(sought, at + sought.length, "latin1");
+  for (let at = rows.indexOf(sought, 0, "latin1"); at !== -1; at = rows.indexOf(sought, at + 1, "latin1")) {
+    const near = rows.toString("latin1", at - far.length, at);
+    const place = places.get(`${near} ${far}`);
+    if (place === undefined) continue;
+    const end = rows.indexOf("\n", at, "latin1");
+    const fields = rows.toString("latin1", at + sought.length, end).split(/\s+/);
+    const [uid, inode] = [Number(fields[4]), Number(fields[6])];
+    if (!Number.isSafeInteger(uid) || !Number.isSafeInteger(inode)) continue;
+    found.set(place, { uid, inode });
+    places.delete(`${near} ${far}`);
   }
-  return rows;
 }
 
 /** An address of IPv4, as a socket of IPv6 names it, is that address. */

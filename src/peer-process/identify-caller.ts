@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { fail, ok, type Result } from "../base/result.ts";
-import { type ConnectionEnd, ConnectionIndex } from "./connection-row.ts";
+import { type ConnectionEnd, findConnections } from "./connection-row.ts";
 import { type ProcessStat, Procfs } from "./procfs.ts";
 
 /** So many processes may have one socket open, as the workers of a server do, before its caller is nobody in particular. */
@@ -75,9 +75,9 @@ export async function ownerOfConnection(
   procfs = new Procfs(),
 ): Promise<Result<SocketOwner, CallerRefusal>> {
   for (let read = 0; read < tableReadsMax; read += 1) {
-    const tables = await procfs.connectionTables();
-    if (tables === undefined) return fail("platform-cannot-tell", "no table of connections in /proc");
-    const row = new ConnectionIndex(tables).find(remote, local);
+    const rows = await findConnections(procfs, [{ near: remote, far: local }]);
+    if (rows === undefined) return fail("platform-cannot-tell", "no table of connections in /proc");
+    const [row] = rows;
     // Of a socket that no process has open the kernel names user 0, whoever's it was.
     if (row?.inode === 0) return fail("connection-over", "the caller has closed it");
     if (row !== undefined) return ok(row);

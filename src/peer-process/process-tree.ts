@@ -1,5 +1,5 @@
 import { fail, ok, type Refusal } from "../base/result.ts";
-import { ConnectionIndex, type ConnectionRow } from "./connection-row.ts";
+import { type ConnectionRow, findConnections } from "./connection-row.ts";
 import { type CallerRefusal, type ConnectionEnds, parentsOf } from "./identify-caller.ts";
 import { type ProcessStat, Procfs } from "./procfs.ts";
 
@@ -124,15 +124,15 @@ export class ProcessTree implements Disposable {
   }
 
   async #judgeAll(batch: readonly Waiting[]): Promise<void> {
-    const tables = await this.#procfs.connectionTables();
-    const index = tables === undefined ? undefined : new ConnectionIndex(tables);
+    const sought = batch.map(({ ends: { local, remote } }) => ({ near: remote, far: local }));
+    const rows = await findConnections(this.#procfs, sought);
     const found = new Map<string, Waiting>();
-    for (const one of batch) {
-      if (index === undefined) {
+    for (const [place, one] of batch.entries()) {
+      if (rows === undefined) {
         one.answer(fail("platform-cannot-tell", "no table of connections in /proc"));
         continue;
       }
-      one.row = index.find(one.ends.remote, one.ends.local);
+      one.row = rows[place];
       if (one.row === undefined) this.#readAgain(one);
       else if (one.row.inode === 0) one.answer(fail("connection-over", "the caller has closed it"));
       else found.set(`socket:[${one.row.inode}]`, one);

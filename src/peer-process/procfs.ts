@@ -1,8 +1,10 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../base/mesh-error.ts";
 
+const pageBytes = 4_096;
+/** As much of a table as is read in one turn: about half a millisecond. */
+const tableBytesPerTurnMax = 32 * pageBytes;
 /** A process may have put anything into its environment; the beginning of it is looked at. */
 const environmentBytesMax = 256 * 1024;
 
@@ -23,15 +25,9 @@ export interface ProcessOwner {
   readonly groups: readonly number[];
 }
 
-/** The tables of a kernel's TCP connections in one network namespace, as they were at one moment. */
-export interface ConnectionTables {
-  readonly ipv4: Buffer;
-  readonly ipv6: Buffer;
-}
-
 /**
  * What Linux tells of processes (proc(5)). Whatever has ended, or may not be looked at, is undefined. Its small files
- * are read synchronously, which takes some microseconds each; the tables of connections may be large and are not.
+ * are read synchronously, which takes some microseconds each; the tables of connections may be long and are read in turns.
  */
 export class Procfs {
   readonly #root: string;
@@ -46,17 +42,34 @@ export class Procfs {
     return existsSync(join(this.#root, "net/tcp")) && this.#link("self/fd/0") !== undefined;
   }
 
-  /** The connections of this process's network namespace; undefined where there is no such file. */
-  async connectionTables(): Promise<ConnectionTables | undefined> {
+  /**
+   * Reads the connections of this process's network namespace, some whole rows at a time, until `take` wants no more;
+   * false where there is no such table. The kernel hands out a page a call, so a long table takes some hundred calls,
+   * and others have a turn in between.
+   */
+  async table(name: "tcp" | "tcp6", take: (rows: Buffer) => boolean): Promise<boolean> {
+    let file: number;
     try {
-      const [ipv4, ipv6] = await Promise.all([
-        readFile(join(this.#root, "net/tcp")),
-        // A kernel may have been built, or started, without IPv6.
-        readFile(join(this.#root, "net/tcp6")).catch(() => Buffer.alloc(0)),
-      ]);
-      return { ipv4, ipv6 };
+      file = openSync(join(this.#root, "net", name), "r");
     } catch {
-      return undefined;
+      return false;
+    }
+    const rows = Buffer.allocUnsafe(tableBytesPerTurnMax);
+    try {
+      let kept = 0;
+      for (;;) {
+        const end = fill(file, rows, kept);
+        const whole = rows.lastIndexOf("\n", end - 1, "latin1") + 1;
+        if (whole > 0 && !take(rows.subarray(0, whole))) return true;
+        if (end === kept) return true;
+        rows.copy(rows, 0, whole, end);
+        kept = end - whole;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } catch {
+      return false;
+    } finally {
+      closeSync(file);
     }
   }
 
@@ -166,4 +179,15 @@ export class Procfs {
       return undefined;
     }
   }
+}
+
+/** Reads until the buffer is full but for a page, or there is no more; where what has been read ends. */
+function fill(file: number, buffer: Buffer, from: number): number {
+  let end = from;
+  while (buffer.length - end >= pageBytes) {
+    const read = readSync(file, buffer, end, buffer.length - end, null);
+    if (read === 0) break;
+    end += read;
+  }
+  return end;
 }
