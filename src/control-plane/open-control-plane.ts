@@ -18,7 +18,7 @@ import { EpochGuard } from "./epoch-guard.ts";
 import { type FederationOptions, openFederation } from "./federation/open-federation.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
-import { requireLogKeys } from "./log-keys.ts";
+import { type LogKeys, requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { LogWriter } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";
@@ -81,31 +81,10 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     converged: metrics.converged,
     raised: metrics.alarm,
   });
-  const writer = opened.use(
-    await LogWriter.open({
-      epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
-      withheld: (reason, detail) =>
-        registry.raise("/clock", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
-      storage: options.storage,
-      keys,
-      clock,
-      log,
-      isHeld: true,
-      observer: metrics.observer,
-      ...(options.broken === undefined ? {} : { broken: options.broken }),
-    }),
-  );
-  const authorities = await HeldAuthorities.open({
-    trustDomain,
-    keyStore,
-    writer,
-    intermediateLifetimeSeconds: options.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault,
-    clock,
-    randomBytes,
-    log,
-    notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
-  });
+  const writer = opened.use(await openWriter(options, { keys, registry, metrics }));
+  const { authorities, tokenKeys } = await openSigners(options, { trustDomain, writer, registry });
   opened.defer(authorities.keepRenewed());
+  opened.defer(writer.onCheckpoint(() => void tokenKeys.look()));
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
   opened.use(publishTiles(options.tilesFolder, publishedOnce(guard, writer), log));
@@ -114,15 +93,6 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   opened.defer(writer.onCheckpoint(noteSize));
   const sessions = new Sessions({ clock, randomBytes, state: () => writer.state });
   opened.defer(writer.onCheckpoint(() => sessions.endOver()));
-  const tokenKeys = new HeldTokenKeys({
-    trustDomain,
-    keyStore,
-    writer,
-    clock,
-    log,
-    notRenewed: (detail) => registry.raise("/authority", "token-key-not-renewed", detail),
-  });
-  opened.defer(writer.onCheckpoint(() => void tokenKeys.look()));
   const issuer = { ...options, writer, authorities, registry };
   const federation = opened.use(
     await openFederation({ ...options, trustDomain, issuer, authorities, registry }),
@@ -166,6 +136,53 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+function openWriter(
+  { storage, clock, log, broken }: ControlPlaneOptions,
+  {
+    keys,
+    registry,
+    metrics,
+  }: {
+    readonly keys: LogKeys;
+    readonly registry: FollowerRegistry;
+    readonly metrics: ReturnType<typeof controlPlaneMetrics>;
+  },
+): Promise<LogWriter> {
+  return LogWriter.open({
+    epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
+    withheld: (reason, detail) =>
+      registry.raise("/clock", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
+    storage,
+    keys,
+    clock,
+    log,
+    isHeld: true,
+    observer: metrics.observer,
+    ...(broken === undefined ? {} : { broken }),
+  });
+}
+
+/** What signs here: certificates, and tokens. */
+async function openSigners(
+  options: ControlPlaneOptions,
+  of: { readonly trustDomain: TrustDomain; readonly writer: LogWriter; readonly registry: FollowerRegistry },
+): Promise<{ readonly authorities: HeldAuthorities; readonly tokenKeys: HeldTokenKeys }> {
+  const { keyStore, clock, randomBytes, log } = options;
+  const { trustDomain, writer, registry } = of;
+  const common = { trustDomain, keyStore, writer, clock, log };
+  const authorities = await HeldAuthorities.open({
+    ...common,
+    intermediateLifetimeSeconds: options.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault,
+    randomBytes,
+    notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
+  });
+  const tokenKeys = new HeldTokenKeys({
+    ...common,
+    notRenewed: (detail) => registry.raise("/authority", "token-key-not-renewed", detail),
+  });
+  return { authorities, tokenKeys };
 }
 
 /** The trust domain of options that can be met. */

@@ -343,7 +343,7 @@ describe("limits", () => {
     const ask = (use: string): Promise<string> => outcomeOf(calls.admin.prepareTokenKey({ use }));
 
     expect(await ask("x509-svid")).toBe("InvalidArgument");
-    const outcomes = await Promise.all(Array.from({ length: 11 }, () => ask("wit-svid")));
+    const outcomes = await Promise.all(Array.from({ length: 21 }, () => ask("wit-svid")));
 
     expect(new Set(outcomes)).toEqual(new Set(["ok", "ResourceExhausted"]));
     clock.advanceSeconds(200);

@@ -1,5 +1,6 @@
 import type { ReadinessCheck } from "../telemetry/index.ts";
 import type { LogView } from "../transport/index.ts";
+import type { OwnNode } from "./own-node.ts";
 
 /** Three epochs: so long without one, and something is wrong between here and the control plane. */
 const epochAgeSecondsMax = 30;
@@ -7,8 +8,7 @@ const epochAgeSecondsMax = 30;
 /** What an agent's readiness is read from. */
 export interface AgentCondition {
   readonly view: LogView;
-  /** What the log says against this node; undefined where its instances may have identities. */
-  readonly whyNoIdentities: string | undefined;
+  readonly node: Pick<OwnNode, "whyNoIdentities">;
   /** Whether sidecars can find the agent. */
   readonly isServing: boolean;
 }
@@ -35,7 +35,7 @@ export function agentChecks(
           `no new epoch for ${age()} s; is the control plane at ${address} reachable?`,
         ),
     },
-    { name: "node", missing: () => agent.whyNoIdentities },
+    { name: "node", missing: () => agent.node.whyNoIdentities },
     { name: "socket", missing: () => unless(agent.isServing, socketPath) },
   ];
 }

@@ -33,6 +33,7 @@ import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
+import { OwnNode } from "./own-node.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
 import type { AgentPort } from "./workload-api/agent-port.ts";
@@ -140,6 +141,7 @@ class Relay {
   readonly #sidecars: SidecarRegistry;
   readonly #changed = new Set<() => void>();
   readonly metrics: AgentMetrics;
+  readonly node: OwnNode;
   /** Whether sidecars can find the agent. */
   isServing = false;
   /** How many instances are kept for workloads without a sidecar. */
@@ -151,7 +153,6 @@ class Relay {
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
   #hasExpected = false;
-  #toldOfNode = "";
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
   /** The size at which a snapshot was last asked for or taken up. */
@@ -165,6 +166,7 @@ class Relay {
       (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
     );
     this.#view = this.#newView();
+    this.node = new OwnNode(options.membership.node, () => this.#view, options.log);
     this.metrics = agentMetrics({
       treeSize: () => this.#view.follower.size,
       stalenessSeconds: () => this.#view.stalenessSeconds,
@@ -202,28 +204,6 @@ class Relay {
     return this.#view;
   }
 
-  /** What the log says against this node; sidecars can have no identities by then. */
-  get whyNoIdentities(): string | undefined {
-    const { node } = this.#options.membership;
-    const { state, hasCaughtUp } = this.#view.follower;
-    if (!hasCaughtUp) return undefined;
-    if (!state.nodes.has(node))
-      return `${node} is no node of the mesh (any more): its identities are void; join again with a new token`;
-    return state.holds.has(`node:${node}`)
-      ? `${node} is held: it has no identities until an operator lifts that`
-      : undefined;
-  }
-
-  /** Says in this process's log what has become of its node, once. */
-  #noteOwnNode(): void {
-    const why = this.whyNoIdentities ?? "";
-    if (why === this.#toldOfNode) return;
-    this.#toldOfNode = why;
-    const { log } = this.#options;
-    if (why === "") log.info("this node may have identities again");
-    else log.error("this node may have no identities", { why });
-  }
-
   /** Takes up from the copy on disk; one that is not the log it says it is only costs reading the log again. */
   async restore(): Promise<void> {
     const { membership, log } = this.#options;
@@ -245,7 +225,7 @@ class Relay {
           const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
-          this.#noteOwnNode();
+          this.node.stepped();
           this.#notify();
           void this.#keepSnapshot();
         },
@@ -374,22 +354,20 @@ class Relay {
     }
   }
 
+  get #controlPlane(): Client<typeof Mesh> {
+    if (this.#upstream === undefined)
+      throw new ConnectError("no control plane at the moment", Code.Unavailable);
+    return this.#upstream;
+  }
+
   /** The calls of sidecars. */
   routes(closing: AbortSignal): (router: ConnectRouter) => void {
     return (router) => {
       router.service(Mesh, {
         follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
-        issueSvid: (request) => {
-          if (this.#upstream === undefined)
-            throw new ConnectError("no control plane at the moment", Code.Unavailable);
-          return this.#upstream.issueSvid(request, { timeoutMs: 10_000 });
-        },
+        issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
         // Handed on unread: each list is signed by its authority.
-        readRevocationLists: () => {
-          if (this.#upstream === undefined)
-            throw new ConnectError("no control plane at the moment", Code.Unavailable);
-          return this.#upstream.readRevocationLists({}, { timeoutMs: 10_000 });
-        },
+        readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
         report: ({ followers, alarms }) => {
           if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
           return {};

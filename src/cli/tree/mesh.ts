@@ -17,6 +17,13 @@ import {
 
 /** Running a mesh, and how it is: `up`, `run`, `demo`, `status`, `services`. */
 export function addMeshCommands(program: Command): void {
+  addUpCommand(program);
+  addRunCommand(program);
+  addDemoCommand(program);
+  addLookCommands(program);
+}
+
+function addUpCommand(program: Command): void {
   program
     .command("up")
     .description(
@@ -53,7 +60,9 @@ export function addMeshCommands(program: Command): void {
     .action(async (options) =>
       (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),
     );
+}
 
+function addRunCommand(program: Command): void {
   program
     .command("run")
     .description("start a sidecar, then an application behind it; ends with the application's exit code")
@@ -101,9 +110,6 @@ export function addMeshCommands(program: Command): void {
         dir: directoryOf(program),
       });
     });
-
-  addDemoCommand(program);
-  addLookCommands(program);
 }
 
 function addDemoCommand(program: Command): void {

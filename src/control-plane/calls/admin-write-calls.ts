@@ -9,7 +9,7 @@ import type { AlarmReason, OlderFollower } from "../follower-registry.ts";
 import type { PreparationRefusal } from "../held-authorities.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { tokenUses } from "../token-keys.ts";
-import { callingPerson, type Person } from "./callers.ts";
+import { callingPerson, type Person, within } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 
 const entriesPerAppendMax = 256;
@@ -22,7 +22,6 @@ const proposalsPerPerson = { perSecond: 5, burst: 100, callersMax: 10_000 };
 const preparationsPerPerson = { perSecond: 0.2, burst: 20, callersMax: 10_000 };
 /** Each of them asks somebody else's server. */
 const refreshesPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
-const sessionsPerPerson = { perSecond: 1, burst: 10, callersMax: 10_000 };
 /** Followers that a refusal names. */
 const namedMax = 10;
 const operators: ReadonlySet<PersonRole> = new Set(["operator"]);
@@ -38,7 +37,6 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
   const proposing = openRateLimit(parts.clock, proposalsPerPerson);
   const preparing = openRateLimit(parts.clock, preparationsPerPerson);
   const refreshing = openRateLimit(parts.clock, refreshesPerPerson);
-  const opening = openRateLimit(parts.clock, sessionsPerPerson);
   const writerOf = (context: HandlerContext, limit: typeof appends): Person =>
     within(callingPerson(parts, context, writers), limit);
   const refuse = (person: Person, reason: AlarmReason, refused: Refusal<string>): ConnectError => {
@@ -101,22 +99,6 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
         throw new ConnectError(`not-federated: there is no federation with ${trustDomain}`, Code.NotFound);
       return { standing, size: BigInt(issuer.writer.newest?.size ?? 0) };
     },
-    openSession: (_request, context) => {
-      const person = within(callingPerson(parts, context), opening);
-      const opened = parts.sessions.open(person);
-      return { url: opened.url, expiresAtSeconds: BigInt(opened.expiresAtSeconds) };
-    },
-    listSessions: (_request, context) => {
-      const person = within(callingPerson(parts, context), opening);
-      const listed = parts.sessions.list(person.name);
-      return { sessions: listed.map((one) => ({ ...one, endsAtSeconds: BigInt(one.endsAtSeconds) })) };
-    },
-    endSession: ({ id }, context) => {
-      const person = within(callingPerson(parts, context), opening);
-      if (!parts.sessions.end(person.name, id))
-        throw new ConnectError(`unknown-session: ${person.name} has no session ${id}`, Code.NotFound);
-      return {};
-    },
   };
 }
 
@@ -174,11 +156,6 @@ function versionOf(told: OlderFollower["told"]): string {
   if (told === undefined) return "not heard of yet, since the control plane has just started";
   const version = told.softwareVersion === "" ? "an older version" : `version ${told.softwareVersion}`;
   return told.isRetiring === true ? `${version}, replaced, ends what it has` : version;
-}
-
-function within(person: Person, limit: { readonly take: (caller: string) => boolean }): Person {
-  if (!limit.take(person.name)) throw new ConnectError("too many calls; try again", Code.ResourceExhausted);
-  return person;
 }
 
 /** What could not be written is told to the caller as such: a full disk is nothing that the caller did wrong. */

@@ -83,3 +83,9 @@ function nodeOf(state: TrustState, key: Uint8Array): string | undefined {
   for (const [node, { nodeKey }] of state.nodes.entries()) if (nodeKey === encoded) return node;
   return undefined;
 }
+
+/** The same person, unless there are more calls of theirs than the limit lets through. */
+export function within(person: Person, limit: { readonly take: (caller: string) => boolean }): Person {
+  if (!limit.take(person.name)) throw new ConnectError("too many calls; try again", Code.ResourceExhausted);
+  return person;
+}

@@ -5,13 +5,18 @@ import { adminWriteCalls } from "./admin-write-calls.ts";
 import { admissionCalls } from "./admission-calls.ts";
 import { meshCalls } from "./mesh-calls.ts";
 import type { ControlPlaneParts } from "./parts.ts";
+import { sessionCalls } from "./session-calls.ts";
 
 /** The calls of a control plane: for agents, for newcomers, for people. */
 export function routesOf(parts: ControlPlaneParts): (router: ConnectRouter) => void {
   return (router) => {
     router.service(Mesh, meshCalls(parts));
     router.service(Admission, admissionCalls(parts));
-    router.service(Admin, { ...adminReadCalls(parts), ...adminWriteCalls(parts) });
+    router.service(Admin, {
+      ...adminReadCalls(parts),
+      ...adminWriteCalls(parts),
+      ...sessionCalls(parts),
+    });
   };
 }
 
