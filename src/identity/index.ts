@@ -113,6 +113,7 @@ export {
   encodeWorkloadMetadata,
   jsonOfWorkloadMetadata,
   labelsMax,
+  longMetadataOid,
   parseWorkloadMetadata,
   type WorkloadMetadata,
   type WorkloadMetadataRefusal,
