@@ -26,6 +26,7 @@ it("says how to get an object where there is none of its kind", () => {
     "Service",
     "AccessPolicy",
     "TrafficPolicy",
+    "WorkloadEntry",
     "Instance",
     "Node",
     "Proxy",

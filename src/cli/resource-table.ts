@@ -32,6 +32,8 @@ const emptySentences: { readonly [Kind in ResourceKind]: string } = {
     "No rule is set, so nobody may call anybody. troth allow FROM TO sets one, and so does troth apply -f FILE.",
   TrafficPolicy:
     "No traffic policy is set: requests have no timeout and are not repeated. troth apply -f FILE sets one.",
+  WorkloadEntry:
+    "No workload entry is set: programs without a sidecar have no identity. troth apply -f FILE sets one.",
   Instance: "No instance runs. troth run --service NAME -- COMMAND starts one.",
   Node: "No node has joined. troth up joins this machine; troth node invite NAME invites another.",
   Proxy: "No proxy runs. troth run --service NAME -- COMMAND starts one beside the application.",
@@ -63,6 +65,11 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
   TrafficPolicy: [
     { heading: "PROTOCOL", cell: ({ spec }) => cellText(spec["protocol"]) },
     { heading: "POLICY", cell: ({ status }) => cellText(status["summary"]) || "nothing" },
+  ],
+  WorkloadEntry: [
+    fromSpec("SERVICE", "service"),
+    fromSpec("SELECTORS", "selectors"),
+    { ...fromSpec("HINT", "hint"), isWide: true },
   ],
   Instance: [
     fromSpec("SERVICE", "service"),

@@ -30,6 +30,7 @@ export const resourceKinds = [
   "Service",
   "AccessPolicy",
   "TrafficPolicy",
+  "WorkloadEntry",
   "Instance",
   "Node",
   "Proxy",
@@ -105,6 +106,7 @@ function wordsFor(kind: ResourceKind): string[] {
   const word = kind.toLowerCase();
   if (kind === "AccessPolicy") return [word, "accesspolicies", "policy", "policies", "rule", "rules"];
   if (kind === "TrafficPolicy") return [word, "trafficpolicies", "traffic"];
+  if (kind === "WorkloadEntry") return [word, "workloadentries", "workload", "workloads"];
   return [word, kind === "Proxy" ? "proxies" : `${word}s`];
 }
 
@@ -156,6 +158,17 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
         const summary = trafficSummary(manifest);
         return resource("TrafficPolicy", metadata.name, { ...spec }, { summary });
       }),
+  WorkloadEntry: ({ state, trustDomain }) =>
+    manifestsOf(state)
+      .filter((manifest) => manifest.kind === "WorkloadEntry")
+      .map(({ metadata, spec }) =>
+        resource(
+          "WorkloadEntry",
+          metadata.name,
+          { ...spec },
+          { spiffeId: `spiffe://${trustDomain}${spec.service}` },
+        ),
+      ),
   Instance: (facts) => {
     const followers = followersOf(facts);
     return [...facts.state.instances.entries()].map(([name, row]) => {
@@ -199,7 +212,11 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
   Proxy: (facts) => {
     const followers = followersOf(facts);
     const size = Number(facts.status.size);
-    return [...facts.state.instances.entries()].map(([name, row]) => {
+    // What an agent keeps for a program without a sidecar has no proxy.
+    const instances = [...facts.state.instances.entries()].filter(
+      ([name]) => followers.get(name)?.role !== "workload",
+    );
+    return instances.map(([name, row]) => {
       const follower = followers.get(name);
       return resource(
         "Proxy",

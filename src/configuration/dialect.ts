@@ -2,6 +2,7 @@ import { z } from "zod";
 import { entryBodies } from "../trust-log/index.ts";
 import { dialectVersion, servicePrefixText, textLike } from "./dialect-text.ts";
 import { type TrafficPolicyManifest, trafficPolicyManifest } from "./traffic-policy.ts";
+import { type WorkloadEntryManifest, workloadEntryManifest } from "./workload-entry.ts";
 
 const service = entryBodies["service.put"].shape;
 const rule = entryBodies["rule.put"].shape;
@@ -97,6 +98,7 @@ export const manifestSchemas = {
   Service: serviceManifest,
   AccessPolicy: accessPolicyManifest,
   TrafficPolicy: trafficPolicyManifest,
+  WorkloadEntry: workloadEntryManifest,
 } as const;
 
 /** The kinds that the mesh itself writes: they can be read with `troth get` and not applied. */
@@ -112,7 +114,7 @@ export type ServiceManifest = z.infer<typeof serviceManifest>;
 export type AccessPolicyManifest = z.infer<typeof accessPolicyManifest>;
 
 /** An object of the dialect that can be applied. */
-export type Manifest = ServiceManifest | AccessPolicyManifest | TrafficPolicyManifest;
+export type Manifest = ServiceManifest | AccessPolicyManifest | TrafficPolicyManifest | WorkloadEntryManifest;
 
 /** Whether a kind is one that can be applied. */
 export function isManifestKind(kind: string): kind is ManifestKind {

@@ -29,5 +29,6 @@ export { formatProblem, type Problem } from "./problem.ts";
 export { type ReadManifests, readManifests } from "./read-manifests.ts";
 export { tcpRuleProblems } from "./tcp-rules.ts";
 export type { TrafficPolicyManifest } from "./traffic-policy.ts";
+export type { WorkloadEntryManifest } from "./workload-entry.ts";
 export { writeYaml } from "./write-yaml.ts";
 export { fileBytesMax, type SourceText } from "./yaml-source.ts";

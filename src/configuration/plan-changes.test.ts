@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SmallTrustLog } from "../../test/fakes/small-trust-log.ts";
 import { bytesOf } from "../base/bytes.ts";
+import { TrustState } from "../trust-log/index.ts";
 import type { Manifest } from "./dialect.ts";
 import {
   type DescribedState,
@@ -262,4 +263,26 @@ describe("a plan", () => {
       ["TrafficPolicy", "AccessPolicy"],
     ]);
   });
+});
+
+it("writes a workload entry once, whatever the order of its selectors, and removes it by its name", () => {
+  const entry = (selectors: string[]): Manifest => ({
+    apiVersion: "troth/v1",
+    kind: "WorkloadEntry",
+    metadata: { name: "payments" },
+    spec: { service: "/shop/payments", selectors, hint: "" },
+  });
+  const state = new TrustState();
+  const body = { service: "/shop/payments", selectors: ["unix:gid:1", "unix:uid:1"], hint: "" };
+
+  const [created] = planChanges(state, [entry(["unix:uid:1", "unix:gid:1"])]);
+  state.workloads.set("payments", body);
+  const [again] = planChanges(state, [entry(["unix:gid:1", "unix:uid:1"])]);
+
+  expect(created?.entries).toEqual([{ kind: "workload.put", body: { name: "payments", ...body } }]);
+  expect([again?.outcome, again?.entries]).toEqual(["unchanged", []]);
+  expect(planRemoval(state, "WorkloadEntry", "payments")?.entries).toEqual([
+    { kind: "workload.remove", body: { name: "payments" } },
+  ]);
+  expect(manifestsOf(state)).toEqual([entry(["unix:gid:1", "unix:uid:1"])]);
 });

@@ -13,9 +13,10 @@ import {
   type TrafficPolicyManifest,
   trafficPolicyOf,
 } from "./traffic-policy.ts";
+import { orderedEntry, type WorkloadEntryManifest, workloadEntryOf } from "./workload-entry.ts";
 
 /** The part of the public state that the dialect describes. */
-export type DescribedState = Pick<TrustState, "services" | "rules" | "traffic">;
+export type DescribedState = Pick<TrustState, "services" | "rules" | "traffic" | "workloads">;
 
 /** What becomes of an object. */
 export type ChangeOutcome = "created" | "changed" | "unchanged" | "removed";
@@ -30,7 +31,9 @@ export interface PlannedEntry {
     | "foreignrule.put"
     | "foreignrule.remove"
     | "traffic.put"
-    | "traffic.remove";
+    | "traffic.remove"
+    | "workload.put"
+    | "workload.remove";
   readonly body: JsonObject;
 }
 
@@ -82,6 +85,8 @@ function removalOf(before: Manifest): PlannedEntry[] {
       return removals(before, new Set());
     case "TrafficPolicy":
       return [{ kind: "traffic.remove", body: { service: name } }];
+    case "WorkloadEntry":
+      return [{ kind: "workload.remove", body: { name } }];
   }
 }
 
@@ -94,7 +99,13 @@ export function manifestsOf(state: DescribedState): Manifest[] {
   );
   const policies = [...byDestination].map(([to, rows]) => policyOf(to, rows));
   const traffic = [...state.traffic.entries()].map(([name, row]) => trafficPolicyOf(name, row));
-  return [...services.sort(byName), ...policies.sort(byName), ...traffic.sort(byName)];
+  const workloads = [...state.workloads.entries()].map(([name, row]) => workloadEntryOf(name, row));
+  return [
+    ...services.sort(byName),
+    ...policies.sort(byName),
+    ...traffic.sort(byName),
+    ...workloads.sort(byName),
+  ];
 }
 
 /** The object of this name as the state has it. */
@@ -106,6 +117,10 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
   if (kind === "TrafficPolicy") {
     const row = state.traffic.get(name);
     return row === undefined ? undefined : trafficPolicyOf(name, row);
+  }
+  if (kind === "WorkloadEntry") {
+    const row = state.workloads.get(name);
+    return row === undefined ? undefined : workloadEntryOf(name, row);
   }
   const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
   return rows.length === 0 ? undefined : policyOf(name, rows);
@@ -130,12 +145,19 @@ function entriesFor(before: Manifest | undefined, after: Manifest): PlannedEntry
       return ruleEntries(before, after);
     case "TrafficPolicy":
       return trafficEntries(before, after);
+    case "WorkloadEntry":
+      return workloadEntries(before, after);
   }
 }
 
 function trafficEntries(before: Manifest | undefined, after: TrafficPolicyManifest): PlannedEntry[] {
   if (before?.kind === "TrafficPolicy" && isSameTraffic(before, after)) return [];
   return [{ kind: "traffic.put", body: { service: after.metadata.name, ...after.spec } }];
+}
+
+function workloadEntries(before: Manifest | undefined, after: WorkloadEntryManifest): PlannedEntry[] {
+  if (before !== undefined && canonicalJson(before.spec) === canonicalJson(after.spec)) return [];
+  return [{ kind: "workload.put", body: { name: after.metadata.name, ...after.spec } }];
 }
 
 function serviceEntries(before: Manifest | undefined, { metadata, spec }: ServiceManifest): PlannedEntry[] {
@@ -203,6 +225,8 @@ function ordered(manifest: Manifest): Manifest {
       return orderedPolicy(manifest);
     case "TrafficPolicy":
       return orderedTraffic(manifest);
+    case "WorkloadEntry":
+      return orderedEntry(manifest);
   }
 }
 

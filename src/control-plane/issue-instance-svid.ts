@@ -30,6 +30,8 @@ export interface InstanceRequest {
   readonly auditKey: string;
   /** That the instance says it holds (proto, `IssueSvidRequest`); 0 before the first. */
   readonly generation: number;
+  /** Whether some of its peers are older than revision 3. */
+  readonly hasOlderPeers?: boolean;
 }
 
 /** What issuing takes. */
@@ -95,6 +97,7 @@ export async function issueInstanceSvid(
       spiffeId,
       metadata: metadataOf(request, { ...service, name: name.value }),
       lifetimeSeconds: issuer.svidLifetimeSeconds,
+      hasOlderPeers: request.hasOlderPeers ?? false,
     },
     { clock, randomBytes },
   );

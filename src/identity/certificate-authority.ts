@@ -35,6 +35,7 @@ import { svidBackdateSeconds, svidLifetimeSecondsMax } from "./svid-limits.ts";
 import { isAuthority } from "./trust-bundle.ts";
 import {
   encodeWorkloadMetadata,
+  longMetadataOid,
   parseWorkloadMetadata,
   type WorkloadMetadata,
   workloadMetadataOid,
@@ -68,6 +69,8 @@ export interface SvidRequest {
   readonly spiffeId: SpiffeId;
   /** Absent for the mesh's own parts. */
   readonly metadata?: WorkloadMetadata;
+  /** Whether peers are about that know the metadata by its long identifier alone. */
+  readonly hasOlderPeers?: boolean;
   readonly lifetimeSeconds?: number;
 }
 
@@ -209,7 +212,7 @@ export function issueSvid(
   if (!(lifetimeSeconds >= 1 && lifetimeSeconds <= svidLifetimeSecondsMax)) {
     return fail("bad-lifetime", `${lifetimeSeconds} s`);
   }
-  const extension = metadataExtension(metadata, path);
+  const extension = metadataExtension(request, path);
   if (!extension.ok) return extension;
 
   const issuer = authority.certificate;
@@ -261,7 +264,7 @@ function svidExtensions(
 }
 
 function metadataExtension(
-  metadata: WorkloadMetadata | undefined,
+  { metadata, hasOlderPeers = false }: SvidRequest,
   path: string,
 ): Result<readonly CertificateExtension[], "malformed-metadata" | "other-service"> {
   if (metadata === undefined) return ok([]);
@@ -269,7 +272,9 @@ function metadataExtension(
   const value = encodeWorkloadMetadata(metadata);
   // Read back, so that nothing is issued which every peer would refuse.
   const readBack = parseWorkloadMetadata(value);
-  return readBack.ok ? ok([{ oid: workloadMetadataOid, critical: false, value }]) : readBack;
+  return readBack.ok
+    ? ok([{ oid: hasOlderPeers ? longMetadataOid : workloadMetadataOid, critical: false, value }])
+    : readBack;
 }
 
 function authorityExtensions(authority: {

@@ -114,6 +114,7 @@ export {
   encodeWorkloadMetadata,
   jsonOfWorkloadMetadata,
   labelsMax,
+  longMetadataOid,
   parseWorkloadMetadata,
   type WorkloadMetadata,
   type WorkloadMetadataRefusal,

@@ -10,7 +10,8 @@ import { RunningCommand } from "./running-command.ts";
 const repository = join(import.meta.dirname, "..", "..");
 const wheelFolder = join(repository, "node_modules", ".cache", "troth-bench", "envoy");
 const fromWheel = join(wheelFolder, "envoy", "_bin", "envoy");
-const envoy = existsSync(fromWheel) ? fromWheel : "envoy";
+/** The Envoy of this machine, or of the wheel that bench/ uses. */
+export const envoy: string = existsSync(fromWheel) ? fromWheel : "envoy";
 const haproxy = "/usr/sbin/haproxy";
 const readyMillisMax = 20_000;
 

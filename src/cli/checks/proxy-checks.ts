@@ -29,7 +29,9 @@ export async function checkProxies(report: CheckReport, mesh: RunningMesh, only?
   const here = (await readMembership(mesh.directory))?.node;
   for (const proxy of proxies) {
     const name = `${proxy.service} ${proxy.instance.slice(0, 8)}`;
-    const isHere = mesh.client.state.instances.get(proxy.instance)?.node === here;
+    // What the agent keeps for a program without a sidecar has no process of its own to ask.
+    const isProxy = proxy.role !== "workload";
+    const isHere = isProxy && mesh.client.state.instances.get(proxy.instance)?.node === here;
     if (
       isHere &&
       !(await report.run({ category, anchor: "proxy-ready", description: `${name} is ready` }, () =>

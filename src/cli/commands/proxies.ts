@@ -150,6 +150,7 @@ function proxiesOf(facts: MeshFacts) {
   const followers = followersOf(facts);
   const size = Number(facts.status.size);
   return [...facts.state.instances.entries()]
+    .filter(([instance]) => followers.get(instance)?.role !== "workload")
     .map(([instance, row]) => {
       const follower = followers.get(instance);
       const state = proxyStateOf(follower, size, row.isDraining);
