@@ -27,7 +27,7 @@ import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
 import { RevocationLists } from "./revocation-lists.ts";
 import { RollbackGuard } from "./rollback-guard.ts";
 import { Sessions } from "./sessions.ts";
-import { HeldTokenKeys } from "./token-keys.ts";
+import { HeldTokenKeys, type HeldTokenKeysOptions } from "./token-keys.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions {
@@ -67,18 +67,9 @@ export interface ControlPlane extends AsyncDisposable {
 /** Opens the control plane of a trust domain that was founded before. */
 export async function openControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { clock, randomBytes, log, keyStore } = options;
-  const trustDomain = parseTrustDomain(options.trustDomain);
-  if (!trustDomain.ok)
-    throw new MeshError(
-      "ERR_CONTROL_PLANE_CONFIG",
-      `trust domain ${options.trustDomain}: ${trustDomain.reason}`,
-    );
-  if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
-    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
-  if (options.storage.journal.size === 0)
-    throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
-  const keys = await requireLogKeys(keyStore, trustDomain.value, options.generation);
-  const authorities = await loadAuthorities(keyStore, trustDomain.value);
+  const trustDomain = trustDomainOfOptions(options);
+  const keys = await requireLogKeys(keyStore, trustDomain, options.generation);
+  const authorities = await loadAuthorities(keyStore, trustDomain);
   const [authority] = authorities;
 
   await using opened = new AsyncDisposableStack();
@@ -109,15 +100,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   opened.defer(writer.onCheckpoint(noteSize));
   const sessions = new Sessions({ clock, randomBytes, state: () => writer.state });
   opened.defer(writer.onCheckpoint(() => sessions.endOver()));
-  const tokenKeys = new HeldTokenKeys({
-    trustDomain: trustDomain.value,
-    keyStore,
-    writer,
-    clock,
-    log,
-    notRenewed: (detail) => registry.raise("/authority", "token-key-not-renewed", detail),
-  });
-  opened.defer(writer.onCheckpoint(() => void tokenKeys.look()));
+  const tokenKeys = openTokenKeys(opened, { trustDomain, keyStore, writer, clock, log }, registry);
   const closing = new AbortController();
   const parts = {
     issuer: { writer, authority, svidLifetimeSeconds: options.svidLifetimeSeconds, clock, randomBytes },
@@ -165,6 +148,33 @@ async function loadAuthorities(
   if (authority === undefined) throw keyFault("ca-intermediate", "or its certificate is missing");
   const root = await loadRootAuthority(keyStore, trustDomain);
   return root === undefined ? [authority] : [authority, root];
+}
+
+/** The trust domain; throws where the options are not those of a control plane. */
+function trustDomainOfOptions(options: ControlPlaneOptions): TrustDomain {
+  const trustDomain = parseTrustDomain(options.trustDomain);
+  if (!trustDomain.ok)
+    throw new MeshError(
+      "ERR_CONTROL_PLANE_CONFIG",
+      `trust domain ${options.trustDomain}: ${trustDomain.reason}`,
+    );
+  if (!(options.svidLifetimeSeconds >= 1 && options.svidLifetimeSeconds <= svidLifetimeSecondsMax))
+    throw new MeshError("ERR_CONTROL_PLANE_CONFIG", `an SVID lives 1 to ${svidLifetimeSecondsMax} seconds`);
+  if (options.storage.journal.size === 0)
+    throw new MeshError("ERR_CONTROL_PLANE_NOT_FOUNDED", "this directory holds no trust domain");
+  return trustDomain.value;
+}
+
+/** The keys for tokens, looked after at each checkpoint; there is one every few seconds. */
+function openTokenKeys(
+  opened: AsyncDisposableStack,
+  options: HeldTokenKeysOptions,
+  registry: FollowerRegistry,
+): HeldTokenKeys {
+  const notRenewed = (detail: string): void => registry.raise("/authority", "token-key-not-renewed", detail);
+  const keys = new HeldTokenKeys({ ...options, notRenewed });
+  opened.defer(options.writer.onCheckpoint(() => void keys.look()));
+  return keys;
 }
 
 /** The log as it may be published; what is out already must not go back. */

@@ -14,7 +14,6 @@ import {
   objectIdentifier,
   subjectKeyIdExtension,
   uriHostConstraint,
-  uriNamesExtension,
 } from "../../src/crypto/index.ts";
 import { type CertificateAuthority, parseTrustBundle, type TrustBundle } from "../../src/identity/index.ts";
 import { forge, leafExtensions, testDomain, testSvid, valueOf } from "../../src/identity/svid-for-tests.ts";
