@@ -25,6 +25,7 @@ import { EpochClock } from "./epoch-clock.ts";
 import type { EpochGuard } from "./epoch-guard.ts";
 import { assertNamed, type LogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
+import { RecentEntries } from "./recent-entries.ts";
 import { replayLog } from "./replay-log.ts";
 
 /** How long appends are gathered before the tree is signed; far below the second that the design allows. */
@@ -107,6 +108,7 @@ export class LogWriter implements AsyncDisposable {
   #newest: { readonly size: number; readonly checkpoint: Uint8Array } | undefined;
   #snapshot: (PresentedSnapshot & { readonly size: number }) | undefined;
   #genesisEntry: Uint8Array | undefined;
+  readonly #recent = new RecentEntries();
   readonly #queue: QueuedAppend[] = [];
   #ordering: Promise<void> | undefined;
   /** Kinds of the entries that are being ordered, for the observer. */
@@ -195,7 +197,8 @@ export class LogWriter implements AsyncDisposable {
 
   /** Entries from..to, in order. */
   read(from: number, to: number): AsyncIterable<Uint8Array> {
-    return this.#storage.journal.read(from, to);
+    const recent = this.#recent.between(from, to);
+    return recent === undefined ? this.#storage.journal.read(from, to) : each(recent);
   }
 
   /** The newest snapshot that followers may start from. */
@@ -294,7 +297,10 @@ export class LogWriter implements AsyncDisposable {
         taken.push({ request, ordered: { size: this.#tree.size, refusal } });
       }
       request = undefined;
-      if (batch.length > 0) await this.#storage.journal.appendAll(batch);
+      if (batch.length > 0) {
+        await this.#storage.journal.appendAll(batch);
+        this.#recent.add(batch, this.#storage.journal.size);
+      }
       for (const kind of this.#folded) this.#observer?.entry({ kind });
       for (const { request: done, ordered } of taken) done.resolve(ordered);
     } catch (error) {
@@ -443,4 +449,8 @@ export class LogWriter implements AsyncDisposable {
 
 function notWritten(cause: unknown): MeshError {
   return new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", { cause });
+}
+
+async function* each<Item>(items: readonly Item[]): AsyncGenerator<Item> {
+  yield* items;
 }

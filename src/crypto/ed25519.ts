@@ -22,8 +22,17 @@ export function generateEd25519(): KeyPair {
   return generateKeyPairSync("ed25519");
 }
 
+/** Of keys whose bytes were asked for; a signature asks for those of its key each time. */
+const knownBytes = new WeakMap<KeyObject, Uint8Array>();
+
 /** The raw 32 bytes of an Ed25519 key's public half, from either half; throws for another kind of key. */
 export function publicKeyBytes(key: KeyObject): Uint8Array {
+  const known = knownBytes.get(key) ?? exportedBytes(key);
+  knownBytes.set(key, known);
+  return known.slice();
+}
+
+function exportedBytes(key: KeyObject): Uint8Array {
   if (key.asymmetricKeyType !== "ed25519") throw new MeshError("ERR_CRYPTO_KEY_TYPE", "not an Ed25519 key");
   const publicKey = key.type === "private" ? createPublicKey(key) : key;
   const keyInfo = publicKey.export({ type: "spki", format: "der" });

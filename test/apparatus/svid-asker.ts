@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createClient } from "@connectrpc/connect";
+import { type Client, createClient } from "@connectrpc/connect";
 import { z } from "zod";
 import { bytesOfBase64 } from "../../src/base/bytes.ts";
 import { buildCertificateRequest, generateP256, importPrivateKey } from "../../src/crypto/index.ts";
@@ -26,7 +26,7 @@ const agents = await Promise.all(
     const identity = tlsIdentityOf(importPrivateKey(bytesOfBase64(key) ?? new Uint8Array(0)), randomBytes);
     const connection = await openRpcConnection({ kind: "tls", host: "127.0.0.1", port, identity });
     const mesh = createClient(Mesh, connection.transport);
-    void follow(mesh).catch(() => {});
+    await follow(mesh);
     return { mesh, instances };
   }),
 );
@@ -35,8 +35,14 @@ let asked = 0;
 process.on("message", (message) => void ask(order.parse(message)).then((said) => process.send?.(said)));
 process.send?.({ kind: "ready" });
 
-async function follow(mesh: (typeof agents)[number]["mesh"]): Promise<void> {
-  for await (const update of mesh.follow({ protocolVersion, acceptsSnapshot: true })) void update;
+/** Follows the log; resolved once there is something of it. */
+async function follow(mesh: Client<typeof Mesh>): Promise<void> {
+  const updates = mesh.follow({ protocolVersion, acceptsSnapshot: true })[Symbol.asyncIterator]();
+  await updates.next();
+  const goOn = async (): Promise<void> => {
+    while ((await updates.next()).done !== true);
+  };
+  void goOn().catch(() => {});
 }
 
 async function ask({ count, perSecond, atOnce }: z.infer<typeof order>): Promise<object> {
