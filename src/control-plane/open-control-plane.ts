@@ -19,7 +19,7 @@ import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
 import { requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
-import { LogWriter } from "./log-writer.ts";
+import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";
 import { openProposalFiles } from "./proposal-files.ts";
 import { Proposals } from "./proposals.ts";
@@ -78,20 +78,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     converged: metrics.converged,
     raised: metrics.alarm,
   });
-  const writer = opened.use(
-    await LogWriter.open({
-      epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
-      withheld: (reason, detail) =>
-        registry.raise("/clock", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
-      storage: options.storage,
-      keys,
-      clock,
-      log,
-      isHeld: true,
-      observer: metrics.observer,
-      ...(options.broken === undefined ? {} : { broken: options.broken }),
-    }),
-  );
+  const writer = opened.use(await openWriter(options, { keys, registry, observer: metrics.observer }));
   const authorities = await HeldAuthorities.open({
     trustDomain,
     keyStore,
@@ -154,6 +141,32 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** Opens the one writer of the log; it orders nothing before the followers have been heard. */
+function openWriter(
+  { storage, clock, log, broken }: ControlPlaneOptions,
+  {
+    keys,
+    registry,
+    observer,
+  }: Pick<LogWriterOptions, "keys"> & {
+    readonly registry: FollowerRegistry;
+    readonly observer: NonNullable<LogWriterOptions["observer"]>;
+  },
+): Promise<LogWriter> {
+  return LogWriter.open({
+    epochGuard: new EpochGuard(clock, () => registry.clocksAheadSeconds()),
+    withheld: (reason, detail) =>
+      registry.raise("/clock", reason === "clock-unconfirmed" ? reason : "clock-disagrees", detail),
+    storage,
+    keys,
+    clock,
+    log,
+    isHeld: true,
+    observer,
+    ...(broken === undefined ? {} : { broken }),
+  });
 }
 
 /** The trust domain of options that can be met. */
