@@ -85,6 +85,7 @@ function credentials(name: string) {
     chainPem: `chain ${name}`,
     privateKeyPem: `key ${name}`,
     bundlePem: `bundle ${name}`,
+    crlPem: `lists ${name}`,
     serial: "0a",
   };
 }

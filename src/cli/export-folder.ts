@@ -7,12 +7,12 @@ import { makeFolder, openWriterLock, writeFileAtomically } from "../storage/inde
 import { CliError, exitCode } from "./exit-codes.ts";
 
 /** What other programs are pointed at; each leads into the folder that `current` leads to. */
-const files = ["svid.pem", "svid.pem.key", "bundle.pem"] as const;
+const files = ["svid.pem", "svid.pem.key", "bundle.pem", "crl.pem"] as const;
 const present = "current";
 const generationPattern = /^svid-[0-9a-f]{1,64}-[0-9]{1,9}$/;
 
 /**
- * A folder, closed to other users, in which a program finds an SVID with its key and the trust bundle. The three change
+ * A folder, closed to other users, in which a program finds an SVID with its key and the trust bundle and the revocation lists. They change
  * together, by one rename: whoever reads through `current` never has the key of another certificate.
  */
 export class ExportFolder implements AsyncDisposable {
@@ -47,7 +47,12 @@ export class ExportFolder implements AsyncDisposable {
     const folder = join(this.path, name);
     const before = await readlink(join(this.path, present)).catch(() => "");
     await makeFolder(folder);
-    const texts = [credentials.chainPem, credentials.privateKeyPem, credentials.bundlePem];
+    const texts = [
+      credentials.chainPem,
+      credentials.privateKeyPem,
+      credentials.bundlePem,
+      credentials.crlPem,
+    ];
     for (const [place, file] of files.entries())
       await writeFileAtomically(join(folder, file), bytesOf(texts[place] ?? ""), 0o600);
     const next = join(this.path, `${present}.next`);

@@ -20,7 +20,7 @@ import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
 import { type LogKeys, requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
-import { LogWriter } from "./log-writer.ts";
+import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";
 import { openProposalFiles } from "./proposal-files.ts";
 import { Proposals } from "./proposals.ts";
@@ -81,7 +81,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     converged: metrics.converged,
     raised: metrics.alarm,
   });
-  const writer = opened.use(await openWriter(options, { keys, registry, metrics }));
+  const writer = opened.use(await openWriter(options, { keys, registry, observer: metrics.observer }));
   const { authorities, tokenKeys } = await openSigners(options, { trustDomain, writer, registry });
   opened.defer(authorities.keepRenewed());
   opened.defer(writer.onCheckpoint(() => void tokenKeys.look()));
@@ -138,16 +138,16 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   };
 }
 
+/** Opens the one writer of the log; it orders nothing before the followers have been heard. */
 function openWriter(
   { storage, clock, log, broken }: ControlPlaneOptions,
   {
     keys,
     registry,
-    metrics,
-  }: {
-    readonly keys: LogKeys;
+    observer,
+  }: Pick<LogWriterOptions, "keys"> & {
     readonly registry: FollowerRegistry;
-    readonly metrics: ReturnType<typeof controlPlaneMetrics>;
+    readonly observer: NonNullable<LogWriterOptions["observer"]>;
   },
 ): Promise<LogWriter> {
   return LogWriter.open({
@@ -159,7 +159,7 @@ function openWriter(
     clock,
     log,
     isHeld: true,
-    observer: metrics.observer,
+    observer,
     ...(broken === undefined ? {} : { broken }),
   });
 }

@@ -68,6 +68,13 @@ export class AgentLink implements AsyncDisposable {
     return { chain: issued.chain, generation: issued.generation };
   }
 
+  /** Asks the control plane, through the agent, for the revocation lists (DER); throws when none can be had now. */
+  async readRevocationLists(): Promise<readonly Uint8Array[]> {
+    if (this.#client === undefined)
+      throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
+    return (await this.#client.readRevocationLists({}, { timeoutMs: callTimeoutMillis })).lists;
+  }
+
   /** Keeps an alarm for the next report. */
   alarm(alarm: Alarm): void {
     this.#alarms = [...this.#alarms, alarm].slice(-alarmsMax);

@@ -3,6 +3,7 @@ import { messageOf } from "../base/mesh-error.ts";
 import { pemOfCertificate, type SvidInUse } from "../transport/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
 import { describeProxy } from "./describe-sidecar.ts";
+import { RevocationListKeeper } from "./keep-revocation-lists.ts";
 import { openCore } from "./open-core.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
@@ -17,6 +18,8 @@ export interface ExportedCredentials {
   readonly privateKeyPem: string;
   /** The trusted roots of the trust domain, PEM. */
   readonly bundlePem: string;
+  /** What each authority has revoked before its end (RFC 5280), PEM; empty where the control plane has not said yet. */
+  readonly crlPem: string;
   readonly serial: string;
 }
 
@@ -47,10 +50,19 @@ export async function openExport(options: ExportOptions): Promise<Export> {
   const offer = (svid: SvidInUse): void => {
     const bundlePem = bundleOf(core.context.view.follower.state);
     const { chainPem, privateKeyPem, serial } = svid;
-    saver.offer({ chainPem, privateKeyPem, bundlePem, serial });
+    saver.offer({ chainPem, privateKeyPem, bundlePem, crlPem: lists.pem, serial });
   };
+  const { view, clock } = core.context;
+  const read = (): Promise<readonly Uint8Array[]> => core.readRevocationLists();
+  const changed = (): void => offer(keeper.current);
+  const lists = new RevocationListKeeper({ view, clock, log, read, changed });
   core.onRotation(offer);
-  core.onStep(() => offer(keeper.current));
+  core.onStep(() => {
+    offer(keeper.current);
+    void lists.stepped();
+  });
+  // A proxy that is told of a list does not start without one, so they are tried for before the first files are there.
+  await lists.stepped();
   offer(keeper.current);
   await saver.hasSaved;
 
@@ -107,7 +119,7 @@ class Saver implements AsyncDisposable {
   #save(): void {
     const credentials = this.#newest;
     if (this.#isClosed || this.#saving !== undefined || credentials === undefined) return;
-    const text = `${credentials.chainPem}${credentials.bundlePem}`;
+    const text = `${credentials.chainPem}${credentials.bundlePem}${credentials.crlPem}`;
     if (text === this.#saved) return;
     clearTimeout(this.#again);
     const { save, log } = this.#options;

@@ -218,6 +218,11 @@ export class SidecarCore implements AsyncDisposable {
     return this.#keeper;
   }
 
+  /** The revocation lists of the mesh's authorities (DER), unchecked; throws when none can be had now. */
+  readRevocationLists(): Promise<readonly Uint8Array[]> {
+    return this.#link.readRevocationLists();
+  }
+
   /** When the SVID in use ends; 0 before the first. */
   get certificateNotAfterSeconds(): number {
     return this.#keeper?.current.notAfterSeconds ?? 0;

@@ -1,5 +1,7 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import http from "node:http";
+import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../src/cli/free-port.ts";
 import { OperatorClient } from "../../src/cli/operator-client.ts";
@@ -11,6 +13,8 @@ const startingMax = 8;
 const startMillisMax = 240_000;
 const pollMillis = 50;
 const registrationsPerAppend = 50;
+const eventMillis = 200;
+const keepAliveMillis = 600_000;
 
 /** Many sidecars, each a process of its own, in front of one application that they share. */
 export interface SidecarFleet extends AsyncDisposable {
@@ -89,10 +93,30 @@ async function startSidecar(mesh: RunningMesh, service: string, appPort: number)
   );
 }
 
-/** The least application, in this process. */
+/** The least application, in this process; it also takes whatever is said over a WebSocket, and streams events. */
 async function openSharedApp(): Promise<{ readonly port: number; readonly close: () => Promise<void> }> {
-  const server = http.createServer((_request, response) => {
+  const server = http.createServer((request, response) => {
+    if (request.url === "/events") {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      const timer = setInterval(() => response.write("data: tick\n\n"), eventMillis);
+      response.once("close", () => clearInterval(timer));
+      return;
+    }
     response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
+  });
+  const upgraded = new Set<Duplex>();
+  server.keepAliveTimeout = keepAliveMillis;
+  server.on("upgrade", (request, socket) => {
+    const key = `${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash("sha1").update(key).digest("base64");
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
+    socket.on("error", () => socket.destroy());
+    upgraded.add(socket);
+    socket.once("close", () => upgraded.delete(socket));
+    // A text frame of a server, whatever was asked.
+    socket.on("data", () => socket.write(Buffer.from([0x81, 0x02, 0x6f, 0x6b])));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
@@ -101,6 +125,7 @@ async function openSharedApp(): Promise<{ readonly port: number; readonly close:
     close: () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
+      for (const socket of upgraded) socket.destroy();
       return closed;
     },
   };

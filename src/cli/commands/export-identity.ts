@@ -55,7 +55,7 @@ export async function exportIdentity(options: ExportIdentityOptions): Promise<vo
     const address = opened.adminAddress;
     stack.use(await announceTarget(directory, { process: "export", address, service, instance }));
     process.stdout.write(
-      `ready: svid.pem, svid.pem.key and bundle.pem of ${service} are in ${folder.path}\n`,
+      `ready: svid.pem, svid.pem.key, bundle.pem and crl.pem of ${service} are in ${folder.path}\n`,
     );
     talk("  the private key is outside of Troth now: whoever can read it is this service");
     if (peer !== undefined)

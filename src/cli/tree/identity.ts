@@ -68,7 +68,10 @@ function addExport(program: Command, identity: Command): void {
       "be an instance for a proxy that is not Troth's: keep its certificate and key renewed as files",
     )
     .requiredOption("--service <name>", "service that the proxy serves or calls as")
-    .requiredOption("--out <folder>", "where svid.pem, svid.pem.key and bundle.pem go; closed to other users")
+    .requiredOption(
+      "--out <folder>",
+      "where svid.pem, svid.pem.key, bundle.pem and crl.pem go; closed to other users",
+    )
     .option("--advertise <host:port>", "where the proxy takes calls of the mesh; sent there while it listens")
     .option("--exec <command>", "run by the shell whenever the files are others, to have them read again")
     .addOption(adminListen())
