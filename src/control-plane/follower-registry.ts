@@ -273,6 +273,16 @@ export class FollowerRegistry {
     return older;
   }
 
+  /** Whether a proxy is older than a revision, or may be, since it was there `before` this process and is not heard of yet. */
+  hasProxyOlderThan(revision: number, state: Registered, before: ReadonlySet<string>): boolean {
+    const isEarly = this.endpoints(state).isPartial;
+    for (const [instance] of state.instances.entries()) {
+      const told = this.#followers.get(instance)?.status;
+      if (told === undefined ? isEarly && before.has(instance) : told.entryRevision < revision) return true;
+    }
+    return false;
+  }
+
   /** By how many seconds the clock of each connected node is ahead of this machine's. */
   clocksAheadSeconds(): number[] {
     const now = this.#clock.monotonicMillis();

@@ -20,6 +20,8 @@ export interface InstanceRequest {
   readonly service: string;
   readonly certificateRequest: Uint8Array;
   readonly auditKey: string;
+  /** Whether some of its peers are older than revision 3. */
+  readonly hasOlderPeers?: boolean;
 }
 
 /** What issuing takes. */
@@ -66,6 +68,7 @@ export async function issueInstanceSvid(
       spiffeId: spiffeIdOfService(authority.trustDomain, name.value),
       metadata: metadataOf(request, { ...service, name: name.value }),
       lifetimeSeconds: issuer.svidLifetimeSeconds,
+      hasOlderPeers: request.hasOlderPeers ?? false,
     },
     { clock, randomBytes },
   );

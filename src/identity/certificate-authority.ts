@@ -34,6 +34,7 @@ import { svidBackdateSeconds, svidLifetimeSecondsMax } from "./svid-limits.ts";
 import { isAuthority } from "./trust-bundle.ts";
 import {
   encodeWorkloadMetadata,
+  longMetadataOid,
   parseWorkloadMetadata,
   type WorkloadMetadata,
   workloadMetadataOid,
@@ -67,6 +68,8 @@ export interface SvidRequest {
   readonly spiffeId: SpiffeId;
   /** Absent for the mesh's own parts. */
   readonly metadata?: WorkloadMetadata;
+  /** Whether peers are about that know the metadata by its long identifier alone. */
+  readonly hasOlderPeers?: boolean;
   readonly lifetimeSeconds?: number;
 }
 
@@ -194,7 +197,7 @@ export function issueSvid(
   if (!(lifetimeSeconds >= 1 && lifetimeSeconds <= svidLifetimeSecondsMax)) {
     return fail("bad-lifetime", `${lifetimeSeconds} s`);
   }
-  const extension = metadataExtension(metadata, path);
+  const extension = metadataExtension(request, path);
   if (!extension.ok) return extension;
 
   const issuer = authority.certificate;
@@ -238,7 +241,7 @@ function svidExtensions(
 }
 
 function metadataExtension(
-  metadata: WorkloadMetadata | undefined,
+  { metadata, hasOlderPeers = false }: SvidRequest,
   path: string,
 ): Result<readonly CertificateExtension[], "malformed-metadata" | "other-service"> {
   if (metadata === undefined) return ok([]);
@@ -246,7 +249,9 @@ function metadataExtension(
   const value = encodeWorkloadMetadata(metadata);
   // Read back, so that nothing is issued which every peer would refuse.
   const readBack = parseWorkloadMetadata(value);
-  return readBack.ok ? ok([{ oid: workloadMetadataOid, critical: false, value }]) : readBack;
+  return readBack.ok
+    ? ok([{ oid: hasOlderPeers ? longMetadataOid : workloadMetadataOid, critical: false, value }])
+    : readBack;
 }
 
 function authorityExtensions(authority: {

@@ -10,7 +10,12 @@ import { type ServiceName, serviceNameOfSpiffeId } from "./service-name.ts";
 import { parseSpiffeId, pathOf, type SpiffeId, type TrustDomain, trustDomainOf } from "./spiffe-id.ts";
 import { svidBackdateSeconds, svidLifetimeSecondsMax } from "./svid-limits.ts";
 import type { TrustBundles } from "./trust-bundle.ts";
-import { parseWorkloadMetadata, type WorkloadMetadata, workloadMetadataOid } from "./workload-metadata.ts";
+import {
+  longMetadataOid,
+  parseWorkloadMetadata,
+  type WorkloadMetadata,
+  workloadMetadataOid,
+} from "./workload-metadata.ts";
 
 declare const checked: unique symbol;
 
@@ -176,7 +181,7 @@ function leafFormRefusal(leaf: ParsedCertificate): Refusal<SvidRefusal> | undefi
     return fail("bad-extended-key-usage", "serverAuth and clientAuth are not both there");
   }
   for (const { oid, critical } of leaf.extensions.values()) {
-    if (critical && !handledExtensions.has(oid) && oid !== workloadMetadataOid) {
+    if (critical && !handledExtensions.has(oid) && oid !== workloadMetadataOid && oid !== longMetadataOid) {
       return fail("unknown-critical-extension", oid);
     }
   }
@@ -198,7 +203,7 @@ function leafMetadata(
   leaf: ParsedCertificate,
   id: SpiffeId,
 ): Result<WorkloadMetadata | undefined, "bad-metadata"> {
-  const extension = leaf.extensions.get(workloadMetadataOid);
+  const extension = leaf.extensions.get(workloadMetadataOid) ?? leaf.extensions.get(longMetadataOid);
   if (extension === undefined) return ok(undefined);
   const metadata = parseWorkloadMetadata(extension.value);
   if (!metadata.ok) return fail("bad-metadata", metadata.detail);

@@ -77,6 +77,7 @@ export {
   encodeWorkloadMetadata,
   jsonOfWorkloadMetadata,
   labelsMax,
+  longMetadataOid,
   parseWorkloadMetadata,
   type WorkloadMetadata,
   type WorkloadMetadataRefusal,

@@ -25,10 +25,14 @@ export interface WorkloadMetadata {
 export type WorkloadMetadataRefusal = "malformed-metadata";
 
 /**
- * The extension that holds the metadata as canonical JSON in a UTF8String. The arc is that of the random UUID
- * 9a1fc703-5a49-4b68-b6c4-4d3fce99810c, which needs no registry (ITU-T X.667 section 7).
+ * The extension's object identifier: a UUID in seven arcs, below the one that is there for that. None is above 2^31, so
+ * that Go's libraries, which read a certificate with a longer one not at all, take it.
  */
-export const workloadMetadataOid = "2.25.204866109018629496886748370103967514892";
+export const workloadMetadataOid =
+  "1.2.840.113556.1.8000.2554.39455.50947.23113.19304.46788.5062606.10060044";
+
+/** What followers of revision 2 know it by: the same UUID as one arc (X.667). Read as well, and issued while there are some. */
+export const longMetadataOid = "2.25.204866109018629496886748370103967514892";
 
 /** How many labels an instance may have. */
 export const labelsMax = 16;

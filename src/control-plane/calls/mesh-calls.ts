@@ -12,6 +12,8 @@ const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
 const reportedFollowersMax = 10_000;
 const followsPerNodeMax = 16;
+/** Since when followers know the short identifier of a certificate's metadata. */
+const metadataRevision = 3;
 
 /** The calls of node agents. */
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
@@ -19,6 +21,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
+  const before = new Set([...parts.issuer.writer.state.instances.entries()].map(([instance]) => instance));
   return {
     follow: async function* (request, context) {
       // The log's own key signed it, so it counts whoever shows it.
@@ -41,7 +44,12 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       const node = callingNode(parts, context);
       if (!issuance.take(node))
         throw new ConnectError("too many certificates asked for", Code.ResourceExhausted);
-      const issued = await issueInstanceSvid(parts.issuer, { ...request, node });
+      const hasOlderPeers = parts.registry.hasProxyOlderThan(
+        metadataRevision,
+        parts.issuer.writer.state,
+        before,
+      );
+      const issued = await issueInstanceSvid(parts.issuer, { ...request, node, hasOlderPeers });
       if (!issued.ok) throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
       return { chain: [...issued.value.chain], size: BigInt(issued.value.size) };
     },
