@@ -556,7 +556,7 @@ describe("an entry of a kind that a follower is too old for", () => {
     await expect(operator.admin.append({ entries: [zone("a")] })).rejects.toThrow(
       /node agent of edge-1 \(an older version\)\. Replace .* or say --stop-older$/,
     );
-    await mesh.report({ ...report, entryRevision: entryRevision - 1 });
+    await mesh.report({ ...report, entryRevision: 1 });
     const [first, second] = [operatorEntry(small, older.writer.state, noticeable), zone("a")];
     await expect(operator.admin.append({ entries: [first, second] })).rejects.toThrow(
       /node agent of edge-1 \(version 0\.1\.0\)/,
