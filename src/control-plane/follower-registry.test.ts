@@ -163,6 +163,22 @@ it("names who would stop before an entry that takes a later revision", () => {
   expect(registry.statuses().map(({ softwareVersion }) => softwareVersion)).toEqual(["1.0.0", ""]);
 });
 
+it("says whether a proxy is older, or may be since it was there before the start", () => {
+  const instance = "aaaaaaaa-1";
+  register(instance, "one");
+  const [before, since] = [new Set([instance]), new Set<string>()];
+  const say = (entryRevision: number): void =>
+    registry.report(state, "one", create(ReportRequestSchema, { followers: [{ instance, entryRevision }] }));
+
+  const unheard = [before, since].map((known) => registry.hasProxyOlderThan(3, state, known));
+  say(2);
+  const isOlder = registry.hasProxyOlderThan(3, state, since);
+  say(3);
+
+  expect(unheard).toEqual([true, false]);
+  expect([isOlder, registry.hasProxyOlderThan(3, state, before)]).toEqual([true, false]);
+});
+
 it("waits for nobody who has not been heard of long after the start", () => {
   register("aaaaaaaa-1", "one");
   expect(registry.olderThan(2, state)).toHaveLength(3);

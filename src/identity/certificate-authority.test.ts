@@ -27,7 +27,7 @@ import { parseServiceName } from "./service-name.ts";
 import { parseTrustDomain } from "./spiffe-id.ts";
 import { testDomain, testId, testNowSeconds, testSvid, testWorld, valueOf } from "./svid-for-tests.ts";
 import { trustBundlesOf } from "./trust-bundle.ts";
-import { type WorkloadMetadata, workloadMetadataOid } from "./workload-metadata.ts";
+import { longMetadataOid, type WorkloadMetadata, workloadMetadataOid } from "./workload-metadata.ts";
 
 const shop = testDomain("shop.example");
 const id = testId("spiffe://shop.example/shop/payments");
@@ -89,6 +89,22 @@ describe("an issued SVID", () => {
       ok: true,
       value: { metadata },
     });
+  });
+
+  test("carries them under the long identifier where older peers are about, and they are found as well", () => {
+    const { chain, certificate } = issued({ metadata, hasOlderPeers: true });
+
+    const parsed = valueOf(parseCertificate(certificate));
+    expect(parsed.extensions.has(longMetadataOid)).toBe(true);
+    expect(parsed.extensions.has(workloadMetadataOid)).toBe(false);
+    expect(checkSvid(chain, trustBundlesOf(shop.bundle), testNowSeconds)).toMatchObject({
+      ok: true,
+      value: { metadata },
+    });
+  });
+
+  test("has an identifier for them whose arcs all fit into 31 bits, as Go's do", () => {
+    expect(workloadMetadataOid.split(".").every((arc) => Number(arc) < 2 ** 31)).toBe(true);
   });
 
   test("has the key of the request and none of its wishes", () => {

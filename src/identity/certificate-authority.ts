@@ -204,7 +204,7 @@ export function issueSvid(
   request: SvidRequest,
   world: IssuerWorld,
 ): Result<IssuedSvid, IssuanceRefusal> {
-  const { spiffeId, metadata, proof } = request;
+  const { spiffeId, proof } = request;
   const lifetimeSeconds = request.lifetimeSeconds ?? svidLifetimeSecondsDefault;
   const path = pathOf(spiffeId);
   if (trustDomainOf(spiffeId) !== authority.trustDomain) return fail("other-trust-domain", spiffeId);
