@@ -64,7 +64,8 @@ async function noneIsKnown(): Promise<void> {
   const { state } = mesh.controlPlane.writer;
   await until(() => !callers.some(({ instance }) => state.instances.has(instance)), "the log names none");
   await until(
-    async () => (await ledger.metric("troth_proxy_tree_size")) >= (mesh.controlPlane.writer.newest?.size ?? 0),
+    async () =>
+      (await ledger.metric("troth_proxy_tree_size")) >= (mesh.controlPlane.writer.newest?.size ?? 0),
     "the ledger",
   );
 }

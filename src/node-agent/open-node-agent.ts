@@ -32,6 +32,7 @@ import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
+import { OwnNode } from "./own-node.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
 
@@ -131,6 +132,7 @@ class Relay {
   readonly #options: NodeAgentOptions;
   readonly #mirror: LogMirror;
   readonly #sidecars: SidecarRegistry;
+  readonly #ownNode: OwnNode;
   readonly #changed = new Set<() => void>();
   readonly metrics: AgentMetrics;
   /** Whether sidecars can find the agent. */
@@ -142,7 +144,6 @@ class Relay {
   /** The control plane, once it has proved to be it. */
   #upstream: Client<typeof Mesh> | undefined;
   #hasExpected = false;
-  #toldOfNode = "";
   #reporting: Promise<void> | undefined;
   #soon: NodeJS.Timeout | undefined;
   /** The size at which a snapshot was last asked for or taken up. */
@@ -152,6 +153,7 @@ class Relay {
   constructor(options: NodeAgentOptions, mirror: LogMirror) {
     this.#options = options;
     this.#mirror = mirror;
+    this.#ownNode = new OwnNode(options.membership.node, options.log);
     this.#sidecars = new SidecarRegistry(
       (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
     );
@@ -184,35 +186,13 @@ class Relay {
             `no new epoch for ${age()} s; is the control plane at ${where} reachable?`,
           ),
       },
-      { name: "node", missing: () => this.#whyNoIdentities() },
+      { name: "node", missing: () => this.#ownNode.missing(this.#view.follower) },
       { name: "socket", missing: () => unless(this.isServing, this.#options.socketPath) },
     ];
   }
 
   get view(): LogView {
     return this.#view;
-  }
-
-  /** What the log says against this node; sidecars can have no identities by then. */
-  #whyNoIdentities(): string | undefined {
-    const { node } = this.#options.membership;
-    const { state, hasCaughtUp } = this.#view.follower;
-    if (!hasCaughtUp) return undefined;
-    if (!state.nodes.has(node))
-      return `${node} is no node of the mesh (any more): its identities are void; join again with a new token`;
-    return state.holds.has(`node:${node}`)
-      ? `${node} is held: it has no identities until an operator lifts that`
-      : undefined;
-  }
-
-  /** Says in this process's log what has become of its node, once. */
-  #noteOwnNode(): void {
-    const why = this.#whyNoIdentities() ?? "";
-    if (why === this.#toldOfNode) return;
-    this.#toldOfNode = why;
-    const { log } = this.#options;
-    if (why === "") log.info("this node may have identities again");
-    else log.error("this node may have no identities", { why });
   }
 
   /** Takes up from the copy on disk; one that is not the log it says it is only costs reading the log again. */
@@ -236,7 +216,7 @@ class Relay {
           const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
-          this.#noteOwnNode();
+          this.#ownNode.note(this.#view.follower);
           this.#notify();
           void this.#keepSnapshot();
         },
