@@ -86,6 +86,7 @@ export function addMeshCommands(program: Command): void {
     .option("--quiet", "print no rates", false)
     .addOption(node())
     .addOption(svidLifetime())
+    .addOption(outboundClients())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/demo.ts")).demo({ ...options, dir: directoryOf(program) }),
