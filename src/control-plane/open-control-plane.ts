@@ -18,7 +18,7 @@ import { EpochGuard } from "./epoch-guard.ts";
 import { type FederationOptions, openFederation } from "./federation/open-federation.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
-import { type LogKeys, requireLogKeys } from "./log-keys.ts";
+import { requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";

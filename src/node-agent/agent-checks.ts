@@ -8,7 +8,7 @@ const epochAgeSecondsMax = 30;
 /** What an agent's readiness is read from. */
 export interface AgentCondition {
   readonly view: LogView;
-  readonly node: Pick<OwnNode, "whyNoIdentities">;
+  readonly ownNode: OwnNode;
   /** Whether sidecars can find the agent. */
   readonly isServing: boolean;
 }
@@ -35,7 +35,7 @@ export function agentChecks(
           `no new epoch for ${age()} s; is the control plane at ${address} reachable?`,
         ),
     },
-    { name: "node", missing: () => agent.node.whyNoIdentities },
+    { name: "node", missing: () => agent.ownNode.missing(agent.view.follower) },
     { name: "socket", missing: () => unless(agent.isServing, socketPath) },
   ];
 }

@@ -139,9 +139,9 @@ class Relay {
   readonly #options: NodeAgentOptions;
   readonly #mirror: LogMirror;
   readonly #sidecars: SidecarRegistry;
+  readonly ownNode: OwnNode;
   readonly #changed = new Set<() => void>();
   readonly metrics: AgentMetrics;
-  readonly node: OwnNode;
   /** Whether sidecars can find the agent. */
   isServing = false;
   /** How many instances are kept for workloads without a sidecar. */
@@ -162,11 +162,11 @@ class Relay {
   constructor(options: NodeAgentOptions, mirror: LogMirror) {
     this.#options = options;
     this.#mirror = mirror;
+    this.ownNode = new OwnNode(options.membership.node, options.log);
     this.#sidecars = new SidecarRegistry(
       (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
     );
     this.#view = this.#newView();
-    this.node = new OwnNode(options.membership.node, () => this.#view, options.log);
     this.metrics = agentMetrics({
       treeSize: () => this.#view.follower.size,
       stalenessSeconds: () => this.#view.stalenessSeconds,
@@ -225,7 +225,7 @@ class Relay {
           const { checkpoint, state } = this.#view.follower;
           if (checkpoint !== undefined) await this.#mirror.keep(step, checkpoint);
           this.#recoveredSizes = state.genesis?.recoveredSizes ?? [];
-          this.node.stepped();
+          this.ownNode.note(this.#view.follower);
           this.#notify();
           void this.#keepSnapshot();
         },

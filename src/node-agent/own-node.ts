@@ -1,22 +1,19 @@
 import type { Log } from "../base/log.ts";
-import type { LogView } from "../transport/index.ts";
+import type { LogFollower } from "../trust-log/index.ts";
 
-/** What the trust log says of the node that an agent is of. */
+/** What the trust log says of the node that an agent is for. */
 export class OwnNode {
   readonly #node: string;
-  readonly #view: () => LogView;
   readonly #log: Log;
   #told = "";
 
-  constructor(node: string, view: () => LogView, log: Log) {
+  constructor(node: string, log: Log) {
     this.#node = node;
-    this.#view = view;
     this.#log = log;
   }
 
-  /** Why the node's instances can have no identities; undefined where they may, and before anything is known. */
-  get whyNoIdentities(): string | undefined {
-    const { state, hasCaughtUp } = this.#view().follower;
+  /** Why its sidecars can have no identities, for people; undefined where they can, or nothing is known yet. */
+  missing({ state, hasCaughtUp }: LogFollower): string | undefined {
     if (!hasCaughtUp) return undefined;
     if (!state.nodes.has(this.#node))
       return `${this.#node} is no node of the mesh (any more): its identities are void; join again with a new token`;
@@ -25,9 +22,9 @@ export class OwnNode {
       : undefined;
   }
 
-  /** The log has changed: says in this process's log what has become of the node, once. */
-  stepped(): void {
-    const why = this.whyNoIdentities ?? "";
+  /** Says in the process's log what has changed. */
+  note(follower: LogFollower): void {
+    const why = this.missing(follower) ?? "";
     if (why === this.#told) return;
     this.#told = why;
     if (why === "") this.#log.info("this node may have identities again");

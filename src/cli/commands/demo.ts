@@ -6,6 +6,7 @@ import type { FollowerStatus } from "../../protocol/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import type { MeshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
+import type { OutboundClients } from "../own-tree.ts";
 import { untilStopped } from "../until-stopped.ts";
 import { openService, type RunningService } from "./run-service.ts";
 import { openMesh, type UpOptions } from "./up.ts";
@@ -16,7 +17,7 @@ const ratesIntervalMillis = 5_000;
 
 /** `troth demo`, which is what `npm start` runs: a mesh with a shop in it, under load, until it is stopped. */
 export async function demo(
-  options: Omit<UpOptions, "trustDomain" | "testDomain"> & { readonly quiet: boolean },
+  options: Omit<UpOptions, "trustDomain" | "testDomain"> & ShopOptions & { readonly quiet: boolean },
 ): Promise<void> {
   const stopped = untilStopped();
   const started = performance.now();
@@ -24,7 +25,7 @@ export async function demo(
   let starting: Promise<RunningService[]> | undefined;
   const mesh = stack.use(
     await openMesh({ ...options, trustDomain: demoTrustDomain, testDomain: true }, (directory) => {
-      starting = openShop(directory, { stack, logLevel: options.logLevel });
+      starting = openShop(directory, stack, options);
       // Told below; a mesh that does not start is the likelier cause.
       starting.catch(() => {});
     }),
@@ -69,20 +70,26 @@ async function tellTheStory(client: OperatorClient): Promise<void> {
   if (entries.length > 0) await client.append(entries);
 }
 
+interface ShopOptions {
+  readonly logLevel: string;
+  readonly outboundClients: OutboundClients;
+}
+
 /** All services of the shop at once; each waits for the mesh by itself. */
 function openShop(
   directory: MeshDirectory,
-  { stack, logLevel }: { readonly stack: AsyncDisposableStack; readonly logLevel: string },
+  stack: AsyncDisposableStack,
+  options: ShopOptions,
 ): Promise<RunningService[]> {
   return Promise.all(
-    demoServices.map(async (service) => stack.use(await openDemoService(directory, service, logLevel))),
+    demoServices.map(async (service) => stack.use(await openDemoService(directory, service, options))),
   );
 }
 
 async function openDemoService(
   directory: MeshDirectory,
   service: (typeof demoServices)[number],
-  logLevel: string,
+  { logLevel, outboundClients }: ShopOptions,
 ): Promise<RunningService> {
   const name = parseServiceName(service.name);
   if (!name.ok) throw new CliError(exitCode.failed, `demo service ${service.name}: ${name.reason}`);
@@ -93,7 +100,7 @@ async function openDemoService(
     command: [process.execPath, script],
     httpProxy: false,
     // What an attacker does with her own identity is played by `troth attack`.
-    outboundClients: service.name === "/shop/mallory" ? "any" : "own",
+    outboundClients: service.name === "/shop/mallory" ? "any" : outboundClients,
     isOwn: true,
     // So that a shop in which somebody tries a revocation is whole again.
     whenRevoked: "new-instance",

@@ -2,7 +2,7 @@ import { hostAndPort } from "../../base/host-and-port.ts";
 import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
 import { ProcessTree } from "../../peer-process/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
-import { type OutboundClients, treeVariable } from "../own-tree.ts";
+import { newTreeMark, type OutboundClients, treeVariable } from "../own-tree.ts";
 import { openProxyOptions } from "../proxy-process.ts";
 import { announceTarget } from "../scrape-targets.ts";
 import { parseTcpPort } from "../tcp-ports.ts";
@@ -84,7 +84,7 @@ export async function runSidecar(options: {
 /** Listens from the start: the supervisor may tell of an application before the sidecar is open. */
 function ownClients(which: OutboundClients): ProcessTree | undefined {
   if (which === "any") return undefined;
-  const tree = new ProcessTree({ name: treeVariable, value: process.env[treeVariable] ?? "" });
+  const tree = new ProcessTree({ name: treeVariable, value: process.env[treeVariable] ?? newTreeMark() });
   onParentMessage((message) => {
     if (message.kind === "application") tree.plant(message);
   });

@@ -121,6 +121,7 @@ function addDemoCommand(program: Command): void {
     .addOption(node())
     .addOption(svidLifetime())
     .addOption(intermediateLifetime())
+    .addOption(outboundClients())
     .addOption(logLevel())
     .action(async (options) =>
       (await import("../commands/demo.ts")).demo({ ...options, dir: directoryOf(program) }),
