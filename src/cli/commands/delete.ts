@@ -49,5 +49,5 @@ async function wantedObjects(
       exitCode.usage,
       `${kind} cannot be deleted like this; ${Object.keys(manifestSchemas).join(", ")} can`,
     );
-  return [{ kind, name: name.startsWith("/") ? name : `/${name}` }];
+  return [{ kind, name: kind === "WorkloadEntry" || name.startsWith("/") ? name : `/${name}` }];
 }

@@ -44,6 +44,6 @@ function differenceOf({ kind, name, outcome, before, after }: PlannedChange): st
     if (isNear[at] === true) return [`${mark}${text}\n`];
     return isNear[at - 1] === true ? ["@@\n"] : [];
   });
-  const title = `${kind.toLowerCase()}${name}`;
+  const title = `${kind.toLowerCase()}${name.startsWith("/") ? "" : "/"}${name}`;
   return `--- ${before === undefined ? "/dev/null" : title}\n+++ ${after === undefined ? "/dev/null" : title} (${outcome})\n${body.join("")}`;
 }

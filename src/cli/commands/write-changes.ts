@@ -57,7 +57,10 @@ export async function writeChanges(
       ...(proxies === undefined ? {} : { proxies }),
     },
     () => {
-      const lines = changes.map(({ kind, name, outcome }) => `${kind.toLowerCase()}${name} ${outcome}\n`);
+      const lines = changes.map(
+        ({ kind, name, outcome }) =>
+          `${kind.toLowerCase()}${name.startsWith("/") ? "" : "/"}${name} ${outcome}\n`,
+      );
       return `${lines.join("")}${lastLine({ entries: entries.length, waiting: proposals.length, size, isDry: options.dryRun, proxies })}\n`;
     },
   );

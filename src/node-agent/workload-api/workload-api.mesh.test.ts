@@ -1,4 +1,7 @@
+import { execFile } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { Code } from "@connectrpc/connect";
 import { afterEach, expect, it } from "vitest";
 import type { FoundingOptions, MeshInProcess } from "../../../test/apparatus/mesh-in-process.ts";
 import type { WorkloadClient } from "../../../test/apparatus/workload-client.ts";
@@ -187,3 +190,31 @@ it("has the log forget its instances when it ends", async () => {
 
   expect(mesh.controlPlane.writer.state.instances.size).toBe(0);
 });
+
+/** A call by hand, so that another user's process can make it with nothing but Node; prints the status of the answer. */
+const strangerScript = `
+  const call = require("node:http2").connect(process.argv[1].replace("tcp", "http")).request({
+    ":method": "POST", ":path": "/SpiffeWorkloadAPI/FetchX509SVID",
+    "content-type": "application/grpc", te: "trailers", "workload.spiffe.io": "true",
+  });
+  const say = (headers) => { if (headers["grpc-status"]) { console.log(headers["grpc-status"]); process.exit(); } };
+  call.on("response", say).on("trailers", say).on("data", () => { console.log("served"); process.exit(); });
+  call.end(Buffer.alloc(5));
+`;
+
+it.runIf(process.getuid?.() === 0)(
+  "refuses the same program when another user runs it",
+  async () => {
+    const mesh = await found();
+    await putWorkload(mesh, "payments", { selectors: [ownSelector, `unix:path:${process.execPath}`] });
+    const ask = async (uid: number): Promise<string> => {
+      const args = ["-e", strangerScript, mesh.agent.workloadAddresses[0] ?? ""];
+      const { stdout } = await promisify(execFile)(process.execPath, args, { uid, gid: uid, cwd: "/" });
+      return stdout.trim();
+    };
+
+    expect(await ask(0)).toBe("served");
+    expect(await ask(65_534)).toBe(String(Code.PermissionDenied));
+  },
+  20_000,
+);
