@@ -115,7 +115,8 @@ export class MeshInProcess implements AsyncDisposable {
   readonly #operator: NoteSigner;
   readonly #nodeKey = generateEd25519();
   readonly #workloads = new Set<Workload>();
-  #sequence = 1;
+  /** That of the operator's last entry at the founding: the root, and two for each of two token keys. */
+  #sequence = 5;
   #port = 0;
   #storage: Awaited<ReturnType<typeof openLogFiles>> | undefined;
   #controlPlane: ControlPlane | undefined;
