@@ -90,16 +90,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       ...(options.broken === undefined ? {} : { broken: options.broken }),
     }),
   );
-  const authorities = await HeldAuthorities.open({
-    trustDomain,
-    keyStore,
-    writer,
-    intermediateLifetimeSeconds: options.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault,
-    clock,
-    randomBytes,
-    log,
-    notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
-  });
+  const authorities = await authoritiesOf(options, { trustDomain, writer, registry });
   opened.defer(authorities.keepRenewed());
   const published = await readFileIfPresent(join(options.tilesFolder, "checkpoint"));
   const guard = opened.use(new RollbackGuard({ writer, logKey: keys.log, registry, log, published }));
@@ -143,6 +134,35 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** The authorities whose keys are here; the writer ends where they cannot be read. */
+async function authoritiesOf(
+  options: ControlPlaneOptions,
+  {
+    trustDomain,
+    writer,
+    registry,
+  }: {
+    readonly trustDomain: TrustDomain;
+    readonly writer: LogWriter;
+    readonly registry: FollowerRegistry;
+  },
+): Promise<HeldAuthorities> {
+  const { intermediateLifetimeSeconds = intermediateLifetimeSecondsDefault } = options;
+  try {
+    return await HeldAuthorities.open({
+      ...options,
+      trustDomain,
+      writer,
+      intermediateLifetimeSeconds,
+      notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
+    });
+  } catch (error) {
+    // It is held still, and would wait for its beginning before it closes.
+    writer.halt("the control plane does not start");
+    throw error;
+  }
 }
 
 /** The trust domain of options that can be met. */
