@@ -172,11 +172,16 @@ async function openSigners(
   const { keyStore, clock, randomBytes, log } = options;
   const { trustDomain, writer, registry } = of;
   const common = { trustDomain, keyStore, writer, clock, log };
-  const authorities = await HeldAuthorities.open({
+  const opening = HeldAuthorities.open({
     ...common,
     intermediateLifetimeSeconds: options.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault,
     randomBytes,
     notRenewed: (detail) => registry.raise("/authority", "authority-not-renewed", detail),
+  });
+  const authorities = await opening.catch((error: unknown) => {
+    // The writer is held still, and would wait for its beginning before it closes.
+    writer.halt("the control plane does not start");
+    throw error;
   });
   const tokenKeys = new HeldTokenKeys({
     ...common,

@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { hexOf } from "../base/bytes.ts";
 import {
   authorityConstraints,
   authorityKeyIdExtension,
@@ -10,6 +11,8 @@ import {
   generateP256,
   keyUsageExtension,
   objectIdentifier,
+  type ParsedCertificate,
+  sha256,
   subjectKeyIdExtension,
   uriHostConstraint,
   uriNamesExtension,
@@ -386,6 +389,20 @@ describe("refuses a CA between leaf and bundle", () => {
     expect(reasonBelow(shop.root, [authorityConstraints(0), keyUsage, constraint])).toBe(
       "name-constraint-violated",
     );
+  });
+
+  test("whose key was revoked, as intermediate or as root: revoked-authority", () => {
+    const { chain } = testSvid(shop.issuer, id);
+    const under = (...revoked: readonly ParsedCertificate[]): string => {
+      const keys = new Set(revoked.map(({ publicKeyInfo }) => hexOf(sha256(publicKeyInfo))));
+      const bundle = valueOf(parseTrustBundle(shop.root.trustDomain, [shop.root.certificate.der], keys));
+      const checked = checkSvid(chain, trustBundlesOf(bundle), testNowSeconds);
+      return checked.ok ? "accepted" : checked.reason;
+    };
+
+    expect(under(bank.issuer.certificate)).toBe("accepted");
+    expect(under(shop.issuer.certificate)).toBe("revoked-authority");
+    expect(under(shop.root.certificate)).toBe("revoked-authority");
   });
 
   test("whose certificate was not signed by the trusted CA: bad-signature", () => {

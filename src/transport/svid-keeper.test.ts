@@ -88,6 +88,19 @@ it("rotates although the wall clock was set back", async () => {
   expect(rotations.length).toBe(1);
 });
 
+it("replaces an SVID within the time that it is told, at a moment of its own, and once", async () => {
+  const { keeper, rotations, pass, startSeconds } = await openKeeper(3600);
+
+  keeper.renewWithin(5_000);
+  keeper.renewWithin(60_000);
+  await pass(6);
+  keeper[Symbol.dispose]();
+
+  expect(rotations.length).toBe(1);
+  // Half of the time, since every draw of chance here is one half.
+  expect((rotations[0] ?? 0) - startSeconds).toBeCloseTo(2.5, 0);
+});
+
 it("shows a new key with every certificate", async () => {
   const { keeper, pass } = await openKeeper(4);
   const keys = new Set([keeper.current.privateKeyPem]);
