@@ -1,4 +1,3 @@
-import { bytesOfBase64 } from "../base/bytes.ts";
 import {
   type AuthorityKind,
   type AuthorityStatus,
@@ -76,7 +75,7 @@ export function authorityViews(state: TrustState, { held, issuing }: HeldHere): 
   const roots = views.filter(({ issuer }) => issuer === undefined);
   return [
     ...roots.flatMap((root) => [root, ...ended.filter(({ issuer }) => issuer === root.id)]),
-    ...tokenKeyViews(state),
+    ...tokenKeyViews(state, held),
   ];
 }
 
@@ -180,15 +179,15 @@ function isCertificate({ kind }: AuthorityView): boolean {
   return kind === "root" || kind === "intermediate";
 }
 
-function tokenKeyViews(state: TrustState): readonly AuthorityView[] {
-  return [...state.tokenKeys.entries()].map(([id, { use, publicKey, notAfterSeconds }]) => {
+function tokenKeyViews(state: TrustState, held: readonly string[]): readonly AuthorityView[] {
+  return [...state.tokenKeys.entries()].map(([id, { use, notAfterSeconds }]) => {
     const status = state.authorityStatus.get(id)?.status ?? "prepared";
     return {
       id,
       kind: use,
       status,
       isInUse: status === "active",
-      isHeld: bytesOfBase64(publicKey) !== undefined,
+      isHeld: held.includes(id),
       isTrusted: status !== "revoked",
       notBeforeSeconds: 0,
       notAfterSeconds,

@@ -2,7 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { base64Of, hexOf } from "../../base/bytes.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import { parseCertificate, sha256 } from "../../crypto/index.ts";
-import { certificateAuthoritiesOf } from "../../trust-log/index.ts";
+import { type AuthorityKind, certificateAuthoritiesOf } from "../../trust-log/index.ts";
 import { shortAuthority } from "../authority-views.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
@@ -17,7 +17,7 @@ const pemBytesMax = 65_536;
 export interface PrepareOptions {
   readonly dir: string;
   readonly output: OutputFormat;
-  readonly kind: "root" | "intermediate";
+  readonly kind: AuthorityKind;
   /** Where the request for an intermediate under a root elsewhere goes. */
   readonly csr?: string;
   /** Where what the root made of it is read. */
@@ -29,7 +29,7 @@ export async function prepareAuthority(options: PrepareOptions): Promise<void> {
   const { csr, certificate, kind } = options;
   if (
     (csr !== undefined && certificate !== undefined) ||
-    (kind === "root" && (csr ?? certificate) !== undefined)
+    (kind !== "intermediate" && (csr ?? certificate) !== undefined)
   )
     throw new CliError(
       exitCode.usage,
@@ -39,7 +39,8 @@ export async function prepareAuthority(options: PrepareOptions): Promise<void> {
   if (csr !== undefined) await writeRequest(client, csr, options.output);
   else if (certificate !== undefined) await takeCertificate(client, certificate, options.output);
   else if (kind === "root") await prepareRoot(client, options.output);
-  else await prepareIntermediate(client, options.output);
+  else if (kind === "intermediate") await prepareIntermediate(client, options.output);
+  else await prepareTokenKey(client, kind, options.output);
 }
 
 async function prepareRoot(client: OperatorClient, output: OutputFormat): Promise<void> {
@@ -52,6 +53,17 @@ async function prepareIntermediate(client: OperatorClient, output: OutputFormat)
   const { certificate, size } = await client.ask((admin) => admin.prepareAuthority({ kind: "intermediate" }));
   const appended = { size: Number(size), proposals: [] };
   tell(output, { id: hexOf(sha256(certificate)), kind: "intermediate", appended });
+}
+
+async function prepareTokenKey(
+  client: OperatorClient,
+  use: Exclude<AuthorityKind, "root" | "intermediate">,
+  output: OutputFormat,
+): Promise<void> {
+  const { publicKey, notAfterSeconds } = await client.ask((admin) => admin.prepareTokenKey({ use }));
+  const body = { use, publicKey: base64Of(publicKey), notAfterSeconds: Number(notAfterSeconds) };
+  const appended = await client.append([{ kind: "jwk.put", body }]);
+  tell(output, { id: hexOf(sha256(publicKey)), kind: use, appended });
 }
 
 async function writeRequest(client: OperatorClient, file: string, output: OutputFormat): Promise<void> {

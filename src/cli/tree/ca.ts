@@ -60,7 +60,7 @@ function addPrepare(program: Command, ca: Command): void {
     .description("make the next authority; it signs nothing before it is activated")
     .addOption(
       new Option("--kind <kind>", "what it is to be")
-        .choices(["root", "intermediate"])
+        .choices(["root", "intermediate", "jwt-svid", "wit-svid"])
         .default("intermediate"),
     )
     .option("--csr <file>", "write a request for an intermediate under a root that is elsewhere")
@@ -74,6 +74,7 @@ function addPrepare(program: Command, ca: Command): void {
       help([
         ["troth ca prepare", "an intermediate under the root in use"],
         ["troth ca prepare --kind root", "a root, trusted from now on"],
+        ["troth ca prepare --kind jwt-svid", "a key that signs tokens"],
         ["troth ca prepare --csr issuer.csr", "for a root of your own"],
         ["troth ca prepare --certificate chain.pem", "what it has signed"],
       ]),

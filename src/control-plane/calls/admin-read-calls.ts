@@ -54,7 +54,7 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
     listHeldAuthorities: async (_request, context) => {
       reader(context);
       const { ids, issuing = "" } = await parts.authorities.held();
-      return { held: [...ids], issuing };
+      return { held: [...ids, ...(await parts.tokenKeys.held())], issuing };
     },
     listFederation: (_request, context) => {
       reader(context);
