@@ -116,6 +116,7 @@ const namesOfKind: Readonly<Record<string, LiveNames>> = {
 };
 const argumentNames: Readonly<Record<string, LiveNames>> = {
   service: "services",
+  "service|instance": "services",
   from: "services",
   to: "services",
   proxy: "instances",

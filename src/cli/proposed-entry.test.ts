@@ -24,7 +24,15 @@ it("tells the median and the 99th percentile of the acknowledgements whose time 
 
   const summary = reachedOf({ known: 6, reached: 5, millis: 410, byFollower }, []);
 
-  expect(summary).toEqual({ known: 6, reached: 5, millis: 410, millisP50: 200, millisP99: 400, behind: [] });
+  expect(summary).toEqual({
+    known: 6,
+    reached: 5,
+    millis: 410,
+    millisP50: 200,
+    millisP99: 400,
+    millisLast: 400,
+    behind: [],
+  });
   expect(reachedInWords(summary)).toBe("in force in 5 of 6 proxies (p50 200 ms, p99 400 ms)");
   expect(reachedInWords(reachedOf({ known: 0, reached: 0, millis: 1, byFollower: [] }, []))).toBe(
     "no proxy runs now",
