@@ -1,6 +1,7 @@
 export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./follow-log.ts";
 export { HalfOpen, sourceOf } from "./half-open.ts";
 export { nextChange, type Subscribe } from "./next-change.ts";
+export { publicCiphers } from "./public-tls.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
 export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";

@@ -161,6 +161,19 @@ const key = z.strictObject({ name: noteName, role, publicKey: bytes(32, 32) });
 const bound = z.strictObject({ degradeAfterSeconds: z.int().min(1), refuseAfterSeconds: z.int().min(1) });
 const stalenessBounds = z.strictObject({ newHandshake: bound, openConnection: bound });
 
+/** What an entry says of a certificate. */
+const issuedSvid = {
+  certificate: sha256Hex,
+  spiffeId: z
+    .string()
+    .max(2048)
+    .regex(/^spiffe:\/\//),
+  instance: uuid,
+  serial: z.string().regex(/^[0-9a-f]{2,40}$/),
+  notBeforeSeconds: seconds,
+  notAfterSeconds: seconds,
+};
+
 /** The bodies of all entries that this software folds: kind and version → what the body must look like. */
 export const entryBodies = {
   genesis: z.strictObject({
@@ -272,31 +285,13 @@ export const entryBodies = {
   "instance.remove": z.strictObject({ instance: uuid }),
   "instance.drain": z.strictObject({ instance: uuid }),
   "instance.resume": z.strictObject({ instance: uuid }),
-  "svid.issue": z.strictObject({
-    certificate: sha256Hex,
-    spiffeId: z
-      .string()
-      .max(2048)
-      .regex(/^spiffe:\/\//),
-    instance: uuid,
-    serial: z.string().regex(/^[0-9a-f]{2,40}$/),
-    notBeforeSeconds: seconds,
-    notAfterSeconds: seconds,
-  }),
+  "svid.issue": z.strictObject(issuedSvid),
   /**
    * As `svid.issue`, and by which authority's key, in which generation of the instance's certificates (they count up by
    * one, except where the same key asks again because the answer was lost) and for which key.
    */
   "svid.put": z.strictObject({
-    certificate: sha256Hex,
-    spiffeId: z
-      .string()
-      .max(2048)
-      .regex(/^spiffe:\/\//),
-    instance: uuid,
-    serial: z.string().regex(/^[0-9a-f]{2,40}$/),
-    notBeforeSeconds: seconds,
-    notAfterSeconds: seconds,
+    ...issuedSvid,
     authorityKeyId: keyId,
     generation: z.int().min(1),
     keySha256: sha256Hex,

@@ -1,7 +1,6 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { buildGoPeer } from "./go-peer.ts";
 import type { Field, ReadRequest, RequestsRead } from "./http1-reading.ts";
+import { LineProgram } from "./line-program.ts";
 
 /** A response as a client takes it. */
 export interface ReadResponse {
@@ -22,15 +21,10 @@ export interface ResponsesRead {
 
 /** Go's net/http as a reader of bytes: the program in `test/peers/http1-reader`, running. */
 export class GoHttp1Reader implements AsyncDisposable {
-  readonly #process: ChildProcessWithoutNullStreams;
-  readonly #waiting: ((line: string) => void)[] = [];
-  readonly #ended: Promise<void>;
+  readonly #program: LineProgram;
 
   private constructor(program: string) {
-    this.#process = spawn(program);
-    this.#process.stderr.resume();
-    this.#ended = new Promise((resolve) => this.#process.once("close", () => resolve()));
-    createInterface({ input: this.#process.stdout }).on("line", (line) => this.#waiting.shift()?.(line));
+    this.#program = new LineProgram(program);
   }
 
   /** Builds it into a folder and starts it. */
@@ -49,23 +43,12 @@ export class GoHttp1Reader implements AsyncDisposable {
     return this.#ask({ bytes, methods });
   }
 
-  async #ask<Answer>(job: {
-    readonly bytes: Uint8Array;
-    readonly methods?: readonly string[];
-  }): Promise<Answer> {
-    const bytes = Buffer.from(job.bytes).toString("base64");
-    const line = await new Promise<string>((resolve, reject) => {
-      this.#waiting.push(resolve);
-      void this.#ended.then(() => reject(new Error("the Go reader has ended")));
-      this.#process.stdin.write(`${JSON.stringify({ ...job, bytes })}\n`);
-    });
-    const answer: Answer = JSON.parse(line);
-    return answer;
+  #ask<Answer>(job: { readonly bytes: Uint8Array; readonly methods?: readonly string[] }): Promise<Answer> {
+    return this.#program.ask({ ...job, bytes: Buffer.from(job.bytes).toString("base64") });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.stdin.end();
-    await this.#ended;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#program[Symbol.asyncDispose]();
   }
 }
 

@@ -1,6 +1,5 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { buildGoPeer } from "./go-peer.ts";
+import { LineProgram } from "./line-program.ts";
 
 /** Something for go-spiffe to judge; bundles are SPIFFE bundles (JSON) by trust domain, chains DER. */
 export type GoSpiffeJob =
@@ -21,15 +20,10 @@ export type GoSpiffeJob =
 
 /** go-spiffe as a judge: the program in `test/peers/spiffe-rules`, running. */
 export class GoSpiffe implements AsyncDisposable {
-  readonly #process: ChildProcessWithoutNullStreams;
-  readonly #waiting: ((line: string) => void)[] = [];
-  readonly #ended: Promise<void>;
+  readonly #program: LineProgram;
 
   private constructor(program: string) {
-    this.#process = spawn(program);
-    this.#process.stderr.resume();
-    this.#ended = new Promise((resolve) => this.#process.once("close", () => resolve()));
-    createInterface({ input: this.#process.stdout }).on("line", (line) => this.#waiting.shift()?.(line));
+    this.#program = new LineProgram(program);
   }
 
   /** Builds it into a folder and starts it. */
@@ -40,17 +34,11 @@ export class GoSpiffe implements AsyncDisposable {
   /** What is wrong with it, in go-spiffe's words; empty where nothing is. */
   async errorIn(job: GoSpiffeJob): Promise<string> {
     const chain = "chain" in job ? job.chain.map((der) => Buffer.from(der).toString("base64")) : undefined;
-    const line = await new Promise<string>((resolve, reject) => {
-      this.#waiting.push(resolve);
-      void this.#ended.then(() => reject(new Error("the Go program has ended")));
-      this.#process.stdin.write(`${JSON.stringify({ ...job, chain })}\n`);
-    });
-    const { error }: { readonly error: string } = JSON.parse(line);
+    const { error } = await this.#program.ask<{ readonly error: string }>({ ...job, chain });
     return error;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.stdin.end();
-    await this.#ended;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#program[Symbol.asyncDispose]();
   }
 }

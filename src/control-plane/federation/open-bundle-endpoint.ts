@@ -19,7 +19,7 @@ import {
   type SpiffeId,
 } from "../../identity/index.ts";
 import { makeRoom } from "../../telemetry/index.ts";
-import { HalfOpen, pemOfCertificate } from "../../transport/index.ts";
+import { HalfOpen, pemOfCertificate, publicCiphers } from "../../transport/index.ts";
 import type { PublishedBundle } from "./domain-bundle.ts";
 
 const connectionsMax = 512;
@@ -38,20 +38,9 @@ const requestsPerConnectionMax = 32;
 /** How often files are looked at, and how soon a failed renewal is tried again. */
 const lookIntervalMillis = 5_000;
 
-/** Mozilla's intermediate configuration (version 5.7) without the finite-field groups, for which a server would need parameters. */
-const intermediateTls = {
+const endpointTls = {
   minVersion: "TLSv1.2",
-  ciphers: [
-    "TLS_AES_128_GCM_SHA256",
-    "TLS_AES_256_GCM_SHA384",
-    "TLS_CHACHA20_POLY1305_SHA256",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-  ].join(":"),
+  ciphers: publicCiphers,
   ecdhCurve: "X25519:prime256v1:secp384r1",
 } as const;
 
@@ -98,7 +87,7 @@ export async function openBundleEndpoint(options: BundleEndpointOptions): Promis
   let credentials = await obtain(options);
   const server = https.createServer(
     {
-      ...intermediateTls,
+      ...endpointTls,
       cert: credentials.cert,
       key: credentials.key,
       handshakeTimeout: handshakeTimeoutMillis,
@@ -120,7 +109,7 @@ export async function openBundleEndpoint(options: BundleEndpointOptions): Promis
     isLooking = true;
     try {
       credentials = await obtain(options);
-      server.setSecureContext({ ...intermediateTls, cert: credentials.cert, key: credentials.key });
+      server.setSecureContext({ ...endpointTls, cert: credentials.cert, key: credentials.key });
     } catch (error) {
       log.warn("bundle endpoint keeps its certificate", { error: messageOf(error) });
     } finally {

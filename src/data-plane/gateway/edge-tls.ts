@@ -2,21 +2,9 @@ import { constants, createPrivateKey, X509Certificate } from "node:crypto";
 import tls from "node:tls";
 import { messageOf } from "../../base/mesh-error.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
+import { publicCiphers } from "../../transport/index.ts";
 import { handshakeTimeoutMillis } from "../mesh-tls.ts";
 import type { EdgeCertificate } from "./gateway-settings.ts";
-
-/** For clients that know no TLS 1.3: forward secrecy and authenticated encryption alone (RFC 9325, 4.2). */
-const ciphers = [
-  "TLS_AES_128_GCM_SHA256",
-  "TLS_AES_256_GCM_SHA384",
-  "TLS_CHACHA20_POLY1305_SHA256",
-  "ECDHE-ECDSA-AES128-GCM-SHA256",
-  "ECDHE-RSA-AES128-GCM-SHA256",
-  "ECDHE-ECDSA-AES256-GCM-SHA384",
-  "ECDHE-RSA-AES256-GCM-SHA384",
-  "ECDHE-ECDSA-CHACHA20-POLY1305",
-  "ECDHE-RSA-CHACHA20-POLY1305",
-].join(":");
 
 /** A certificate that handshakes can show. */
 export interface UsableCertificate {
@@ -74,7 +62,7 @@ function optionsFor(cert: string, key: string): tls.SecureContextOptions {
   return {
     cert,
     key,
-    ciphers,
+    ciphers: publicCiphers,
     honorCipherOrder: true,
     minVersion: "TLSv1.2",
     // A client that could ask for handshake after handshake on one connection would have us sign for it each time.
