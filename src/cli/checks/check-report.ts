@@ -21,6 +21,7 @@ export const checkAnchors = [
   "node-clocks-agree",
   "authority-life",
   "agent-connected",
+  "workload-api",
   "proxy-found",
   "proxy-ready",
   "proxy-follows",

@@ -4,6 +4,7 @@ import { CheckReport } from "../checks/check-report.ts";
 import { checkDirectory } from "../checks/directory-checks.ts";
 import { checkControlPlane, checkNodes, reachControlPlane } from "../checks/mesh-checks.ts";
 import { checkProxies } from "../checks/proxy-checks.ts";
+import { checkWorkloadApi } from "../checks/workload-api-check.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { readMembership } from "../membership.ts";
 import { type MeshDirectory, meshDirectory } from "../mesh-directory.ts";
@@ -68,6 +69,8 @@ async function checkOnce(directory: MeshDirectory, { pre, proxy }: CheckOptions)
   if (proxy === undefined) {
     await checkControlPlane(report, mesh);
     await checkNodes(report, mesh);
+    if (status.nodes.some(({ node, isConnected }) => node === here && isConnected))
+      await checkWorkloadApi(report, directory);
   }
   await checkProxies(report, mesh, proxy);
   return report;

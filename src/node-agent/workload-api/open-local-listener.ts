@@ -52,8 +52,13 @@ export async function openLocalListener(
     { settings: { maxConcurrentStreams: streamsPerConnectionMax } },
     (request, response) => {
       // Of a web page, which could only be an attack.
-      if (request.headers["origin"] !== undefined) response.writeHead(403).end();
-      else answer(request, response);
+      if (request.headers["origin"] !== undefined) {
+        response.writeHead(403).end();
+        return;
+      }
+      // Of no meaning here. gRPC's C core puts the path of the socket into it; the adapter throws at what is no host.
+      request.headers[":authority"] = "localhost";
+      answer(request, response);
     },
   );
   const sockets = new Set<net.Socket>();

@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import http2 from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Code } from "@connectrpc/connect";
@@ -93,6 +95,23 @@ it("refuses a call without the header at once", async () => {
   ];
 
   expect(new Set(refusals)).toEqual(new Set(["InvalidArgument: security header missing from request"]));
+});
+
+it.each([
+  ["the path of the socket, as gRPC's C core does", "tmp%2Fworkload.sock"],
+  ["what is no host", "%"],
+])("answers a client that calls it %s", async (_, authority) => {
+  const mesh = await found();
+  const session = http2.connect((mesh.agent.workloadAddresses[0] ?? "").replace("tcp", "http"));
+  stack.push({ [Symbol.asyncDispose]: async () => session.destroy() });
+  const path = "/SpiffeWorkloadAPI/FetchX509SVID";
+  const content = { "content-type": "application/grpc", te: "trailers" };
+
+  const call = session.request({ ":method": "POST", ":path": path, ":authority": authority, ...content });
+  call.resume().end(Buffer.alloc(5));
+
+  const [trailers] = await once(call, "trailers");
+  expect(trailers["grpc-status"]).toBe(String(Code.InvalidArgument));
 });
 
 it("pushes the next certificate when one is rotated, and nothing while nothing is new", async () => {
