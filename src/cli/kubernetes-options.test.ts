@@ -27,8 +27,8 @@ it("reads a URL, and hands the flags on as they are", async () => {
 });
 
 it.each([
-  [{ k8sIssuer }, "--k8s-issuer needs --k8s-issuer and --k8s-jwks"],
-  [{ k8sAudience: "troth" }, "--k8s-audience needs --k8s-issuer and --k8s-jwks"],
+  [{ k8sIssuer }, "--k8s-issuer and --k8s-jwks go together"],
+  [{ k8sAudience: "troth" }, "--k8s-issuer and --k8s-jwks go together"],
   [{ k8sIssuer: "", k8sJwks: "keys.json" }, "take a text that is not empty"],
   [{ k8sIssuer, k8sJwks: "http://cluster.example/jwks" }, "--k8s-jwks takes a file, an https URL"],
   [{ k8sIssuer, k8sJwks: "http://127.0.0.1.example/jwks" }, "--k8s-jwks takes a file, an https URL"],

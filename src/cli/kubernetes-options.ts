@@ -22,7 +22,7 @@ export async function requireKubernetes(flags: KubernetesFlags): Promise<Kuberne
   const given = kubernetesFlags(flags);
   if (given.length === 0) return undefined;
   if (issuer === undefined || jwks === undefined)
-    throw usage(`${given[0]} needs --k8s-issuer and --k8s-jwks; without both no token can be checked`);
+    throw usage("--k8s-issuer and --k8s-jwks go together; without both no pod's token can be checked");
   if (issuer === "" || audience === "")
     throw usage("--k8s-issuer and --k8s-audience take a text that is not empty");
   if (tokenPath !== undefined && !isAbsolute(tokenPath))
