@@ -46,6 +46,16 @@ export {
 } from "./mint-token.ts";
 export { nextRotationSeconds, type ValidityPeriod } from "./rotation.ts";
 export {
+  type CheckedServiceAccount,
+  checkServiceAccountToken,
+  type KeySetRefusal,
+  keySetBytesMax,
+  keySetKeysMax,
+  parseKeySet,
+  type ServiceAccountChecks,
+  type ServiceAccountRefusal,
+} from "./service-account-token.ts";
+export {
   authorityOfServiceName,
   isControlPlane,
   isNodeName,

@@ -93,10 +93,8 @@ export function readToken<Reason extends string>(
   const jws = readCompactJws(text);
   if (!jws.ok) return jws;
   const { header, claims } = jws.value;
-  const algorithm = header["alg"];
-  if (!isJoseAlgorithm(algorithm)) return fail("bad-algorithm", shown(algorithm));
-  // Nothing that a token could call critical is known here (RFC 7515, section 4.1.11).
-  if (Object.hasOwn(header, "crit")) return fail("critical-header", shown(header["crit"]));
+  const algorithm = readAlgorithm(header);
+  if (!algorithm.ok) return algorithm;
   const refusal = formRefusal(jws.value);
   if (refusal !== undefined) return refusal;
   const keyId = header["kid"];
@@ -105,7 +103,20 @@ export function readToken<Reason extends string>(
   if (!names.ok) return names;
   const times = readTimes(claims);
   if (!times.ok) return times;
-  return ok({ jws: jws.value, claims: { algorithm, keyId, ...names.value, ...times.value } });
+  return ok({
+    jws: jws.value,
+    claims: { algorithm: algorithm.value, keyId, ...names.value, ...times.value },
+  });
+}
+
+/** The algorithm that a header names, where nothing in it is called critical. */
+export function readAlgorithm(
+  header: TokenObject,
+): Result<JoseAlgorithm, "bad-algorithm" | "critical-header"> {
+  const algorithm = header["alg"];
+  if (!isJoseAlgorithm(algorithm)) return fail("bad-algorithm", shown(algorithm));
+  // Nothing that a token could call critical is known here (RFC 7515, section 4.1.11).
+  return Object.hasOwn(header, "crit") ? fail("critical-header", shown(header["crit"])) : ok(algorithm);
 }
 
 /** Whether the signature is by a key of the subject's own trust domain; undefined where it is. */
@@ -113,11 +124,19 @@ export function signatureRefusal(
   { jws, claims }: PresentedToken,
   { keysOf }: TokenChecks,
 ): Refusal<TokenRefusal> | undefined {
-  const { trustDomain, algorithm, keyId } = claims;
+  const { trustDomain } = claims;
   const keys = keysOf(trustDomain);
-  if (keys === undefined) return fail("unknown-trust-domain", trustDomain);
+  return keys === undefined ? fail("unknown-trust-domain", trustDomain) : keyRefusal(jws, claims, keys);
+}
+
+/** Whether the signature is by the key that the token names, of these; undefined where it is. */
+export function keyRefusal(
+  jws: CompactJws,
+  { algorithm, keyId }: Pick<TokenClaims, "algorithm" | "keyId">,
+  keys: TokenKeys,
+): Refusal<"unknown-key" | "wrong-key-type" | "bad-signature"> | undefined {
   const key = keys.get(keyId);
-  if (key === undefined) return fail("unknown-key", `${keyId} of ${trustDomain}`);
+  if (key === undefined) return fail("unknown-key", keyId);
   if (!fitsAlgorithm(key, algorithm)) return fail("wrong-key-type", `${algorithm} by ${keyId}`);
   return verifyJws(algorithm, key, jws) ? undefined : fail("bad-signature", `by ${keyId}`);
 }
@@ -127,15 +146,23 @@ export function stateRefusal(
   { claims }: PresentedToken,
   { nowSeconds, isRevoked }: TokenChecks,
 ): Refusal<TokenRefusal> | undefined {
-  const { expiresAtSeconds, notBeforeSeconds = 0, issuedAtSeconds = 0 } = claims;
+  const untimely = timesRefusal(claims, nowSeconds);
+  if (untimely !== undefined) return untimely;
+  if (claims.expiresAtSeconds > nowSeconds + tokenLeewaySeconds + svidLifetimeSecondsMax)
+    return fail("lifetime-too-long", `ends at ${claims.expiresAtSeconds}`);
+  return isRevoked(claims) ? fail("revoked", claims.id ?? "it has no jti") : undefined;
+}
+
+/** Whether it is a token's time, give or take {@link tokenLeewaySeconds}; undefined where it is. */
+export function timesRefusal(
+  { expiresAtSeconds, notBeforeSeconds = 0, issuedAtSeconds = 0 }: TokenTimes,
+  nowSeconds: number,
+): Refusal<"expired" | "not-yet-valid" | "issued-in-the-future"> | undefined {
   if (nowSeconds >= expiresAtSeconds + tokenLeewaySeconds)
     return fail("expired", `at ${expiresAtSeconds}, and it is ${Math.floor(nowSeconds)}`);
   const latestSeconds = nowSeconds + tokenLeewaySeconds;
   if (notBeforeSeconds > latestSeconds) return fail("not-yet-valid", `before ${notBeforeSeconds}`);
-  if (issuedAtSeconds > latestSeconds) return fail("issued-in-the-future", `at ${issuedAtSeconds}`);
-  if (expiresAtSeconds > latestSeconds + svidLifetimeSecondsMax)
-    return fail("lifetime-too-long", `ends at ${expiresAtSeconds}`);
-  return isRevoked(claims) ? fail("revoked", claims.id ?? "it has no jti") : undefined;
+  return issuedAtSeconds > latestSeconds ? fail("issued-in-the-future", `at ${issuedAtSeconds}`) : undefined;
 }
 
 /** A value out of a token as a detail shows it. */
@@ -164,12 +191,11 @@ function readNames(
   });
 }
 
-function readTimes(
-  claims: TokenObject,
-): Result<
-  Pick<TokenClaims, "expiresAtSeconds" | "notBeforeSeconds" | "issuedAtSeconds">,
-  "no-expiry" | "malformed-claim"
-> {
+/** When a token counts, in seconds since 1970. */
+export type TokenTimes = Pick<TokenClaims, "expiresAtSeconds" | "notBeforeSeconds" | "issuedAtSeconds">;
+
+/** Reads `exp`, which every token has, `nbf` and `iat`. */
+export function readTimes(claims: TokenObject): Result<TokenTimes, "no-expiry" | "malformed-claim"> {
   const { exp, nbf, iat } = claims;
   if (exp === undefined) return fail("no-expiry");
   if (!isTime(exp)) return fail("malformed-claim", `exp ${shown(exp)}`);
@@ -183,6 +209,7 @@ function isTime(value: unknown): value is number {
   return typeof value === "number" && value >= 0 && value <= secondsMax;
 }
 
-function isWord(value: unknown): value is string {
+/** Whether a value is a short text of visible ASCII. */
+export function isWord(value: unknown): value is string {
   return typeof value === "string" && value.length <= tokenIdCharactersMax && /^[!-~]+$/.test(value);
 }

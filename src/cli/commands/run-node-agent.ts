@@ -1,6 +1,7 @@
 import { hostAndPort } from "../../base/host-and-port.ts";
 import { openNodeAgent } from "../../node-agent/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
+import { type KubernetesFlags, requireKubernetes } from "../kubernetes-options.ts";
 import { requireLocalEndpoint } from "../local-endpoint.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import { meshDirectory, readKnownDomain, writeKnownDomain } from "../mesh-directory.ts";
@@ -10,14 +11,16 @@ import { openLog, random, randomBytes, systemClock } from "../system.ts";
 import { runProcess } from "./run-process.ts";
 
 /** The node agent of a mesh directory. */
-export async function runNodeAgent(options: {
-  dir: string;
-  controlPlane?: string;
-  adminListen?: string;
-  /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
-  workloadListen?: readonly string[];
-  logLevel: string;
-}): Promise<void> {
+export async function runNodeAgent(
+  options: KubernetesFlags & {
+    dir: string;
+    controlPlane?: string;
+    adminListen?: string;
+    /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
+    workloadListen?: readonly string[];
+    logLevel: string;
+  },
+): Promise<void> {
   const directory = meshDirectory(options.dir);
   const membership = await readMembership(directory);
   if (membership === undefined)
@@ -27,6 +30,7 @@ export async function runNodeAgent(options: {
     );
   const own = { kind: "unix" as const, path: directory.workloadSocket };
   const endpoints = [own, ...(options.workloadListen ?? []).map(requireLocalEndpoint)];
+  const kubernetes = await requireKubernetes(options);
   await runProcess(async (stack) => {
     const nodeKey = await requireNodeKey(directory);
     const agent = stack.use(
@@ -36,7 +40,7 @@ export async function runNodeAgent(options: {
         folder: directory.agent,
         socketPath: directory.agentSocket,
         ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
-        workloads: { endpoints },
+        workloads: { endpoints, ...(kubernetes === undefined ? {} : { kubernetes }) },
         clock: systemClock,
         randomBytes,
         random,

@@ -22,6 +22,7 @@ import {
 } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
+import { type KubernetesFlags, kubernetesFlags, requireKubernetes } from "../kubernetes-options.ts";
 import { requireLocalEndpoint } from "../local-endpoint.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import {
@@ -47,7 +48,7 @@ const inviteSecondsMax = 600;
 const foundingEntries = 3;
 
 /** What `troth up` takes. */
-export interface UpOptions {
+export interface UpOptions extends KubernetesFlags {
   readonly dir: string;
   /** host:port; where it was before, or 127.0.0.1:7443, unless given. */
   readonly listen?: string;
@@ -101,6 +102,7 @@ export async function openMesh(
 ): Promise<RunningMesh> {
   const directory = meshDirectory(options.dir);
   assertOptions(options);
+  await requireKubernetes(options);
   await makeMeshDirectory(directory);
   await using stack = new AsyncDisposableStack();
   const before = await readKnownDomain(directory);
@@ -216,6 +218,7 @@ function agentOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptio
       "--log-level",
       logLevel,
       ...listens,
+      ...kubernetesFlags(options),
     ],
     logFile: join(directory.logs, "node-agent.log"),
   };

@@ -5,6 +5,7 @@ import {
   help,
   intermediateLifetime,
   isolate,
+  kubernetes,
   logLevel,
   node,
   outboundClients,
@@ -24,7 +25,7 @@ export function addMeshCommands(program: Command): void {
 }
 
 function addUpCommand(program: Command): void {
-  program
+  const up = program
     .command("up")
     .description(
       "run a control plane and this machine's node agent; founds a trust domain at the first start",
@@ -60,6 +61,7 @@ function addUpCommand(program: Command): void {
     .action(async (options) =>
       (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),
     );
+  for (const option of kubernetes()) up.addOption(option);
 }
 
 function addRunCommand(program: Command): void {

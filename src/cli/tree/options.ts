@@ -146,3 +146,14 @@ export function workloadListen(): Option {
     .argParser((text: string, before: readonly string[]) => [...before, text])
     .default([], "none");
 }
+
+/** The cluster whose pods the agent tells apart. */
+export function kubernetes(): Option[] {
+  return [
+    new Option("--k8s-issuer <issuer>", "issuer of the service-account tokens by which pods are known"),
+    new Option("--k8s-jwks <file-or-url>", "the cluster's public keys (JWKS)"),
+    new Option("--k8s-audience <audience>", "audience that a pod's token must have"),
+    new Option("--k8s-ca <file>", "CAs, PEM, that the keys' URL may have besides the public web's"),
+    new Option("--k8s-token-path <path>", "where pods have their token, if not where Kubernetes puts it"),
+  ];
+}

@@ -4,6 +4,7 @@ import {
   appProtocol,
   directoryOf,
   intermediateLifetime,
+  kubernetes,
   logLevel,
   port,
   svidLifetime,
@@ -31,7 +32,7 @@ export function addProcessCommands(program: Command): void {
         dir: directoryOf(program),
       }),
     );
-  program
+  const agent = program
     .command("node-agent")
     .description("run the agent of a machine that has joined")
     .option("--control-plane <host:port>", "where the control plane is now, if it moved")
@@ -41,6 +42,7 @@ export function addProcessCommands(program: Command): void {
     .action(async (options) =>
       (await import("../commands/run-node-agent.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
     );
+  for (const option of kubernetes()) agent.addOption(option);
   program
     .command("sidecar", { hidden: true })
     .requiredOption("--service <name>")

@@ -68,3 +68,20 @@ it.runIf(isLinux)(
     }
   },
 );
+
+it.runIf(isLinux)("takes a pod's selectors only where all processes have them", async () => {
+  const child = spawn("sleep", ["60"]);
+  try {
+    const caller = callerOf(processOf(process.pid), processOf(child.pid ?? 0));
+    const more = async ({ pid }: CallerProcess): Promise<string[]> =>
+      pid === process.pid ? ["k8s:ns:shop", "k8s:sa:payments"] : ["k8s:ns:shop"];
+    const facts = { sha256: false, more: true };
+
+    const attested = await attestCaller(caller, facts, { procfs: new Procfs(), hashes, more });
+
+    const selectors = attested.ok ? [...attested.value] : [];
+    expect(selectors.filter((selector) => selector.startsWith("k8s:"))).toEqual(["k8s:ns:shop"]);
+  } finally {
+    child.kill("SIGKILL");
+  }
+});

@@ -54,7 +54,13 @@ export class AttestedConnection implements ConnectionCaller {
     if (!selectors.ok) return selectors;
     const processes = caller.processes.map(({ pid, startedTicks }) => `${pid}:${startedTicks}`);
     const attested = { selectors: selectors.value, processes };
-    this.#attested.set(name, attested);
+    // What a cluster cannot say now it may say soon: a caller is not nobody for as long as its connection lasts.
+    const isWhole = !wanted.more || this.#sources.more === undefined || hasMore(selectors.value);
+    if (isWhole) this.#attested.set(name, attested);
     return ok(attested);
   }
+}
+
+function hasMore(selectors: ReadonlySet<string>): boolean {
+  return [...selectors].some((selector) => !selector.startsWith("unix:"));
 }

@@ -1,9 +1,16 @@
 import type { Socket } from "node:net";
-import { endsOf, identifyCaller, identifyUnixCaller, Procfs } from "../../peer-process/index.ts";
+import {
+  type CallerProcess,
+  endsOf,
+  identifyCaller,
+  identifyUnixCaller,
+  Procfs,
+} from "../../peer-process/index.ts";
 import { SecretDiscoveryService, SpiffeWorkloadAPI } from "../../protocol/index.ts";
 import type { AgentPort } from "./agent-port.ts";
 import { AttestedConnection, type IdentifyCaller } from "./connection-caller.ts";
 import { ExecutableHashes } from "./executable-hashes.ts";
+import { type KubernetesOptions, KubernetesSelectors } from "./kubernetes-selectors.ts";
 import { type LocalEndpoint, openLocalListener } from "./open-local-listener.ts";
 import { RevocationLists } from "./revocation-lists.ts";
 import { secretCalls } from "./secret-calls.ts";
@@ -17,6 +24,8 @@ export interface WorkloadApiOptions {
   readonly idleMillis?: number;
   /** Who is at the other end of a connection; asks the kernel unless given. */
   readonly identify?: IdentifyCaller;
+  /** The cluster whose pods are told apart; none unless given. */
+  readonly kubernetes?: KubernetesOptions;
 }
 
 /** The SPIFFE Workload API and Envoy's SDS, served. */
@@ -32,7 +41,13 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
   await using opened = new AsyncDisposableStack();
   const closing = new AbortController();
   const procfs = new Procfs();
-  const sources = { procfs, hashes: new ExecutableHashes() };
+  const { kubernetes } = options;
+  const pods = kubernetes === undefined ? undefined : new KubernetesSelectors(kubernetes, agent);
+  const sources = {
+    procfs,
+    hashes: new ExecutableHashes(),
+    ...(pods === undefined ? {} : { more: (process: CallerProcess) => pods.of(process) }),
+  };
   const identify = options.identify ?? ((socket: Socket) => identifyLocal(socket, procfs));
   const grants = opened.use(new WorkloadGrants(agent, procfs, options.idleMillis));
   const revocationLists = opened.use(new RevocationLists(agent, () => grants.changes.notify()));
