@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { ok, type Result } from "../../src/base/result.ts";
 import { type AppProtocol, AppUpstream } from "../../src/data-plane/app-upstream.ts";
 import { CoarseTimer } from "../../src/data-plane/coarse-timer.ts";
@@ -62,6 +63,8 @@ export interface LinkHop extends AsyncDisposable {
   /** Lets the inner proxy end all connections with the requests that they carry. */
   endLinks(): void;
   passSeconds(seconds: number): void;
+  /** Waits until nothing is under way between the proxies, so that time may pass without a question left unanswered. */
+  settle(): Promise<void>;
 }
 
 /** What a test changes about the two proxies. */
@@ -123,8 +126,10 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
     upstream: options.toUpstream ?? (options.app === undefined ? toApp : upstreamApp.for(request)),
     edits: { remove: ["x-removed"], add: added },
   });
+  const linksTaken: Socket[] = [];
   const linkServer = createServer((socket) => {
     sockets.add(socket);
+    linksTaken.push(socket);
     if (options.serve !== undefined) return options.serve(socket);
     const observe = (): RequestObserver => ({
       decide: (request) => options.decide?.(request, forwardOf(request)) ?? forwardOf(request),
@@ -207,6 +212,17 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       clock.advanceSeconds(seconds);
       timer.tick();
     },
+    settle: async () => {
+      const endMillis = performance.now() + settleMillisMax;
+      const isSettled = (): boolean =>
+        bytesOf(linkSockets, "bytesWritten") === bytesOf(linksTaken, "bytesRead") &&
+        bytesOf(linksTaken, "bytesWritten") === bytesOf(linkSockets, "bytesRead");
+      // Whoever reads answers within a turn or two: what is quiet for several of them stays so.
+      for (let turns = 0; turns < quietTurns; turns = isSettled() ? turns + 1 : 0) {
+        if (performance.now() > endMillis) throw new Error(`bytes are under way for ${settleMillisMax} ms`);
+        await nextTurn();
+      }
+    },
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy();
       link.close();
@@ -216,6 +232,13 @@ export async function openLinkHop(upstreamPort: number, options: LinkHopOptions 
       await Promise.all([closed(server), closed(linkServer)]);
     },
   };
+}
+
+const settleMillisMax = 10_000;
+const quietTurns = 4;
+
+function bytesOf(sockets: readonly Socket[], which: "bytesRead" | "bytesWritten"): number {
+  return sockets.reduce((sum, socket) => sum + socket[which], 0);
 }
 
 /** What the two proxies add to every request. */
