@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -12,5 +13,7 @@ export default defineConfig({
       "bench/**/*.test.ts",
     ],
     testTimeout: 20_000,
+    // Much of a test of several processes is waiting, which leaves room for another one even on a machine of two cores.
+    maxWorkers: Math.max(2, availableParallelism()),
   },
 });
