@@ -187,8 +187,10 @@ it("forgets what a failed write would have brought, and goes on", async () => {
 
   const failed = putService(world.domain, writer, "/shop/lost");
   await expect(failed).rejects.toMatchObject({ code: "ERR_CONTROL_PLANE_LOG_WRITE" });
-  await pause(50);
-  expect([writer.state.digest(), writer.state.services.size]).toEqual([digest, 0]);
+  await vi.waitFor(
+    () => expect([writer.state.digest(), writer.state.services.size]).toEqual([digest, 0]),
+    10_000,
+  );
   await putService(world.domain, writer, "/shop/kept");
 
   const { state, refused } = await refold(world.files.journal);

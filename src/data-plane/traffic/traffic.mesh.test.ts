@@ -49,8 +49,10 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 const retries = { retriesMax: 2, on: ["503", "reset", "connect-failed"], methods: [] };
 
+/** With a budget that the tests before have not used up. */
 async function police(policy: JsonObject): Promise<void> {
-  await mesh.put("traffic.put", { service: "/shop/pay", protocol: "http", routes: [], ...policy });
+  const body = { service: "/shop/pay", protocol: "http", retryBudgetPercent: 100, routes: [], ...policy };
+  await mesh.put("traffic.put", body);
   await mesh.settled();
 }
 
