@@ -45,7 +45,7 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
   // The window may begin and end inside a bucket, hence two more than fit into it.
   const bucketCount = Math.ceil((pastMillis + futureMillis) / bucketMillis) + 2;
   const entriesMax = options.bucketEntriesMax ?? nonceBucketEntriesMax;
-  const slotCount = Math.ceil(entriesMax / fillMax);
+  const slotCount = Math.ceil(entriesMax / slotShare);
   const key = hashKey(options.randomBytes);
   const buckets: (Bucket | undefined)[] = Array.from({ length: bucketCount });
   const words = new Uint32Array(wordsPerEntry);
@@ -98,7 +98,7 @@ interface Bucket {
 const wordsPerEntry = 6;
 const bytesPerSlot = wordsPerEntry * Uint32Array.BYTES_PER_ELEMENT + 1;
 /** How full a table gets: 36 bytes an entry, and some six looks for a new one when it is full. */
-const fillMax = 0.7;
+const slotShare = 0.7;
 
 function emptyBucket(number: number, slotCount: number): Bucket {
   return {
