@@ -81,9 +81,8 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
       bucket.bySender[senderPlace(words)] = sentBy(bucket, words) + 1;
       return "fresh";
     },
-    bytesMax: bucketCount * slotCount * bytesPerSlot,
-    bytes: () =>
-      buckets.reduce((sum, bucket) => sum + (bucket === undefined ? 0 : slotCount * bytesPerSlot), 0),
+    bytesMax: bucketCount * bucketBytes,
+    bytes: () => buckets.reduce((sum, bucket) => sum + (bucket === undefined ? 0 : bucketBytes), 0),
     entries: () => buckets.reduce((sum, bucket) => sum + (bucket?.entries ?? 0), 0),
   };
 }
