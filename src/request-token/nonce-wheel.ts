@@ -45,7 +45,7 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
   // The window may begin and end inside a bucket, hence two more than fit into it.
   const bucketCount = Math.ceil((pastMillis + futureMillis) / bucketMillis) + 2;
   const entriesMax = options.bucketEntriesMax ?? nonceBucketEntriesMax;
-  const slotCount = Math.ceil(entriesMax / slotShare);
+  const slotCount = Math.ceil((entriesMax * slotsForSeven) / 7);
   const bucketBytes = slotCount * bytesPerSlot + senderCounters * Uint32Array.BYTES_PER_ELEMENT;
   const key = hashKey(options.randomBytes);
   const buckets: (Bucket | undefined)[] = Array.from({ length: bucketCount });
@@ -101,8 +101,8 @@ interface Bucket {
 /** Nonce and sender: 16 and 8 bytes. */
 const wordsPerEntry = 6;
 const bytesPerSlot = wordsPerEntry * Uint32Array.BYTES_PER_ELEMENT + 1;
-/** How full a table gets: 36 bytes an entry, and some six looks for a new one when it is full. */
-const slotShare = 0.7;
+/** So a table gets seven tenths full: 36 bytes an entry, and some six looks for a new one at the end. */
+const slotsForSeven = 10;
 const senderCounters = 1_024;
 const commonShare = 0.9;
 const senderShareWhenScarce = 1 / 8;
