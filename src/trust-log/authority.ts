@@ -20,6 +20,9 @@ const powerfulKinds: ReadonlySet<string> = new Set([
   "node.lift",
 ]);
 
+/** Whose keys are kept ready to check signatures with; more than write to a log at any one time. */
+const verifiersKeptMax = 256;
+
 /** The sequence numbers that an author has used, as its row keeps them. */
 export type UsedSequences = Pick<AuthorRow, "sequence" | "open">;
 
@@ -143,8 +146,18 @@ export function grantProblem(state: TrustState): string | undefined {
   return undefined;
 }
 
+/** By name and key: every entry asks for its author's. */
+const knownVerifiers = new Map<string, NoteVerifier>();
+
 /** The author of this name and raw key in base64; undefined where that is no Ed25519 key. */
 export function verifierOf(name: string, publicKey: string): NoteVerifier | undefined {
+  const id = `${name} ${publicKey}`;
+  const known = knownVerifiers.get(id);
+  if (known !== undefined) return known;
   const key = ed25519PublicKey(bytesOfBase64(publicKey) ?? new Uint8Array(0));
-  return key === undefined ? undefined : { name, publicKey: key };
+  if (key === undefined) return undefined;
+  if (knownVerifiers.size >= verifiersKeptMax) knownVerifiers.clear();
+  const verifier = { name, publicKey: key };
+  knownVerifiers.set(id, verifier);
+  return verifier;
 }

@@ -157,7 +157,8 @@ export class LogFollower {
     const logKey = this.#keyAfter(fresh);
     const checkpoint = checkCheckpoint(step.checkpoint, logKey);
     if (!checkpoint.ok) return checkpoint;
-    const fits = this.#fits(step, checkpoint.value, fresh);
+    const leaves = fresh.map(leafHash);
+    const fits = this.#fits(step, checkpoint.value, { fresh, leaves });
     if (!fits.ok) return fits;
 
     const ineffective: IneffectiveEntry[] = [];
@@ -171,7 +172,7 @@ export class LogFollower {
       // An epoch that those entitled by now did not write vouches for no snapshot.
       if (!outcome.hasEffect && this.#awaited !== undefined && offset === 0)
         return this.#stop("state-digest-mismatch", `the snapshot's epoch is refused: ${outcome.reason}`);
-      this.#frontier.append(leafHash(entry));
+      this.#frontier.append(leaves[offset] ?? leafHash(entry));
       if (!outcome.hasEffect) ineffective.push({ index, reason: outcome.reason, detail: outcome.detail });
     }
     this.#checkpoint = checkpoint.value;
@@ -199,7 +200,7 @@ export class LogFollower {
   #fits(
     step: LogStep,
     checkpoint: CheckedCheckpoint,
-    fresh: readonly Uint8Array[],
+    { fresh, leaves }: { readonly fresh: readonly Uint8Array[]; readonly leaves: readonly Uint8Array[] },
   ): Result<true, StepRefusal> {
     const { size, root } = checkpoint;
     const known = Math.max(this.size, this.#remembered?.size ?? 0);
@@ -208,13 +209,14 @@ export class LogFollower {
     if (step.firstIndex > this.size || this.size + fresh.length !== size)
       return fail("not-the-next-entries", `${fresh.length} after ${this.size} for ${size}`);
     const ahead = this.#frontier.clone();
-    const first = fresh[0];
-    if (this.size === 0 && first !== undefined && base64Of(leafHash(first)) !== this.#anchor.genesis)
-      return fail("other-genesis", base64Of(leafHash(first)));
+    const [first] = fresh;
+    const [firstLeaf] = leaves;
+    if (this.size === 0 && firstLeaf !== undefined && base64Of(firstLeaf) !== this.#anchor.genesis)
+      return fail("other-genesis", base64Of(firstLeaf));
     if (this.#awaited !== undefined && (first === undefined || !sameBytes(first, this.#awaited)))
       return fail("wrong-root", "the log does not hold the epoch that committed to the snapshot");
-    for (const entry of fresh) {
-      ahead.append(leafHash(entry));
+    for (const leaf of leaves) {
+      ahead.append(leaf);
       if (ahead.size === this.#remembered?.size && !sameBytes(ahead.root(), this.#remembered.root))
         return fail("forked", `another tree of ${ahead.size} entries was signed before`);
     }

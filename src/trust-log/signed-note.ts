@@ -121,6 +121,15 @@ export function parseVerifierKey(text: string): Result<NoteVerifier, "malformed-
     : fail("malformed-verifier-key", "key id does not fit");
 }
 
-function keyIdOf({ name, publicKey }: NoteVerifier): Uint8Array {
+/** Of those that were asked for; each signature asks for that of its verifier. */
+const knownKeyIds = new WeakMap<NoteVerifier, Uint8Array>();
+
+function keyIdOf(verifier: NoteVerifier): Uint8Array {
+  const known = knownKeyIds.get(verifier) ?? hashedKeyId(verifier);
+  knownKeyIds.set(verifier, known);
+  return known;
+}
+
+function hashedKeyId({ name, publicKey }: NoteVerifier): Uint8Array {
   return sha256(bytesOf(`${name}\n`), Uint8Array.of(ed25519Type), publicKeyBytes(publicKey)).slice(0, 4);
 }

@@ -5,16 +5,25 @@ import { sha256 } from "../crypto/index.ts";
 const bucketCount = 256;
 const emptyBucket = new Uint8Array(32);
 
+/** Rows whose keys' hashes begin with the same byte: their digests by key, and the one over all of them. */
+interface Bucket {
+  readonly digests: Map<string, Uint8Array>;
+  digest: Uint8Array | undefined;
+}
+
 /**
  * One table of the public state: rows by key, and a digest over all of them that costs in proportion to what changed
- * since the last one. Digest: SHA-256 over 256 bucket digests; a row is in the bucket named by the first byte of
- * SHA-256(key); a bucket's digest is SHA-256 over its rows' digests in the order of their keys (32 zero bytes where it
- * is empty); a row's digest is SHA-256 of the canonical JSON of `[table, key, row]`.
+ * since the last one, and a change next to nothing. Digest: SHA-256 over 256 bucket digests; a row is in the bucket named
+ * by the first byte of SHA-256(key); a bucket's digest is SHA-256 over its rows' digests in the order of their keys
+ * (32 zero bytes where it is empty); a row's digest is SHA-256 of the canonical JSON of `[table, key, row]`.
  */
 export class StateTable<Row extends JsonObject> {
   readonly name: string;
   readonly #rows = new Map<string, Row>();
-  readonly #buckets: { readonly digests: Map<string, Uint8Array>; digest: Uint8Array | undefined }[];
+  readonly #buckets: readonly Bucket[];
+  /** Keys of rows that were set or deleted since the last digest. */
+  readonly #changed = new Set<string>();
+  #digest: string | undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -41,18 +50,13 @@ export class StateTable<Row extends JsonObject> {
   }
 
   set(key: string, row: Row): void {
-    const bucket = this.#bucketOf(key);
-    const digest = sha256(bytesOf(canonicalJson([this.name, key, row])));
     this.#rows.set(key, row);
-    bucket.digests.set(key, digest);
-    bucket.digest = undefined;
+    this.#changed.add(key);
   }
 
   delete(key: string): boolean {
     if (!this.#rows.delete(key)) return false;
-    const bucket = this.#bucketOf(key);
-    bucket.digests.delete(key);
-    bucket.digest = bucket.digests.size === 0 ? emptyBucket : undefined;
+    this.#changed.add(key);
     return true;
   }
 
@@ -63,19 +67,27 @@ export class StateTable<Row extends JsonObject> {
 
   /** The digest of all rows, in base64. */
   digest(): string {
-    return base64Of(
-      sha256(concatBytes(...this.#buckets.map((bucket) => (bucket.digest ??= digestOf(bucket.digests))))),
-    );
+    if (this.#changed.size > 0 || this.#digest === undefined) {
+      for (const key of this.#changed) this.#digestRow(key);
+      this.#changed.clear();
+      const digests = this.#buckets.map((bucket) => (bucket.digest ??= digestOf(bucket.digests)));
+      this.#digest = base64Of(sha256(concatBytes(...digests)));
+    }
+    return this.#digest;
   }
 
-  #bucketOf(key: string): { readonly digests: Map<string, Uint8Array>; digest: Uint8Array | undefined } {
+  #digestRow(key: string): void {
     const bucket = this.#buckets[sha256(bytesOf(key))[0] ?? 0];
     if (bucket === undefined) throw new RangeError("no such bucket");
-    return bucket;
+    const row = this.#rows.get(key);
+    if (row === undefined) bucket.digests.delete(key);
+    else bucket.digests.set(key, sha256(bytesOf(canonicalJson([this.name, key, row]))));
+    bucket.digest = undefined;
   }
 }
 
 function digestOf(digests: ReadonlyMap<string, Uint8Array>): Uint8Array {
+  if (digests.size === 0) return emptyBucket;
   const inOrder = [...digests].sort(([left], [right]) => (left < right ? -1 : 1));
   return sha256(concatBytes(...inOrder.map(([, digest]) => digest)));
 }

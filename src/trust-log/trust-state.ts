@@ -200,7 +200,7 @@ export class TrustState {
     return tables as unknown as readonly StateTable<never>[];
   }
 
-  /** An independent copy; takes as long as hashing every row. */
+  /** An independent copy; its first digest takes as long as hashing every row. */
   clone(): TrustState {
     const copy = new TrustState();
     copy.domain.putAll(this.domain);
