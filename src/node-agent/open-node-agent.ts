@@ -2,13 +2,23 @@ import type { KeyObject } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, type ConnectRouter, createClient } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import { hostAndPort } from "../base/host-and-port.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
 import { softwareVersion } from "../base/software-version.ts";
-import { AlarmSchema, type EndpointList, Mesh, mergeEndpoints, protocolVersion } from "../protocol/index.ts";
+import { UnixCallers } from "../peer-process/index.ts";
+import {
+  type Alarm,
+  AlarmSchema,
+  type EndpointList,
+  type FollowerStatus,
+  type FollowRequest,
+  Mesh,
+  mergeEndpoints,
+  protocolVersion,
+} from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
 import { openAdminListener } from "../telemetry/index.ts";
 import {
@@ -34,6 +44,8 @@ import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
+import { SidecarCallers } from "./sidecar-callers.ts";
+import { sidecarCalls } from "./sidecar-calls.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
 import type { AgentPort } from "./workload-api/agent-port.ts";
@@ -96,6 +108,12 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   );
   const relay = new Relay(options, mirror);
   await relay.restore();
+  const callers = await SidecarCallers.open({
+    ...options,
+    callers: new UnixCallers(),
+    isKnown: (instance) => relay.knows(instance),
+    alarm: (reason, detail) => relay.alarm(reason, detail),
+  });
 
   const health = opened.use(
     await openAdminListener({
@@ -119,10 +137,16 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   });
   // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
   await rm(options.socketPath, { force: true });
-  opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  opened.use(
+    await openRpcServer({ kind: "unix", path: options.socketPath }, (router) =>
+      router.service(Mesh, sidecarCalls(relay, callers, closing.signal)),
+    ),
+  );
   await requireClosedSocket(options.socketPath);
   relay.isServing = true;
-  const workloads = opened.use(await openWorkloadApi(relay.port(), options.workloads ?? { endpoints: [] }));
+  const workloads = opened.use(
+    await openWorkloadApi(relay.port(callers), options.workloads ?? { endpoints: [] }),
+  );
   relay.workloads = () => workloads.instances;
   const running = opened.move();
   return {
@@ -163,9 +187,7 @@ class Relay {
     this.#options = options;
     this.#mirror = mirror;
     this.ownNode = new OwnNode(options.membership.node, options.log);
-    this.#sidecars = new SidecarRegistry(
-      (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
-    );
+    this.#sidecars = new SidecarRegistry((instance) => this.#isOwn(instance));
     this.#view = this.#newView();
     this.metrics = agentMetrics({
       treeSize: () => this.#view.follower.size,
@@ -177,7 +199,7 @@ class Relay {
   }
 
   /** What the Workload API has of this agent. */
-  port(): AgentPort {
+  port(callers: Pick<SidecarCallers, "own">): AgentPort {
     const { membership, clock, randomBytes, random, log } = this.#options;
     return {
       node: membership.node,
@@ -189,7 +211,10 @@ class Relay {
       view: () => this.#view,
       onChange: (callback) => this.#onChange(callback),
       upstream: () => this.#upstream,
-      arrive: (instance) => this.#sidecars.arrive(instance),
+      arrive: (instance) => {
+        callers.own(instance);
+        return this.#sidecars.arrive(instance);
+      },
       report: (statuses) => {
         if (this.#sidecars.report(statuses, [])) this.#reportSoon();
       },
@@ -237,13 +262,22 @@ class Relay {
           this.#endpoints = mergeEndpoints(this.#endpoints, come);
           this.#notify();
         },
-        alarm: (reason, detail) => this.#alarm(reason, detail),
+        alarm: (reason, detail) => this.alarm(reason, detail),
       },
     });
   }
 
+  /** Whether an instance is here, or one of this node in the log. */
+  knows(instance: string): boolean {
+    return this.#sidecars.has(instance) || this.#isOwn(instance);
+  }
+
+  #isOwn(instance: string): boolean {
+    return this.#view.follower.state.instances.get(instance)?.node === this.#options.membership.node;
+  }
+
   /** Kept for the real control plane, and told at once to whoever reads this process's log. */
-  #alarm(reason: string, detail: string): void {
+  alarm(reason: string, detail: string): void {
     this.#options.log.warn("alarm", { reason, detail });
     this.#sidecars.alarm(create(AlarmSchema, { reason, detail }));
   }
@@ -279,7 +313,7 @@ class Relay {
           throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (!this.view.follower.hasCaughtUp) continue;
         if (!this.view.follower.state.hasServerKey(connection.serverKey)) {
-          this.#alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
+          this.alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
         }
         if (this.#upstream === client) continue;
@@ -354,26 +388,11 @@ class Relay {
     }
   }
 
-  get #controlPlane(): Client<typeof Mesh> {
+  /** Throws, for sidecars, while it is not there. */
+  get controlPlane(): Client<typeof Mesh> {
     if (this.#upstream === undefined)
       throw new ConnectError("no control plane at the moment", Code.Unavailable);
     return this.#upstream;
-  }
-
-  /** The calls of sidecars. */
-  routes(closing: AbortSignal): (router: ConnectRouter) => void {
-    return (router) => {
-      router.service(Mesh, {
-        follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
-        issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
-        // Handed on unread: each list is signed by its authority.
-        readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
-        report: ({ followers, alarms }) => {
-          if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
-          return {};
-        },
-      });
-    };
   }
 
   close(): void {
@@ -381,10 +400,13 @@ class Relay {
     this.#sidecars.close();
   }
 
-  async *#serve(
-    request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean; checkpoint: Uint8Array },
-    signal: AbortSignal,
-  ): ReturnType<typeof serveLog> {
+  /** Takes what a sidecar says, and tells the control plane soon where others wait for it. */
+  take(followers: readonly FollowerStatus[], alarms: readonly Alarm[]): void {
+    if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
+  }
+
+  /** The log for a sidecar, which is here for as long as it reads. */
+  async *serve(request: FollowRequest, signal: AbortSignal): ReturnType<typeof serveLog> {
     const leave = this.#sidecars.arrive(request.instance);
     if (leave === false)
       throw new ConnectError("no UUID, or too many sidecars on this node", Code.ResourceExhausted);

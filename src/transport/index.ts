@@ -4,7 +4,7 @@ export { nextChange, type Subscribe } from "./next-change.ts";
 export { publicCiphers } from "./public-tls.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
-export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";
+export { openRpcServer, peerKey, type RpcListen, type RpcServer, unixConnection } from "./rpc-server.ts";
 export { type LogSource, type ServeRequest, serveLog } from "./serve-log.ts";
 export {
   type IssuedChain,
