@@ -31,19 +31,14 @@ import {
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import {
-  claimedSnapshotSize,
-  entryRevision,
-  type LogFollower,
-  parseVerifierKey,
-  verifierKeyOf,
-} from "../trust-log/index.ts";
+import { entryRevision, type LogFollower, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
 import { agentChecks } from "./agent-checks.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
+import { readSnapshot } from "./read-snapshot.ts";
 import { SidecarCallers } from "./sidecar-callers.ts";
 import { sidecarCalls } from "./sidecar-calls.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
@@ -55,7 +50,6 @@ import { openWorkloadApi, type WorkloadApiOptions } from "./workload-api/open-wo
 const reportIntervalMillis = 1_000;
 /** The longest silence of an agent that has nothing to say; after 5 s the control plane counts it as gone. */
 const silenceMillisMax = 1_900;
-const snapshotMillisMax = 5_000;
 /** So many entries after the snapshot that it keeps, an agent asks for a newer one. */
 const snapshotIntervalEntries = 2_048;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
@@ -464,22 +458,8 @@ class Relay {
    */
   async #snapshot(): ReturnType<LogSource["snapshot"]> {
     const upstream = this.#upstream;
-    const newestSize = this.#mirror.newest?.size ?? 0;
     if (upstream === undefined) return this.#mirror.snapshot();
-    const request = { fromSize: 0n, instance: "", protocolVersion, acceptsSnapshot: true };
-    try {
-      for await (const { content } of upstream.follow(request, { timeoutMs: snapshotMillisMax })) {
-        if (content.case !== "snapshot") return undefined;
-        const { text, epochEntry, genesisEntry } = content.value;
-        const size = claimedSnapshotSize(text);
-        return size === undefined || size >= newestSize
-          ? undefined
-          : { size, text, epochEntry, genesisEntry };
-      }
-    } catch {
-      // Without one the sidecar reads the log from its beginning.
-    }
-    return undefined;
+    return readSnapshot(upstream, this.#mirror.newest?.size ?? 0);
   }
 
   #onChange(callback: () => void): () => void {

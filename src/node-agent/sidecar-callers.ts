@@ -57,7 +57,7 @@ export class SidecarCallers {
 
   /** Reads whose the instances were before the agent was started again. */
   static async open(options: SidecarCallersOptions): Promise<SidecarCallers> {
-    const { folder, callers, isKnown, log } = options;
+    const { folder, callers, isKnown, clock, log } = options;
     const bootId = (await readFile(bootIdFile, "latin1").catch(() => "")).trim();
     const isTold = callers.tellsCallers && bootId !== "";
     if (!isTold)
@@ -68,7 +68,7 @@ export class SidecarCallers {
     const kept = isTold
       ? textOf((await readFileIfPresent(ownersFile(folder))) ?? new Uint8Array(0))
       : undefined;
-    return new SidecarCallers(options, new InstanceOwners({ text: kept, bootId }, isKnown));
+    return new SidecarCallers(options, new InstanceOwners({ text: kept, bootId }, clock, isKnown));
   }
 
   /** Resolves once the caller is known to be the instance; throws, for the caller, where it is not. */

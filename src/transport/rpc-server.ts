@@ -131,9 +131,7 @@ export async function openRpcServer(
   };
   const listener =
     listen.kind === "unix"
-      ? net.createServer((socket) =>
-          accept(socket, { key: undefined, isStranger: false, connection: socket }),
-        )
+      ? net.createServer((socket) => accept(socket, localCaller(socket)))
       : tlsListener(listen, accept);
   listener.maxConnections = connectionsMax;
   const address = await startListening(listener, listen);
@@ -161,6 +159,10 @@ interface Caller {
   readonly isStranger: boolean;
   /** Behind a Unix socket: whoever its folder lets in. */
   readonly connection?: net.Socket;
+}
+
+function localCaller(connection: net.Socket): Caller {
+  return { key: undefined, isStranger: false, connection };
 }
 
 const unknown: Caller = { key: undefined, isStranger: true };
