@@ -2,13 +2,23 @@ import type { KeyObject } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, type ConnectRouter, createClient } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import { hostAndPort } from "../base/host-and-port.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError, messageOf } from "../base/mesh-error.ts";
 import { softwareVersion } from "../base/software-version.ts";
-import { AlarmSchema, type EndpointList, Mesh, mergeEndpoints, protocolVersion } from "../protocol/index.ts";
+import { UnixCallers } from "../peer-process/index.ts";
+import {
+  type Alarm,
+  AlarmSchema,
+  type EndpointList,
+  type FollowerStatus,
+  type FollowRequest,
+  Mesh,
+  mergeEndpoints,
+  protocolVersion,
+} from "../protocol/index.ts";
 import { openWriterLock } from "../storage/index.ts";
 import { openAdminListener } from "../telemetry/index.ts";
 import {
@@ -21,13 +31,7 @@ import {
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import {
-  claimedSnapshotSize,
-  entryRevision,
-  type LogFollower,
-  parseVerifierKey,
-  verifierKeyOf,
-} from "../trust-log/index.ts";
+import { entryRevision, type LogFollower, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
 import { agentChecks } from "./agent-checks.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { requireClosedSocket } from "./closed-socket.ts";
@@ -35,6 +39,9 @@ import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
 import { QuestionRelay } from "./question-relay.ts";
+import { readSnapshot } from "./read-snapshot.ts";
+import { SidecarCallers } from "./sidecar-callers.ts";
+import { sidecarCalls } from "./sidecar-calls.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
 import type { AgentPort } from "./workload-api/agent-port.ts";
@@ -44,7 +51,6 @@ import { openWorkloadApi, type WorkloadApiOptions } from "./workload-api/open-wo
 const reportIntervalMillis = 1_000;
 /** The longest silence of an agent that has nothing to say; after 5 s the control plane counts it as gone. */
 const silenceMillisMax = 1_900;
-const snapshotMillisMax = 5_000;
 /** So many entries after the snapshot that it keeps, an agent asks for a newer one. */
 const snapshotIntervalEntries = 2_048;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
@@ -97,6 +103,12 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   );
   const relay = new Relay(options, mirror);
   await relay.restore();
+  const callers = await SidecarCallers.open({
+    ...options,
+    callers: new UnixCallers(),
+    isKnown: (instance) => relay.knows(instance),
+    alarm: (reason, detail) => relay.alarm(reason, detail),
+  });
 
   const health = opened.use(
     await openAdminListener({
@@ -120,10 +132,16 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   });
   // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
   await rm(options.socketPath, { force: true });
-  opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  opened.use(
+    await openRpcServer({ kind: "unix", path: options.socketPath }, (router) =>
+      router.service(Mesh, sidecarCalls(relay, callers, closing.signal)),
+    ),
+  );
   await requireClosedSocket(options.socketPath);
   relay.isServing = true;
-  const workloads = opened.use(await openWorkloadApi(relay.port(), options.workloads ?? { endpoints: [] }));
+  const workloads = opened.use(
+    await openWorkloadApi(relay.port(callers), options.workloads ?? { endpoints: [] }),
+  );
   relay.workloads = () => workloads.instances;
   const running = opened.move();
   return {
@@ -141,7 +159,7 @@ class Relay {
   readonly #mirror: LogMirror;
   readonly #sidecars: SidecarRegistry;
   readonly ownNode: OwnNode;
-  readonly #questions = new QuestionRelay();
+  readonly questions = new QuestionRelay();
   readonly #changed = new Set<() => void>();
   readonly metrics: AgentMetrics;
   /** Whether sidecars can find the agent. */
@@ -165,9 +183,7 @@ class Relay {
     this.#options = options;
     this.#mirror = mirror;
     this.ownNode = new OwnNode(options.membership.node, options.log);
-    this.#sidecars = new SidecarRegistry(
-      (instance) => this.#view.follower.state.instances.get(instance)?.node === options.membership.node,
-    );
+    this.#sidecars = new SidecarRegistry((instance) => this.#isOwn(instance));
     this.#view = this.#newView();
     this.metrics = agentMetrics({
       treeSize: () => this.#view.follower.size,
@@ -179,7 +195,7 @@ class Relay {
   }
 
   /** What the Workload API has of this agent. */
-  port(): AgentPort {
+  port(callers: Pick<SidecarCallers, "own">): AgentPort {
     const { membership, clock, randomBytes, random, log } = this.#options;
     return {
       node: membership.node,
@@ -191,7 +207,10 @@ class Relay {
       view: () => this.#view,
       onChange: (callback) => this.#onChange(callback),
       upstream: () => this.#upstream,
-      arrive: (instance) => this.#sidecars.arrive(instance),
+      arrive: (instance) => {
+        callers.own(instance);
+        return this.#sidecars.arrive(instance);
+      },
       report: (statuses) => {
         if (this.#sidecars.report(statuses, [])) this.#reportSoon();
       },
@@ -239,13 +258,22 @@ class Relay {
           this.#endpoints = mergeEndpoints(this.#endpoints, come);
           this.#notify();
         },
-        alarm: (reason, detail) => this.#alarm(reason, detail),
+        alarm: (reason, detail) => this.alarm(reason, detail),
       },
     });
   }
 
+  /** Whether an instance is here, or one of this node in the log. */
+  knows(instance: string): boolean {
+    return this.#sidecars.has(instance) || this.#isOwn(instance);
+  }
+
+  #isOwn(instance: string): boolean {
+    return this.#view.follower.state.instances.get(instance)?.node === this.#options.membership.node;
+  }
+
   /** Kept for the real control plane, and told at once to whoever reads this process's log. */
-  #alarm(reason: string, detail: string): void {
+  alarm(reason: string, detail: string): void {
     this.#options.log.warn("alarm", { reason, detail });
     this.#sidecars.alarm(create(AlarmSchema, { reason, detail }));
   }
@@ -281,7 +309,7 @@ class Relay {
           throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (!this.view.follower.hasCaughtUp) continue;
         if (!this.view.follower.state.hasServerKey(connection.serverKey)) {
-          this.#alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
+          this.alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
         }
         if (this.#upstream === client) continue;
@@ -356,27 +384,11 @@ class Relay {
     }
   }
 
-  get #controlPlane(): Client<typeof Mesh> {
+  /** Throws, for sidecars, while it is not there. */
+  get controlPlane(): Client<typeof Mesh> {
     if (this.#upstream === undefined)
       throw new ConnectError("no control plane at the moment", Code.Unavailable);
     return this.#upstream;
-  }
-
-  /** The calls of sidecars. */
-  routes(closing: AbortSignal): (router: ConnectRouter) => void {
-    return (router) => {
-      router.service(Mesh, {
-        follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
-        issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
-        askRequestTokenIssuer: (question) => this.#questions.handOn(this.#controlPlane, question),
-        // Handed on unread: each list is signed by its authority.
-        readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
-        report: ({ followers, alarms }) => {
-          if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
-          return {};
-        },
-      });
-    };
   }
 
   close(): void {
@@ -384,10 +396,13 @@ class Relay {
     this.#sidecars.close();
   }
 
-  async *#serve(
-    request: { instance: string; fromSize: bigint; acceptsSnapshot: boolean; checkpoint: Uint8Array },
-    signal: AbortSignal,
-  ): ReturnType<typeof serveLog> {
+  /** Takes what a sidecar says, and tells the control plane soon where others wait for it. */
+  take(followers: readonly FollowerStatus[], alarms: readonly Alarm[]): void {
+    if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
+  }
+
+  /** The log for a sidecar, which is here for as long as it reads. */
+  async *serve(request: FollowRequest, signal: AbortSignal): ReturnType<typeof serveLog> {
     const leave = this.#sidecars.arrive(request.instance);
     if (leave === false)
       throw new ConnectError("no UUID, or too many sidecars on this node", Code.ResourceExhausted);
@@ -445,22 +460,8 @@ class Relay {
    */
   async #snapshot(): ReturnType<LogSource["snapshot"]> {
     const upstream = this.#upstream;
-    const newestSize = this.#mirror.newest?.size ?? 0;
     if (upstream === undefined) return this.#mirror.snapshot();
-    const request = { fromSize: 0n, instance: "", protocolVersion, acceptsSnapshot: true };
-    try {
-      for await (const { content } of upstream.follow(request, { timeoutMs: snapshotMillisMax })) {
-        if (content.case !== "snapshot") return undefined;
-        const { text, epochEntry, genesisEntry } = content.value;
-        const size = claimedSnapshotSize(text);
-        return size === undefined || size >= newestSize
-          ? undefined
-          : { size, text, epochEntry, genesisEntry };
-      }
-    } catch {
-      // Without one the sidecar reads the log from its beginning.
-    }
-    return undefined;
+    return readSnapshot(upstream, this.#mirror.newest?.size ?? 0);
   }
 
   #onChange(callback: () => void): () => void {

@@ -42,6 +42,11 @@ export class SidecarRegistry {
     return this.#present.size;
   }
 
+  /** Whether an instance is here, or was a moment ago. */
+  has(instance: string): boolean {
+    return this.#present.has(instance) || this.#absent.has(instance);
+  }
+
   /** A sidecar follows from here on, until the returned function is called. False when there is no place for it. */
   arrive(instance: string): (() => void) | false {
     if (!instancePattern.test(instance)) return false;

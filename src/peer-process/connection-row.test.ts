@@ -41,6 +41,7 @@ it("does not take the accepted end for the caller's", async () => {
 it("finds many in one pass, each in its place, and reads no further than the last", async () => {
   let turns = 0;
   const counting = {
+    connectionCount: () => 0,
     table: async (name: "tcp" | "tcp6", take: (rows: Buffer) => boolean) => {
       turns += 1;
       return recorded.table(name, take);
@@ -59,11 +60,38 @@ it("finds many in one pass, each in its place, and reads no further than the las
     { uid: 1000, inode: 1002 },
   ]);
   expect(turns).toBe(1);
-  expect(await findConnections({ table: async () => false }, [{ near: near(1), far }])).toBeUndefined();
+  expect(
+    await findConnections({ connectionCount: () => 0, table: async () => false }, [{ near: near(1), far }]),
+  ).toBeUndefined();
+});
+
+it("asks for single connections where the table is long, and looks through it for what was not found", async () => {
+  const far = { address: "127.0.0.1", port: 8080 };
+  const sought = [50_000, 50_001].map((port) => ({ near: { address: "127.0.0.1", port }, far }));
+  let asked = 0;
+  const finder = {
+    find: async () => {
+      asked += 1;
+      return new Map([[0, { uid: 7, inode: 7 }]]);
+    },
+  };
+  const rowsOf = (connections: number) =>
+    findConnections({ ...recorded, connectionCount: () => connections }, sought, finder);
+
+  expect(await rowsOf(10_000)).toEqual([
+    { uid: 7, inode: 7 },
+    { uid: 0, inode: 0 },
+  ]);
+  expect(await rowsOf(100)).toEqual([
+    { uid: 1000, inode: 1002 },
+    { uid: 0, inode: 0 },
+  ]);
+  expect(asked).toBe(1);
 });
 
 /** One row a turn, the worst that a kernel may do. */
 const recorded = {
+  connectionCount: () => 0,
   table: async (name: "tcp" | "tcp6", take: (rows: Buffer) => boolean): Promise<boolean> => {
     const rows = (name === "tcp" ? ipv4 : ipv6).split("\n").slice(0, -1);
     for (const row of rows) if (!take(Buffer.from(`${row}\n`))) break;

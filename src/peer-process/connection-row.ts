@@ -2,6 +2,9 @@ import { isIPv4, SocketAddress } from "node:net";
 import { endianness } from "node:os";
 import type { Procfs } from "./procfs.ts";
 
+/** A table of so many rows is read in a millisecond or two. */
+const shortTableRowsMax = 1_000;
+
 /** One end of a TCP connection. */
 export interface ConnectionEnd {
   readonly address: string;
@@ -22,17 +25,26 @@ export interface SoughtConnection {
   readonly far: ConnectionEnd;
 }
 
+/** Finds single connections without looking through all. */
+export interface ConnectionFinder {
+  /** The rows of those that it has found, by their places in `sought`. */
+  readonly find: (sought: readonly SoughtConnection[]) => Promise<ReadonlyMap<number, ConnectionRow>>;
+}
+
 /**
  * Finds the rows of the ends at `near`, in the same order, in one pass over the tables that ends with the last of them; a
- * table may have some ten thousand rows of connections that are over. Undefined where there are no tables.
+ * table may have some ten thousand rows of connections that are over, and from a thousand on `finder`, if any, is asked
+ * before. Undefined where there are no tables.
  */
 export async function findConnections(
-  procfs: Pick<Procfs, "table">,
+  procfs: Pick<Procfs, "table" | "connectionCount">,
   sought: readonly SoughtConnection[],
+  finder?: ConnectionFinder,
 ): Promise<(ConnectionRow | undefined)[] | undefined> {
   const ends = sought.map(({ near, far }) => [plain(near), plain(far)] as const);
   const isIpv4 = (place: number): boolean => ends[place]?.every(({ address }) => isIPv4(address)) === true;
-  const found = new Map<number, ConnectionRow>();
+  const isLong = finder !== undefined && procfs.connectionCount() > shortTableRowsMax;
+  const found = new Map(isLong ? await finder.find(sought) : []);
   const seek = async (
     name: "tcp" | "tcp6",
     spell: (end: ConnectionEnd, place: number) => string,

@@ -100,23 +100,45 @@ export async function identifyCaller(
 
 /** As {@link identifyCaller}, of a socket whose inode is known; without a user, it is that of the first process found. */
 export async function callerHolding(
-  { inode, uid }: { readonly inode: number; readonly uid?: number },
+  socket: { readonly inode: number; readonly uid?: number },
   procfs: Procfs,
 ): Promise<Result<LocalCaller, CallerRefusal>> {
-  const link = `socket:[${inode}]`;
-  const holders = await holdersOf(link, procfs);
+  const callers = await callersHolding([socket.inode], procfs);
+  const caller = callers.get(socket.inode) ?? fail("out-of-sight", "");
+  if (socket.uid === undefined) return caller;
+  if (caller.ok) return ok({ ...caller.value, uid: socket.uid });
+  return caller.reason === "out-of-sight"
+    ? fail(caller.reason, `${caller.detail}; user ${socket.uid} made it`)
+    : caller;
+}
+
+/** Who has each of these sockets open, by its inode, in one look at the descriptors of all processes. */
+export async function callersHolding(
+  inodes: readonly number[],
+  procfs: Procfs,
+): Promise<ReadonlyMap<number, Result<LocalCaller, CallerRefusal>>> {
+  const holders = await holdersOf(new Map(inodes.map((inode) => [`socket:[${inode}]`, []])), procfs);
+  return new Map(
+    inodes.map((inode) => {
+      const link = `socket:[${inode}]`;
+      return [inode, callerOf(inode, { link, holders: holders.get(link) ?? [] }, procfs)];
+    }),
+  );
+}
+
+function callerOf(
+  inode: number,
+  { link, holders }: { readonly link: string; readonly holders: readonly Holder[] },
+  procfs: Procfs,
+): Result<LocalCaller, CallerRefusal> {
   if (holders.length > holdersMax)
     return fail("too-many-processes", `over ${holdersMax} processes have the connection open`);
   const [first, ...others] = holders.map((holder) => describe(holder, link, procfs));
-  if (first === undefined)
-    return fail(
-      "out-of-sight",
-      `no process that may be looked at has it open${uid === undefined ? "" : `; user ${uid} made it`}`,
-    );
+  if (first === undefined) return fail("out-of-sight", "no process that may be looked at has it open");
   if (first === "changed" || others.includes("changed"))
     return fail("changed-meanwhile", "a process ended, or closed the connection, while it was looked at");
   const rest = others.filter((process) => process !== "changed");
-  return ok({ inode, uid: uid ?? first.uid, processes: [first, ...rest] });
+  return ok({ inode, uid: first.uid, processes: [first, ...rest] });
 }
 
 /** A process as it was before its descriptors were looked at, and the one that is sought. */
@@ -125,15 +147,21 @@ interface Holder {
   readonly descriptor: number;
 }
 
-async function holdersOf(link: string, procfs: Procfs): Promise<Holder[]> {
-  const holders: Holder[] = [];
+/** Fills in, for each link, the processes that have it open. */
+async function holdersOf(
+  holders: ReadonlyMap<string, Holder[]>,
+  procfs: Procfs,
+): Promise<ReadonlyMap<string, readonly Holder[]>> {
   let looked = 0;
   for (const pid of procfs.pids()) {
     const stat = procfs.stat(pid);
     const descriptors = stat === undefined ? undefined : procfs.descriptors(pid);
     if (stat === undefined || descriptors === undefined) continue;
-    const descriptor = descriptors.find((one) => procfs.descriptor(pid, one) === link);
-    if (descriptor !== undefined) holders.push({ stat, descriptor });
+    for (const descriptor of descriptors) {
+      const list = holders.get(procfs.descriptor(pid, descriptor) ?? "");
+      // One process may have it open twice.
+      if (list !== undefined && list.at(-1)?.stat.pid !== pid) list.push({ stat, descriptor });
+    }
     looked += descriptors.length + 1;
     if (looked < descriptorsPerTurnMax) continue;
     looked = 0;

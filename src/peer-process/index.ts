@@ -8,7 +8,6 @@ export {
   ownerOfConnection,
   type SocketOwner,
 } from "./identify-caller.ts";
-export { identifyUnixCaller } from "./identify-unix-caller.ts";
 export {
   type Membership,
   ProcessTree,
@@ -17,3 +16,4 @@ export {
   type TreeRefusal,
 } from "./process-tree.ts";
 export { type ProcessStat, Procfs } from "./procfs.ts";
+export { UnixCallers } from "./unix-callers.ts";

@@ -2,6 +2,7 @@ import { fail, ok, type Refusal } from "../base/result.ts";
 import { type ConnectionRow, findConnections } from "./connection-row.ts";
 import { type CallerRefusal, type ConnectionEnds, parentsOf } from "./identify-caller.ts";
 import { type ProcessStat, Procfs } from "./procfs.ts";
+import { SocketDiagnostics } from "./socket-diagnostics.ts";
 
 /** Connections that wait to be judged; one that is accepted beyond that is refused. */
 const waitingMax = 1_024;
@@ -58,6 +59,7 @@ interface Waiting {
 export class ProcessTree implements Disposable {
   readonly #procfs: Procfs;
   readonly #mark: string;
+  readonly #diagnostics = new SocketDiagnostics();
   /** The application first; in the order in which they were found. */
   readonly #members = new Map<number, ProcessStat>();
   readonly #users = new Set<number>();
@@ -98,6 +100,7 @@ export class ProcessTree implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
+    this.#diagnostics[Symbol.dispose]();
     this.#giveUp();
   }
 
@@ -125,7 +128,7 @@ export class ProcessTree implements Disposable {
 
   async #judgeAll(batch: readonly Waiting[]): Promise<void> {
     const sought = batch.map(({ ends: { local, remote } }) => ({ near: remote, far: local }));
-    const rows = await findConnections(this.#procfs, sought);
+    const rows = await findConnections(this.#procfs, sought, this.#diagnostics);
     const found = new Map<string, Waiting>();
     for (const [place, one] of batch.entries()) {
       if (rows === undefined) {

@@ -73,6 +73,14 @@ export class Procfs {
     }
   }
 
+  /** About how many rows {@link table} has of connections, those that are over among them; 0 where it is not told. */
+  connectionCount(): number {
+    const lines = `${this.#text("net/sockstat") ?? ""}${this.#text("net/sockstat6") ?? ""}`;
+    return [...lines.matchAll(/^TCP6?: inuse ([0-9]+)(?: orphan [0-9]+ tw ([0-9]+))?/gm)]
+      .flatMap(([, inUse = 0, over = 0]) => [Number(inUse), Number(over)])
+      .reduce((sum, count) => sum + count, 0);
+  }
+
   /** All process numbers of this process's pid namespace, ascending. */
   pids(): number[] {
     return this.#numbers("").sort((left, right) => left - right);

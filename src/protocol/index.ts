@@ -39,6 +39,7 @@ export {
   EndpointSchema,
   type FollowerStatus,
   FollowerStatusSchema,
+  type FollowRequest,
   type GetStatusResponse,
   GetStatusResponseSchema,
   type IssueSvidRequest,

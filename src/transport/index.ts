@@ -16,7 +16,7 @@ export {
 } from "./request-token-question.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
-export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";
+export { openRpcServer, peerKey, type RpcListen, type RpcServer, unixConnection } from "./rpc-server.ts";
 export { type LogSource, type ServeRequest, serveLog } from "./serve-log.ts";
 export {
   type IssuedChain,

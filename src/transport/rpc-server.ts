@@ -54,6 +54,11 @@ export const peerKey: ReturnType<typeof createContextKey<Uint8Array | undefined>
   Uint8Array | undefined
 >(undefined, { description: "the caller's Ed25519 key" });
 
+/** Context of every call: the accepted connection it came over where that is one of a Unix socket. */
+export const unixConnection: ReturnType<typeof createContextKey<net.Socket | undefined>> = createContextKey<
+  net.Socket | undefined
+>(undefined, { description: "the connection of a Unix socket" });
+
 /**
  * Serves `routes`. Over TLS every caller is asked for a certificate and none is turned away here: each call decides by
  * {@link peerKey} what its caller may do, so that a refusal can say why.
@@ -72,7 +77,10 @@ export async function openRpcServer(
       routes,
       readMaxBytes,
       acceptCompression: [],
-      contextValues: (request): ContextValues => createContextValues().set(peerKey, callerOf(request).key),
+      contextValues: (request): ContextValues => {
+        const { key, connection } = callerOf(request);
+        return createContextValues().set(peerKey, key).set(unixConnection, connection);
+      },
     });
   const members = handlerWith(messageBytesMax);
   const others = handlerWith(strangers.messageBytesMax);
@@ -123,7 +131,7 @@ export async function openRpcServer(
   };
   const listener =
     listen.kind === "unix"
-      ? net.createServer((socket) => accept(socket, local))
+      ? net.createServer((socket) => accept(socket, localCaller(socket)))
       : tlsListener(listen, accept);
   listener.maxConnections = connectionsMax;
   const address = await startListening(listener, listen);
@@ -149,10 +157,14 @@ type RequestHandler = ReturnType<typeof connectNodeAdapter>;
 interface Caller {
   readonly key: Uint8Array | undefined;
   readonly isStranger: boolean;
+  /** Behind a Unix socket: whoever its folder lets in. */
+  readonly connection?: net.Socket;
 }
 
-/** Behind a Unix socket: whoever its folder lets in. */
-const local: Caller = { key: undefined, isStranger: false };
+function localCaller(connection: net.Socket): Caller {
+  return { key: undefined, isStranger: false, connection };
+}
+
 const unknown: Caller = { key: undefined, isStranger: true };
 /** node:http2 writes the port of the scheme behind it. */
 const authorities: ReadonlySet<string> = new Set([rpcAuthority, `${rpcAuthority}:80`]);

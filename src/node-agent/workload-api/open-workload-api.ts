@@ -1,11 +1,5 @@
 import type { Socket } from "node:net";
-import {
-  type CallerProcess,
-  endsOf,
-  identifyCaller,
-  identifyUnixCaller,
-  Procfs,
-} from "../../peer-process/index.ts";
+import { type CallerProcess, endsOf, identifyCaller, Procfs, UnixCallers } from "../../peer-process/index.ts";
 import { SecretDiscoveryService, SpiffeWorkloadAPI } from "../../protocol/index.ts";
 import type { AgentPort } from "./agent-port.ts";
 import { AttestedConnection, type IdentifyCaller } from "./connection-caller.ts";
@@ -48,7 +42,13 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
     hashes: new ExecutableHashes(),
     ...(pods === undefined ? {} : { more: (process: CallerProcess) => pods.of(process) }),
   };
-  const identify = options.identify ?? ((socket: Socket) => identifyLocal(socket, procfs));
+  const unixCallers = new UnixCallers(procfs);
+  const identify =
+    options.identify ??
+    ((socket: Socket) => {
+      const ends = endsOf(socket);
+      return ends === undefined ? unixCallers.identify(socket) : identifyCaller(ends, procfs);
+    });
   const grants = opened.use(new WorkloadGrants(agent, procfs, options.idleMillis));
   const revocationLists = opened.use(new RevocationLists(agent, () => grants.changes.notify()));
   const parts = { agent, grants, revocationLists, closing: closing.signal };
@@ -74,9 +74,4 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-async function identifyLocal(socket: Socket, procfs: Procfs): ReturnType<IdentifyCaller> {
-  const ends = endsOf(socket);
-  return ends === undefined ? identifyUnixCaller(socket, procfs) : identifyCaller(ends, procfs);
 }

@@ -5,14 +5,15 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { identifyUnixCaller } from "./identify-unix-caller.ts";
+import { UnixCallers } from "./unix-callers.ts";
 
 const isLinux = process.platform === "linux";
 
 it.runIf(isLinux)("names the process at the other end of each of two connections to one socket", async () => {
   await using caller = await callsFromChildren();
+  const callers = new UnixCallers();
 
-  const found = await Promise.all(caller.sockets.map((socket) => identifyUnixCaller(socket)));
+  const found = await Promise.all(caller.sockets.map((socket) => callers.identify(socket)));
 
   const pids = found.map((one) => (one.ok ? one.value.processes.map(({ pid }) => pid) : one));
   expect(pids).toEqual(caller.pids.map((pid) => [pid]));
@@ -23,7 +24,7 @@ it.runIf(isLinux)("says of a connection that was closed that it is over", async 
   const [socket] = caller.sockets;
   socket?.destroy();
 
-  expect(await identifyUnixCaller(socket ?? new net.Socket())).toMatchObject({
+  expect(await new UnixCallers().identify(socket ?? new net.Socket())).toMatchObject({
     ok: false,
     reason: "connection-over",
   });

@@ -1,0 +1,47 @@
+import type { Client, ServiceImpl } from "@connectrpc/connect";
+import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
+import { type serveLog, unixConnection } from "../transport/index.ts";
+import type { QuestionRelay } from "./question-relay.ts";
+import type { SidecarCallers } from "./sidecar-callers.ts";
+
+const callTimeoutMillis = 10_000;
+
+/** What the agent has for sidecars. */
+export interface SidecarRelay {
+  /** Throws, for the caller, while it is not there. */
+  readonly controlPlane: Client<typeof Mesh>;
+  readonly questions: QuestionRelay;
+  /** The log for one that is admitted. */
+  serve(request: FollowRequest, signal: AbortSignal): ReturnType<typeof serveLog>;
+  /** Takes what instances say of themselves. */
+  take(followers: readonly FollowerStatus[], alarms: readonly Alarm[]): void;
+}
+
+/** The calls of sidecars, each of which acts as its own instance alone. */
+export function sidecarCalls(
+  relay: SidecarRelay,
+  callers: Pick<SidecarCallers, "admit" | "isOwn" | "hasAny">,
+  closing: AbortSignal,
+): Partial<ServiceImpl<typeof Mesh>> {
+  return {
+    follow: async function* (request, { values, signal }) {
+      await callers.admit(values.get(unixConnection), request.instance);
+      yield* relay.serve(request, AbortSignal.any([signal, closing]));
+    },
+    issueSvid: async (request, { values }) => {
+      await callers.admit(values.get(unixConnection), request.instance);
+      return relay.controlPlane.issueSvid(request, { timeoutMs: callTimeoutMillis });
+    },
+    // Handed on unread: each question is signed by its instance's key, and each answer by the issuer's.
+    askRequestTokenIssuer: (question) => relay.questions.handOn(relay.controlPlane, question),
+    // Handed on unread: each list is signed by its authority.
+    readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
+    report: async ({ followers, alarms }, { values }) => {
+      const connection = values.get(unixConnection);
+      const isOwn = await Promise.all(followers.map(({ instance }) => callers.isOwn(connection, instance)));
+      const own = followers.filter((_, place) => isOwn[place]);
+      relay.take(own, (await callers.hasAny(connection)) ? alarms : []);
+      return {};
+    },
+  };
+}
