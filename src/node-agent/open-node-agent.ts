@@ -279,6 +279,9 @@ class Relay {
           throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (!this.view.follower.hasCaughtUp) continue;
         if (!this.view.follower.state.hasServerKey(connection.serverKey)) {
+          // It was in force until this step: the control plane has another one by now, and is asked for it.
+          if (this.#upstream === client)
+            throw new MeshError("ERR_NODE_AGENT_RELAY", "the server's key was replaced");
           this.#alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
         }

@@ -5,6 +5,7 @@ import type { FollowerRegistry } from "../follower-registry.ts";
 import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { TokenIssuer } from "../issue-instance-token.ts";
+import type { LogKeys } from "../log-keys.ts";
 import type { Proposals } from "../proposals.ts";
 import type { RevocationLists } from "../revocation-lists.ts";
 import type { RollbackGuard } from "../rollback-guard.ts";
@@ -17,6 +18,7 @@ export interface ControlPlaneParts {
   readonly authorities: HeldAuthorities;
   readonly tokens: TokenIssuer;
   readonly tokenKeys: HeldTokenKeys;
+  readonly keys: LogKeys;
   readonly registry: FollowerRegistry;
   readonly federation: Federation;
   readonly guard: RollbackGuard;
