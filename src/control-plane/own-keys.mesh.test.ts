@@ -57,8 +57,9 @@ test("what the removed keys sign is without effect and an alarm, whoever has the
   const { server } = await replaceAll();
   const { size } = mesh.controlPlane.writer.newest ?? { size: 0 };
   await mesh.stopControlPlane();
+  const { issuer, sequencer } = mesh.keys;
   await using thief = await Thief.open({
-    keys: { ...mesh.keys, log: mesh.logKey, server: await mesh.ownKey(server) },
+    keys: { log: mesh.logKey, issuer, sequencer, server: await mesh.ownKey(server) },
     logFolder: mesh.logFolder,
     genesis: mesh.genesis,
     address: mesh.controlPlaneAddress,
@@ -85,7 +86,7 @@ test("nobody follows who shows a removed server key, though it has the log and t
   await mesh.stopControlPlane();
   {
     await using thief = await Thief.open({
-      keys: { ...mesh.keys, log: mesh.logKey },
+      keys: mesh.keys,
       logFolder: mesh.logFolder,
       genesis: mesh.genesis,
       address: mesh.controlPlaneAddress,
