@@ -10,6 +10,7 @@ import { addConfigurationCommands } from "./tree/configuration.ts";
 import { addFederationCommands } from "./tree/federation.ts";
 import { addGatewayCommands } from "./tree/gateways.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
+import { addKeyCommands } from "./tree/keys.ts";
 import { addLogCommands } from "./tree/log.ts";
 import { addMeshCommands } from "./tree/mesh.ts";
 import { addNodeCommands } from "./tree/nodes.ts";
@@ -37,7 +38,10 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
   ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
-  ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addFederationCommands, addLogCommands]],
+  [
+    "Identity and trust:",
+    [addIdentityCommands, addAuthorityCommands, addKeyCommands, addFederationCommands, addLogCommands],
+  ],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],
 ];

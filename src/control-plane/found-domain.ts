@@ -18,7 +18,7 @@ import {
   type NoteSigner,
   signEntry,
 } from "../trust-log/index.ts";
-import type { LogKeys } from "./log-keys.ts";
+import type { FoundingKeys } from "./log-keys.ts";
 import { idOfTokenKey, makeTokenKey, tokenUses } from "./token-keys.ts";
 
 /** What a trust domain is founded with. */
@@ -27,7 +27,7 @@ export interface FoundingRequest {
   readonly isTestDomain: boolean;
   /** Signs genesis and the trust in the root; not kept. */
   readonly operator: NoteSigner;
-  readonly keys: LogKeys;
+  readonly keys: FoundingKeys;
   readonly keyStore: KeyStore;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

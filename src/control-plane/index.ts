@@ -3,7 +3,15 @@ export type { EndpointProof } from "./federation/open-bundle-endpoint.ts";
 export { type FoundedDomain, type FoundingRequest, foundDomain } from "./found-domain.ts";
 export { type LogCopy, openLogCopy } from "./log-copy.ts";
 export { openLogFiles } from "./log-files.ts";
-export { type LogKeys, loadLogKeys, logKeyFile, requireLogKeys } from "./log-keys.ts";
+export {
+  FoundingKeys,
+  LogKeys,
+  loadLogKeys,
+  logKeyFile,
+  type OwnRole,
+  ownRoles,
+  requireLogKeys,
+} from "./log-keys.ts";
 export { LogWriter } from "./log-writer.ts";
 export { type ControlPlane, type ControlPlaneOptions, openControlPlane } from "./open-control-plane.ts";
 export {

@@ -14,8 +14,8 @@ import {
   leafHash,
   MerkleTree,
   mayBeRecovery,
-  type NoteSigner,
   type PresentedSnapshot,
+  parseEntry,
   signCheckpoint,
   signEntry,
   TrustState,
@@ -23,7 +23,7 @@ import {
 import type { LogObserver } from "./control-plane-metrics.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { EpochGuard } from "./epoch-guard.ts";
-import { assertNamed, type LogKeys } from "./log-keys.ts";
+import type { LogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { RecentEntries } from "./recent-entries.ts";
 import { replayLog } from "./replay-log.ts";
@@ -36,6 +36,8 @@ const batchBytesMax = 1024 * 1024;
 const batchEntriesMax = 4096;
 /** A snapshot is kept of the first epoch after this many entries. */
 const snapshotIntervalEntries = 1024;
+
+const removalKind = Buffer.from('"kind":"key.remove"');
 
 /** Errors of storage that only a new start can mend, if anything can. */
 const finalCodes: ReadonlySet<string> = new Set([
@@ -52,7 +54,7 @@ export interface OwnStatement {
 }
 
 /** Why an entry was not ordered. It would have had no effect, so the log does not take it. */
-export type AppendRefusal = EntryRefusal | FoldStop | "log-rolled-back" | "offline-only";
+export type AppendRefusal = EntryRefusal | FoldStop | "log-rolled-back" | "offline-only" | "last-own-key";
 
 /** What a log writer needs. */
 export interface LogWriterOptions {
@@ -148,7 +150,8 @@ export class LogWriter implements AsyncDisposable {
       if (storage.journal.size === 0 && options.genesis !== undefined)
         await storage.journal.appendAll(options.genesis);
       await writer.#replay();
-      assertNamed(options.keys, writer.#state);
+      await options.keys.load(writer.#state);
+      options.keys.assertNamed(writer.#state);
       if (storage.journal.size > 0) await writer.#signNow();
       const ticked = writer.#tick();
       if (options.isHeld !== true) await ticked;
@@ -322,6 +325,12 @@ export class LogWriter implements AsyncDisposable {
           reason: "offline-only",
           detail: "a recovery begins while the control plane is stopped: troth log recover",
         });
+      const removed = removedKey(entry);
+      if (removed !== undefined && this.#keys.isLast(removed, this.#state))
+        return this.#refuse(entry, {
+          reason: "last-own-key",
+          detail: `without ${removed} this control plane could not go on: troth key prepare makes the next one`,
+        });
       const folded = foldEntry(this.#state, this.#tree, entry);
       if (!folded.ok) return this.#refuse(entry, folded);
       if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);
@@ -431,7 +440,9 @@ export class LogWriter implements AsyncDisposable {
   }
 
   #sign({ role, kind, body }: OwnStatement): Uint8Array {
-    const signer: NoteSigner = this.#keys[role];
+    const signer = this.#keys.signer(role, this.#state);
+    if (signer === undefined)
+      throw new MeshError("ERR_CONTROL_PLANE_KEY", `no key of role ${role} is in force here`);
     const sequence = (this.#state.authors.get(signer.name)?.sequence ?? 0) + 1;
     const log = this.#state.genesis?.genesis ?? "";
     return signEntry({ kind, version: entryVersion, log, author: signer.name, sequence, body }, [signer]);
@@ -445,6 +456,15 @@ export class LogWriter implements AsyncDisposable {
     this.#genesisEntry = genesisEntry;
     this.#snapshot = snapshot ?? this.#snapshot;
   }
+}
+
+/** The key that an entry would remove; undefined for one that removes none. */
+function removedKey(entry: Uint8Array): string | undefined {
+  // Statements have one spelling, and few entries are worth reading twice.
+  if (!Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength).includes(removalKind)) return undefined;
+  const parsed = parseEntry(entry);
+  const name = parsed.ok ? parsed.value.statement.body["name"] : undefined;
+  return typeof name === "string" ? name : undefined;
 }
 
 function notWritten(cause: unknown): MeshError {

@@ -9,8 +9,17 @@ import {
   type TrustDomain,
 } from "../identity/index.ts";
 import { type KeyStore, readFileIfPresent } from "../storage/index.ts";
-import { type LogSource, nextChange, openRpcServer, tlsIdentityOf } from "../transport/index.ts";
+import {
+  type LogSource,
+  nextChange,
+  openRpcServer,
+  type RpcServer,
+  type TlsIdentity,
+  tlsIdentityOf,
+} from "../transport/index.ts";
+import type { NoteSigner } from "../trust-log/index.ts";
 import { isMemberKey } from "./calls/callers.ts";
+import type { ControlPlaneParts } from "./calls/parts.ts";
 import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
 import { openConsoleListener } from "./console-listener.ts";
 import { controlPlaneMetrics } from "./control-plane-metrics.ts";
@@ -18,7 +27,7 @@ import { EpochGuard } from "./epoch-guard.ts";
 import { type FederationOptions, openFederation } from "./federation/open-federation.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
-import { requireLogKeys } from "./log-keys.ts";
+import { keyFault, type LogKeys, type OwnRole, requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
 import { openHealthListener } from "./open-health-listener.ts";
@@ -109,10 +118,11 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       writer,
       guard,
       roots: new RequestTokenRoots(options),
-      issuerKey: () => keys.issuer.privateKey,
+      issuerKey: () => requireKey("issuer", keys, writer).privateKey,
       clock,
       randomBytes,
     }),
+    keys,
     registry,
     federation,
     guard,
@@ -123,13 +133,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     clock,
     closing: closing.signal,
   };
-  const identity = tlsIdentityOf(keys.server.privateKey, randomBytes);
-  const server = opened.use(
-    await openRpcServer(
-      { kind: "tls", ...options.listen, identity, isKnown: (key) => isMemberKey(writer.state, key) },
-      routesOf(parts),
-    ),
-  );
+  const server = opened.use(await openServer(options, { keys, parts }));
   const console = opened.use(
     await openConsoleListener(parts, sessionRoutesOf(parts), options.consolePort ?? 0),
   );
@@ -146,6 +150,49 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     writer,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** Serves agents and people, under whichever key of role `server` the log says. */
+async function openServer(
+  { listen, randomBytes, log }: ControlPlaneOptions,
+  { keys, parts }: { readonly keys: LogKeys; readonly parts: ControlPlaneParts },
+): Promise<RpcServer> {
+  const { writer } = parts.issuer;
+  let shown = requireKey("server", keys, writer);
+  const identityOf = ({ privateKey }: NoteSigner): TlsIdentity => tlsIdentityOf(privateKey, randomBytes);
+  const server = await openRpcServer(
+    {
+      kind: "tls",
+      ...listen,
+      identity: identityOf(shown),
+      isKnown: (key) => isMemberKey(writer.state, key),
+    },
+    routesOf(parts),
+  );
+  let dueSize: number | undefined;
+  const stop = writer.onCheckpoint(() => {
+    const key = requireKey("server", keys, writer);
+    if (key.name === shown.name) return;
+    // Whoever connects reads as far as the checkpoint, and has to find the key there.
+    dueSize ??= writer.tree.size;
+    if ((writer.newest?.size ?? 0) < dueSize) return;
+    [shown, dueSize] = [key, undefined];
+    server.present(identityOf(key));
+    log.info("another key is shown in TLS from now on", { name: key.name });
+  });
+  return {
+    ...server,
+    [Symbol.asyncDispose]: async () => {
+      stop();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function requireKey(role: OwnRole, keys: LogKeys, { state }: LogWriter): NoteSigner {
+  const key = keys.signer(role, state);
+  if (key === undefined) throw keyFault(role, "is not one that the trust log names");
+  return key;
 }
 
 /** Opens the one writer of the log; it orders nothing before the followers have been heard. */

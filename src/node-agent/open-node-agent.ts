@@ -38,7 +38,6 @@ import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
-import { QuestionRelay } from "./question-relay.ts";
 import { readSnapshot } from "./read-snapshot.ts";
 import { SidecarCallers } from "./sidecar-callers.ts";
 import { sidecarCalls } from "./sidecar-calls.ts";
@@ -159,7 +158,6 @@ class Relay {
   readonly #mirror: LogMirror;
   readonly #sidecars: SidecarRegistry;
   readonly ownNode: OwnNode;
-  readonly questions = new QuestionRelay();
   readonly #changed = new Set<() => void>();
   readonly metrics: AgentMetrics;
   /** Whether sidecars can find the agent. */
@@ -309,6 +307,9 @@ class Relay {
           throw new MeshError("ERR_NODE_AGENT_RELAY", `${taken.reason}: ${taken.detail}`);
         if (!this.view.follower.hasCaughtUp) continue;
         if (!this.view.follower.state.hasServerKey(connection.serverKey)) {
+          // It was in force until this step: the control plane has another one by now, and is asked for it.
+          if (this.#upstream === client)
+            throw new MeshError("ERR_NODE_AGENT_RELAY", "the server's key was replaced");
           this.alarm("unknown-server", `${membership.address} does not hold a key that the log names`);
           throw new MeshError("ERR_NODE_AGENT_RELAY", "the server does not hold a key that the log names");
         }

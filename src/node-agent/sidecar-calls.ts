@@ -1,7 +1,7 @@
 import type { Client, ServiceImpl } from "@connectrpc/connect";
 import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
 import { type serveLog, unixConnection } from "../transport/index.ts";
-import type { QuestionRelay } from "./question-relay.ts";
+import { QuestionRelay } from "./question-relay.ts";
 import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
@@ -10,7 +10,6 @@ const callTimeoutMillis = 10_000;
 export interface SidecarRelay {
   /** Throws, for the caller, while it is not there. */
   readonly controlPlane: Client<typeof Mesh>;
-  readonly questions: QuestionRelay;
   /** The log for one that is admitted. */
   serve(request: FollowRequest, signal: AbortSignal): ReturnType<typeof serveLog>;
   /** Takes what instances say of themselves. */
@@ -23,6 +22,7 @@ export function sidecarCalls(
   callers: Pick<SidecarCallers, "admit" | "isOwn" | "hasAny">,
   closing: AbortSignal,
 ): Partial<ServiceImpl<typeof Mesh>> {
+  const questions = new QuestionRelay();
   return {
     follow: async function* (request, { values, signal }) {
       await callers.admit(values.get(unixConnection), request.instance);
@@ -33,7 +33,7 @@ export function sidecarCalls(
       return relay.controlPlane.issueSvid(request, { timeoutMs: callTimeoutMillis });
     },
     // Handed on unread: each question is signed by its instance's key, and each answer by the issuer's.
-    askRequestTokenIssuer: (question) => relay.questions.handOn(relay.controlPlane, question),
+    askRequestTokenIssuer: (question) => questions.handOn(relay.controlPlane, question),
     // Handed on unread: each list is signed by its authority.
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
     report: async ({ followers, alarms }, { values }) => {

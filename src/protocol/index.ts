@@ -46,6 +46,7 @@ export {
   type IssueSvidResponse,
   IssueSvidResponseSchema,
   Mesh,
+  OwnKeySchema,
   type PrepareAuthorityRequest,
   type PrepareAuthorityResponseSchema,
   type Progress,

@@ -47,6 +47,8 @@ export type RpcListen =
 export interface RpcServer extends AsyncDisposable {
   /** host:port, or the path of the socket. */
   readonly address: string;
+  /** Shows another key to whoever connects from now on, over TLS. */
+  present(identity: TlsIdentity): void;
 }
 
 /** Context of every call: the Ed25519 key that the caller proved to hold, or undefined for none. */
@@ -129,14 +131,13 @@ export async function openRpcServer(
     rpc.emit("connection", socket);
     rpc.off("session", noteCaller);
   };
-  const listener =
-    listen.kind === "unix"
-      ? net.createServer((socket) => accept(socket, localCaller(socket)))
-      : tlsListener(listen, accept);
+  const secured = listen.kind === "tls" ? tlsListener(listen, accept) : undefined;
+  const listener = secured ?? net.createServer((socket) => accept(socket, localCaller(socket)));
   listener.maxConnections = connectionsMax;
   const address = await startListening(listener, listen);
   return {
     address,
+    present: (identity) => secured?.setSecureContext(contextOf(identity)),
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
@@ -187,12 +188,9 @@ function tlsListener(
   accept: (socket: tls.TLSSocket, caller: Caller) => void,
 ): tls.Server {
   const server = tls.createServer({
-    cert: listen.identity.certificatePem,
-    key: listen.identity.privateKeyPem,
-    minVersion: "TLSv1.3",
+    ...contextOf(listen.identity),
     requestCert: true,
     rejectUnauthorized: false,
-    secureOptions: constants.SSL_OP_NO_TICKET,
     ALPNProtocols: ["h2"],
     handshakeTimeout: handshakeTimeoutMillis,
   });
@@ -210,6 +208,15 @@ function tlsListener(
   });
   server.on("tlsClientError", (_error, socket) => socket.destroy());
   return server;
+}
+
+function contextOf({ certificatePem, privateKeyPem }: TlsIdentity): tls.SecureContextOptions {
+  return {
+    cert: certificatePem,
+    key: privateKeyPem,
+    minVersion: "TLSv1.3",
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  };
 }
 
 function startListening(server: net.Server, listen: RpcListen): Promise<string> {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { base64Of } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/canonical-json.ts";
-import { type LogKeys, readLogAt } from "../../src/control-plane/index.ts";
+import { type OwnRole, readLogAt } from "../../src/control-plane/index.ts";
 import { generateEd25519 } from "../../src/crypto/index.ts";
 import { hostAndPort } from "../../src/node-agent/index.ts";
 import { Mesh, type Update, UpdateSchema } from "../../src/protocol/index.ts";
@@ -20,7 +20,7 @@ import {
 import { randomBytes } from "./mesh-in-process.ts";
 
 /** What a thief shows to those who come. */
-export type Deceit = "recovery" | "fork" | "older-log";
+export type Deceit = "recovery" | "fork" | "older-log" | "own-entries";
 
 /** The first entries of the log in a folder. */
 export async function journalOf(logFolder: string, size: number): Promise<Uint8Array[]> {
@@ -37,6 +37,10 @@ export async function journalOf(logFolder: string, size: number): Promise<Uint8A
 export class Thief implements AsyncDisposable {
   /** How often somebody has come to follow. */
   follows = 0;
+  /** How often somebody has told or asked for anything, as of a control plane that is believed. */
+  calls = 0;
+  /** What nodes that believe it have told as amiss. */
+  readonly alarms: string[] = [];
   readonly #world: ThiefsWorld;
   readonly #server: RpcServer;
   #updates: (fromSize: number) => readonly Update[] = () => [];
@@ -58,8 +62,15 @@ export class Thief implements AsyncDisposable {
           thief.follows += 1;
           yield* thief.#updates(Number(fromSize));
         },
-        issueSvid: () => ({}),
-        report: () => ({}),
+        issueSvid: () => {
+          if (parts.thief !== undefined) parts.thief.calls += 1;
+          return {};
+        },
+        report: ({ alarms }) => {
+          if (parts.thief !== undefined) parts.thief.calls += 1;
+          parts.thief?.alarms.push(...alarms.map(({ reason, detail }) => `${reason}: ${detail}`));
+          return {};
+        },
       });
     });
     parts.thief = new Thief(world, server);
@@ -73,6 +84,9 @@ export class Thief implements AsyncDisposable {
     if (deceit === "older-log") this.#updates = (fromSize) => [stepOf(entries, fromSize, keys.log)];
     else if (deceit === "fork") {
       for (let count = 0; count < 50; count += 1) entries.push(this.#rule(keys.issuer, size + count));
+      this.#updates = (fromSize) => [stepOf(entries, fromSize, keys.log)];
+    } else if (deceit === "own-entries") {
+      entries.push(...(await this.#ownEntries(size)));
       this.#updates = (fromSize) => [stepOf(entries, fromSize, keys.log)];
     } else {
       const own = { name: `${keys.log.name}-2`, ...generateEd25519() };
@@ -88,6 +102,29 @@ export class Thief implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server[Symbol.asyncDispose]();
+  }
+
+  /** What only an issuer and a sequencer may write: that every instance goes, and an epoch. */
+  async #ownEntries(size: number): Promise<Uint8Array[]> {
+    const at = await readLogAt(this.#world.logFolder, size);
+    if (!at.ok) throw new Error(at.detail);
+    const { state } = at.value;
+    const { issuer, sequencer } = this.#world.keys;
+    const next = (signer: NoteSigner): number => (state.authors.get(signer.name)?.sequence ?? 0) + 1;
+    const { epochNumber = 0, epochTimeSeconds = 0 } = state.genesis ?? {};
+    const epoch = {
+      number: epochNumber + 1,
+      timeSeconds: epochTimeSeconds + 1,
+      size,
+      stateDigest: state.digest(),
+      curatorDigest: null,
+    };
+    return [
+      this.#sign([sequencer], "epoch", { body: epoch, sequence: next(sequencer) }),
+      ...[...state.instances.entries()].map(([instance], count) =>
+        this.#sign([issuer], "instance.remove", { body: { instance }, sequence: next(issuer) + count }),
+      ),
+    ];
   }
 
   async #recovery(logKey: NoteSigner, size: number): Promise<Uint8Array> {
@@ -115,7 +152,7 @@ export class Thief implements AsyncDisposable {
 }
 
 interface ThiefsWorld {
-  readonly keys: LogKeys;
+  readonly keys: Readonly<Record<OwnRole | "log", NoteSigner>>;
   readonly logFolder: string;
   readonly genesis: string;
 }

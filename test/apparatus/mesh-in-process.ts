@@ -1,4 +1,4 @@
-import { type KeyObject, randomBytes as nodeRandomBytes, randomUUID } from "node:crypto";
+import { createPublicKey, type KeyObject, randomBytes as nodeRandomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,10 +10,11 @@ import type { Clock, RandomBytes } from "../../src/base/clock.ts";
 import {
   beginGeneration,
   type ControlPlane,
+  type FoundingKeys,
   foundDomain,
-  type LogKeys,
   loadLogKeys,
   logKeyFile,
+  type OwnRole,
   openControlPlane,
   openLogFiles,
   readLogAt,
@@ -106,7 +107,7 @@ export class MeshInProcess implements AsyncDisposable {
   readonly folder: string;
   readonly trustDomain: string;
   readonly genesis: string;
-  readonly keys: LogKeys;
+  readonly keys: FoundingKeys;
   /** The CAs with their keys, as a thief of the control plane has them. */
   readonly root: CertificateAuthority;
   readonly intermediate: CertificateAuthority;
@@ -131,7 +132,7 @@ export class MeshInProcess implements AsyncDisposable {
     trustDomain: string;
     folder: string;
     genesis: string;
-    keys: LogKeys;
+    keys: FoundingKeys;
     root: CertificateAuthority;
     intermediate: CertificateAuthority;
     keyStore: ReturnType<typeof openMemoryKeyStore>;
@@ -414,6 +415,21 @@ export class MeshInProcess implements AsyncDisposable {
     const authority = hexOf(sha256(certificate));
     await this.put("ca.activate", { authority });
     return authority;
+  }
+
+  /** Has the control plane make the next key of a role, and act by it; answers with it. */
+  async addOwnKey(role: OwnRole): Promise<NoteSigner> {
+    const { key } = await this.#asOperator((admin) => admin.prepareOwnKey({ role }));
+    const { name = "", publicKey = new Uint8Array(0) } = key ?? {};
+    await this.put("key.put", { name, role, publicKey: base64Of(publicKey) });
+    return this.ownKey(name);
+  }
+
+  /** A key of the control plane, as its thief has it. */
+  async ownKey(name: string): Promise<NoteSigner> {
+    const kept = await this.#keyStore.load(name.slice(this.trustDomain.length + 1));
+    const privateKey = importPrivateKey(kept ?? new Uint8Array(0));
+    return { name, privateKey, publicKey: createPublicKey(privateKey) };
   }
 
   async #asOperator<Answer>(call: (admin: Client<typeof Admin>) => Promise<Answer>): Promise<Answer> {

@@ -6,8 +6,8 @@ import type { Clock } from "../../src/base/clock.ts";
 import type { Log } from "../../src/base/log.ts";
 import {
   type ControlPlane,
+  type FoundingKeys,
   foundDomain,
-  type LogKeys,
   type LogWriter,
   loadLogKeys,
   openControlPlane,
@@ -31,7 +31,7 @@ import { joinBody, keyTextOf, serviceBody, signerNamed } from "./small-trust-log
 /** A trust domain that a test founded: its keys, and its log in a folder. */
 export interface SmallDomain {
   readonly folder: string;
-  readonly keys: LogKeys;
+  readonly keys: FoundingKeys;
   readonly keyStore: KeyStore;
   readonly operator: NoteSigner;
   readonly anchor: LogAnchor;

@@ -6,6 +6,7 @@ import { entryRevision } from "../../trust-log/index.ts";
 import type { FollowerReport } from "../follower-registry.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { callingPerson, type Person } from "./callers.ts";
+import { ownKeys } from "./own-key-messages.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 import { readLog, takePlace } from "./read-log.ts";
 
@@ -55,6 +56,10 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
       reader(context);
       const { ids, issuing = "" } = await parts.authorities.held();
       return { held: [...ids, ...(await parts.tokenKeys.held())], issuing };
+    },
+    listOwnKeys: (_request, context) => {
+      reader(context);
+      return { keys: ownKeys(parts) };
     },
     listFederation: (_request, context) => {
       reader(context);

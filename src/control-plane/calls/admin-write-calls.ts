@@ -7,9 +7,11 @@ import type { Admin, PrepareAuthorityRequest, PrepareAuthorityResponseSchema } f
 import { type PersonRole, parseEntry, revisionOf } from "../../trust-log/index.ts";
 import type { AlarmReason, OlderFollower } from "../follower-registry.ts";
 import type { PreparationRefusal } from "../held-authorities.ts";
+import { ownRoles } from "../log-keys.ts";
 import { openRateLimit } from "../rate-limit.ts";
 import { tokenUses } from "../token-keys.ts";
 import { callingPerson, type Person, within } from "./callers.ts";
+import { ownKeyOf } from "./own-key-messages.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 
 const entriesPerAppendMax = 256;
@@ -91,6 +93,14 @@ export function adminWriteCalls(parts: ControlPlaneParts): Partial<ServiceImpl<t
       const { publicKey, notAfterSeconds } = await stored(parts.tokenKeys.prepare(known));
       const spki = bytesOfBase64(publicKey) ?? new Uint8Array(0);
       return { publicKey: spki, notAfterSeconds: BigInt(notAfterSeconds) };
+    },
+    prepareOwnKey: async (request, context) => {
+      within(callingPerson(parts, context, operators), preparing);
+      const role = ownRoles.find((one) => one === request.role);
+      if (role === undefined)
+        throw new ConnectError(`bad-role: expected one of ${ownRoles.join(", ")}`, Code.InvalidArgument);
+      const key = await stored(parts.keys.prepare(role, issuer.writer.state));
+      return { key: ownKeyOf({ role, key }, "prepared") };
     },
     refreshFederation: async ({ trustDomain }, context) => {
       writerOf(context, refreshing);

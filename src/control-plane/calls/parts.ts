@@ -5,6 +5,7 @@ import type { FollowerRegistry } from "../follower-registry.ts";
 import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { TokenIssuer } from "../issue-instance-token.ts";
+import type { LogKeys } from "../log-keys.ts";
 import type { Proposals } from "../proposals.ts";
 import type { RequestTokenIssuer } from "../request-token-issuer.ts";
 import type { RevocationLists } from "../revocation-lists.ts";
@@ -19,6 +20,7 @@ export interface ControlPlaneParts {
   readonly tokens: TokenIssuer;
   readonly tokenKeys: HeldTokenKeys;
   readonly requestTokens: RequestTokenIssuer;
+  readonly keys: LogKeys;
   readonly registry: FollowerRegistry;
   readonly federation: Federation;
   readonly guard: RollbackGuard;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { MeshInProcess } from "../../../test/apparatus/mesh-in-process.ts";
 import type { WorkloadClient } from "../../../test/apparatus/workload-client.ts";
@@ -39,6 +40,27 @@ it("issues a JWT-SVID that it accepts for its audience and no other", async () =
   expect(await refusalOf(client.api.validateJWTSVID({ audience: "other", svid }))).toMatch(
     /^InvalidArgument: wrong-audience/,
   );
+});
+
+it("issues on while the control plane's own key in TLS is replaced", async () => {
+  const parts = { isOver: false };
+  const asking = (async (): Promise<number> => {
+    let count = 0;
+    for (; !parts.isOver; count += 1) {
+      await client.api.fetchJWTSVID({ audience: ["ledger"] });
+      await sleep(30);
+    }
+    return count;
+  })();
+
+  await mesh.addOwnKey("server");
+  await mesh.put("key.remove", { name: "test.example/server" });
+  await mesh.settled();
+  await mesh.putService("/after/that");
+  await mesh.settled();
+  parts.isOver = true;
+
+  expect(await asking).toBeGreaterThan(0);
 });
 
 it("does not accept a JWT-SVID any more whose service is held", async () => {

@@ -22,6 +22,8 @@ import type { Grant, WorkloadGrants } from "./workload-grants.ts";
 import { onceOnly } from "./x509-responses.ts";
 
 const callTimeoutMillis = 10_000;
+/** How long a token is waited for while there is no connection to the control plane; between two of them a moment passes. */
+const upstreamWaitMillisMax = 2_000;
 /** However short a token lives, the next one is not asked for sooner. */
 const renewalMillisMin = 1_000;
 
@@ -170,18 +172,43 @@ async function issue(
   request: { readonly instance: string; readonly audience: string[]; readonly confirmationKey: string },
   signal: AbortSignal,
 ): Promise<{ readonly token: string; readonly expiresAtSeconds: bigint }> {
-  const upstream = agent.upstream();
-  if (upstream === undefined)
-    throw new ConnectError("the control plane is not there to issue a token", Code.Unavailable);
-  try {
-    return await upstream.issueToken(request, { timeoutMs: callTimeoutMillis, signal });
-  } catch (error) {
-    const { code } = ConnectError.from(error);
-    const passedOn = [Code.Unimplemented, Code.InvalidArgument, Code.ResourceExhausted];
-    throw new ConnectError(
-      `no token was issued: ${messageOf(error)}`,
-      passedOn.includes(code) ? code : Code.Unavailable,
-    );
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(upstreamWaitMillisMax)]);
+  for (let gone: ControlPlane | undefined; ; ) {
+    const upstream = await otherThan(gone, agent, deadline);
+    if (upstream === undefined)
+      throw new ConnectError("the control plane is not there to issue a token", Code.Unavailable);
+    try {
+      return await upstream.issueToken(request, { timeoutMs: callTimeoutMillis, signal });
+    } catch (error) {
+      const { code } = ConnectError.from(error);
+      gone = upstream;
+      // Its connection went with the call, as when the control plane shows another key from now on.
+      if (code === Code.Unavailable && !deadline.aborted) continue;
+      const passedOn = [Code.Unimplemented, Code.InvalidArgument, Code.ResourceExhausted];
+      throw new ConnectError(
+        `no token was issued: ${messageOf(error)}`,
+        passedOn.includes(code) ? code : Code.Unavailable,
+      );
+    }
+  }
+}
+
+type ControlPlane = NonNullable<ReturnType<AgentPort["upstream"]>>;
+
+/** The control plane over another connection than one that is gone; undefined where none has come before the deadline. */
+async function otherThan(
+  gone: ControlPlane | undefined,
+  agent: AgentPort,
+  deadline: AbortSignal,
+): Promise<ControlPlane | undefined> {
+  const news = new Changes();
+  using stack = new DisposableStack();
+  stack.defer(agent.onChange(() => news.notify()));
+  for (;;) {
+    const upstream = agent.upstream();
+    if (upstream !== undefined && upstream !== gone) return upstream;
+    if (deadline.aborted) return undefined;
+    await news.after(news.count, deadline);
   }
 }
 

@@ -1710,6 +1710,107 @@ export declare type Alarm = Message<"troth.v1.Alarm"> & {
 export declare const AlarmSchema: GenMessage<Alarm>;
 
 /**
+ * @generated from message troth.v1.PrepareOwnKeyRequest
+ */
+export declare type PrepareOwnKeyRequest = Message<"troth.v1.PrepareOwnKeyRequest"> & {
+  /**
+   * issuer, sequencer or server.
+   *
+   * @generated from field: string role = 1;
+   */
+  role: string;
+};
+
+/**
+ * Describes the message troth.v1.PrepareOwnKeyRequest.
+ * Use `create(PrepareOwnKeyRequestSchema)` to create a new message.
+ */
+export declare const PrepareOwnKeyRequestSchema: GenMessage<PrepareOwnKeyRequest>;
+
+/**
+ * @generated from message troth.v1.PrepareOwnKeyResponse
+ */
+export declare type PrepareOwnKeyResponse = Message<"troth.v1.PrepareOwnKeyResponse"> & {
+  /**
+   * @generated from field: troth.v1.OwnKey key = 1;
+   */
+  key?: OwnKey | undefined;
+};
+
+/**
+ * Describes the message troth.v1.PrepareOwnKeyResponse.
+ * Use `create(PrepareOwnKeyResponseSchema)` to create a new message.
+ */
+export declare const PrepareOwnKeyResponseSchema: GenMessage<PrepareOwnKeyResponse>;
+
+/**
+ * @generated from message troth.v1.ListOwnKeysRequest
+ */
+export declare type ListOwnKeysRequest = Message<"troth.v1.ListOwnKeysRequest"> & {
+};
+
+/**
+ * Describes the message troth.v1.ListOwnKeysRequest.
+ * Use `create(ListOwnKeysRequestSchema)` to create a new message.
+ */
+export declare const ListOwnKeysRequestSchema: GenMessage<ListOwnKeysRequest>;
+
+/**
+ * @generated from message troth.v1.ListOwnKeysResponse
+ */
+export declare type ListOwnKeysResponse = Message<"troth.v1.ListOwnKeysResponse"> & {
+  /**
+   * @generated from field: repeated troth.v1.OwnKey keys = 1;
+   */
+  keys: OwnKey[];
+};
+
+/**
+ * Describes the message troth.v1.ListOwnKeysResponse.
+ * Use `create(ListOwnKeysResponseSchema)` to create a new message.
+ */
+export declare const ListOwnKeysResponseSchema: GenMessage<ListOwnKeysResponse>;
+
+/**
+ * A key by which the control plane acts, or is going to.
+ *
+ * @generated from message troth.v1.OwnKey
+ */
+export declare type OwnKey = Message<"troth.v1.OwnKey"> & {
+  /**
+   * As an entry of it names it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * Ed25519, 32 bytes.
+   *
+   * @generated from field: bytes public_key = 3;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * prepared: not in the log yet; idle: in the log, and another one acts in its role; acting.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+};
+
+/**
+ * Describes the message troth.v1.OwnKey.
+ * Use `create(OwnKeySchema)` to create a new message.
+ */
+export declare const OwnKeySchema: GenMessage<OwnKey>;
+
+/**
  * What every process of a mesh speaks with the one above it: a sidecar with its node agent (over the agent's Unix
  * socket), a node agent with the control plane (over mutual TLS). The agent relays; nothing that it relays is believed
  * because of it.
@@ -1964,6 +2065,27 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof RefreshFederationRequestSchema;
     output: typeof RefreshFederationResponseSchema;
+  },
+  /**
+   * Makes the next key by which the control plane acts in a role, in its key store, or answers with the one that is
+   * prepared. It acts from the key.put on that an operator signs of it. For operators.
+   *
+   * @generated from rpc troth.v1.Admin.PrepareOwnKey
+   */
+  prepareOwnKey: {
+    methodKind: "unary";
+    input: typeof PrepareOwnKeyRequestSchema;
+    output: typeof PrepareOwnKeyResponseSchema;
+  },
+  /**
+   * The keys by which the control plane acts, and those that are prepared.
+   *
+   * @generated from rpc troth.v1.Admin.ListOwnKeys
+   */
+  listOwnKeys: {
+    methodKind: "unary";
+    input: typeof ListOwnKeysRequestSchema;
+    output: typeof ListOwnKeysResponseSchema;
   },
 }>;
 
