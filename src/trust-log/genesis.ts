@@ -55,6 +55,8 @@ const operatorKinds = [
   "remote.remove",
   "foreignrule.put",
   "foreignrule.remove",
+  "prefix.grant",
+  "prefix.withdraw",
 ];
 const issuerKinds = [
   "ca.issue",
@@ -65,6 +67,8 @@ const issuerKinds = [
   "svid.issue",
   "svid.put",
   "federation.bundle",
+  "prefix.delegate",
+  "prefix.recall",
 ];
 
 /** Who may write which kind of entry in a new trust domain. A laptop starts as 1-of-1. */

@@ -48,6 +48,8 @@ export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } 
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
 export { isPeoples, isPersonName, type PersonRole, peoplesRoles, personOf } from "./person.ts";
+export { signDelegation, type UnsignedDelegation } from "./prefix-delegation.ts";
+export { holdsPrefix, isAbove, matchPrefix, type PrefixMatch } from "./prefix-match.ts";
 export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
 export { isRouterService, routerLabels } from "./router-service.ts";
 export {
@@ -106,6 +108,7 @@ export {
   foldVersion,
   type HoldRow,
   type InstanceRow,
+  type PrefixRow,
   type RemoteRow,
   type RevocationRow,
   type RevokedCertificateRow,

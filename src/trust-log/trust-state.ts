@@ -88,6 +88,15 @@ export type TokenKeyRow = EntryBody<"jwk.put">;
 export type FederationRow = Omit<EntryBody<"federation.put">, "trustDomain">;
 /** Where a service of a federated trust domain is reached. */
 export type RemoteRow = { readonly addresses: readonly string[] };
+/**
+ * Who may serve a prefix. `index` is that of the entry which said so, `under` the prefix that it was handed on from
+ * (empty where the prefix authority granted it), `sequence` the last number under which its holder handed on or recalled.
+ */
+export type PrefixRow = Omit<EntryBody<"prefix.grant">, "prefix"> & {
+  readonly index: number;
+  readonly under: string;
+  readonly sequence: number;
+};
 /** What genesis fixed and where the epochs are. */
 export type DomainRow = {
   readonly genesis: string;
@@ -122,6 +131,7 @@ const laterTables: ReadonlySet<string> = new Set([
   "tokenKeys",
   "federation",
   "remotes",
+  "prefixes",
 ]);
 
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
@@ -160,6 +170,8 @@ export class TrustState {
   readonly federation: StateTable<FederationRow> = new StateTable<FederationRow>("federation");
   /** By SPIFFE ID. */
   readonly remotes: StateTable<RemoteRow> = new StateTable<RemoteRow>("remotes");
+  /** By prefix; a registered service has its own name without a row. */
+  readonly prefixes: StateTable<PrefixRow> = new StateTable<PrefixRow>("prefixes");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -189,6 +201,7 @@ export class TrustState {
       this.tokenKeys,
       this.federation,
       this.remotes,
+      this.prefixes,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -217,6 +230,7 @@ export class TrustState {
     copy.tokenKeys.putAll(this.tokenKeys);
     copy.federation.putAll(this.federation);
     copy.remotes.putAll(this.remotes);
+    copy.prefixes.putAll(this.prefixes);
     return copy;
   }
 
