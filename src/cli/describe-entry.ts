@@ -86,7 +86,18 @@ const wordings: Readonly<Record<string, Wording>> = {
     return `requests to ${field("to")} carry request tokens, ${mode}${window}`;
   },
   "requesttoken.remove": (field) => `nothing is said any more of request tokens to ${field("to")}`,
+  "prefix.grant": (field, body) => `${field("holder")} may serve ${prefixText(field, body)}`,
+  "prefix.withdraw": (field) => `nobody has the grant of ${field("prefix")} any more`,
+  "prefix.delegate": (field, body) =>
+    `the holder of ${field("under")} lets ${field("holder")} serve ${prefixText(field, body)}`,
+  "prefix.recall": (field) => `the holder of ${field("under")} takes ${field("prefix")} back`,
 };
+
+function prefixText(field: (name: string) => string, body: JsonObject): string {
+  const depth = field("depthMax") === "0" ? "" : ` and ${field("depthMax")} below`;
+  const end = body["notAfterSeconds"] === 0 ? "" : ` until ${moment(body["notAfterSeconds"])}`;
+  return `${field("prefix")}${depth}${end}${field("mayDelegate") === "true" ? ", and hand it on" : ""}`;
+}
 
 function ruleText(field: (name: string) => string): string {
   const narrowed = [field("methods"), field("paths")].filter((part) => part !== "").join(" ");

@@ -16,6 +16,7 @@ import { addMeshCommands } from "./tree/mesh.ts";
 import { addNodeCommands } from "./tree/nodes.ts";
 import { addOperatorCommands } from "./tree/operators.ts";
 import { wholeNumber } from "./tree/options.ts";
+import { addPrefixCommands } from "./tree/prefixes.ts";
 import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
@@ -37,7 +38,7 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     "Run and look:",
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
-  ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
+  ["Say who may call whom:", [addRuleCommands, addPrefixCommands, addConfigurationCommands]],
   [
     "Identity and trust:",
     [addIdentityCommands, addAuthorityCommands, addKeyCommands, addFederationCommands, addLogCommands],

@@ -31,6 +31,15 @@ import {
   revokeInstance,
   runsOn,
 } from "./apply-instance.ts";
+import {
+  applyDelegation,
+  applyPrefixGrant,
+  applyPrefixWithdrawal,
+  applyRecall,
+  expirePrefixes,
+  nameProblem,
+  withdrawAllOf,
+} from "./apply-prefix.ts";
 import { grantProblem, knownKey, verifierOf } from "./authority.ts";
 import type { EntryStatement } from "./entry.ts";
 import { type EntryBody, type EntryKind, entryBodies } from "./entry-kinds.ts";
@@ -136,6 +145,10 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
     state.requestTokens.delete(to)
       ? ok(true)
       : fail("conflict", `nothing is said of request tokens to ${to}`),
+  "prefix.grant": applyPrefixGrant,
+  "prefix.withdraw": applyPrefixWithdrawal,
+  "prefix.delegate": applyDelegation,
+  "prefix.recall": applyRecall,
 };
 
 function applyEpoch(
@@ -169,6 +182,7 @@ function expire(state: TrustState, nowSeconds: number): void {
     if (isPast(state, notAfterSeconds)) state.revokedCertificates.delete(id);
   for (const [id, { expiresAtSeconds }] of state.revocations.entries())
     if (expiresAtSeconds !== 0 && isPast(state, expiresAtSeconds)) state.revocations.delete(id);
+  expirePrefixes(state);
 }
 
 /** The log goes on from a tree that people, not the log's key, have called the right one. */
@@ -223,6 +237,8 @@ function applyKeyRemoval(state: TrustState, { name }: EntryBody<"key.remove">): 
 function applyService(state: TrustState, { name, ...row }: EntryBody<"service.put">): Applied {
   if (/^\/troth(\/|$)/.test(name))
     return fail("malformed-body", "/troth is reserved for the mesh's own processes");
+  const problem = nameProblem(state, name);
+  if (problem !== undefined) return problem;
   state.services.set(name, row);
   removeInstances(state, (_, { service, node }) => service === name && !runsOn(row, node));
   return ok(true);
@@ -231,6 +247,7 @@ function applyService(state: TrustState, { name, ...row }: EntryBody<"service.pu
 function applyServiceRemoval(state: TrustState, { name }: EntryBody<"service.remove">): Applied {
   if (!state.services.delete(name)) return fail("conflict", `no service ${name}`);
   state.traffic.delete(name);
+  withdrawAllOf(state, name);
   for (const [id, { service }] of state.workloads.entries()) if (service === name) state.workloads.delete(id);
   removeInstances(state, (_, { service }) => service === name);
   return ok(true);

@@ -179,6 +179,24 @@ const issuedSvid = {
   notAfterSeconds: seconds,
 };
 
+/** What a grant of a prefix says, besides of which. */
+const grantedPrefix = {
+  holder: servicePrefix.describe("service that may serve it"),
+  depthMax: z.int().min(0).max(15).describe("how many components below the prefix are covered"),
+  mayDelegate: z.boolean(),
+  notAfterSeconds: seconds.describe("seconds since 1970; 0 for no end"),
+};
+/** What the holder of a prefix signs of a part of it. */
+const holdersWord = {
+  under: servicePrefix,
+  grant: z.int().min(1),
+  sequence: z.int().min(1),
+  prefix: servicePrefix,
+  instance: uuid,
+  publicKey: bytes(64, 1024).describe("base64 of a SubjectPublicKeyInfo, P-256"),
+  signature: bytes(64, 64),
+};
+
 /** The bodies of all entries that this software folds: kind and version → what the body must look like. */
 export const entryBodies = {
   genesis: z.strictObject({
@@ -391,6 +409,15 @@ export const entryBodies = {
       .exactOptional(),
   }),
   "requesttoken.remove": z.strictObject({ to: servicePattern }),
+  /** Lets a service serve a prefix besides its own name, and so many components below it; `0` ends with nothing but a withdrawal. */
+  "prefix.grant": z.strictObject({ prefix: servicePrefix, ...grantedPrefix }),
+  "prefix.withdraw": z.strictObject({ prefix: servicePrefix }),
+  /**
+   * Hands a part of a prefix on, or takes it back: the holder of `under` has signed it by an SVID key of one of its
+   * instances, about the very grant that the entry at the index `grant` gave it, with a number of its own that goes up.
+   */
+  "prefix.delegate": z.strictObject({ ...holdersWord, ...grantedPrefix }),
+  "prefix.recall": z.strictObject(holdersWord),
 } as const;
 
 /** The version in which every kind above is written and understood. */
@@ -432,6 +459,10 @@ const laterKinds: ReadonlyMap<string, number> = new Map([
   ["foreignrule.remove", 3],
   ["requesttoken.put", 4],
   ["requesttoken.remove", 4],
+  ["prefix.grant", 4],
+  ["prefix.withdraw", 4],
+  ["prefix.delegate", 4],
+  ["prefix.recall", 4],
 ]);
 
 /** The revision that a follower must have in order to fold an entry of a kind; without it, it stops before the entry. */

@@ -24,6 +24,7 @@ import { type EntryStatement, parseEntry, signEntry } from "./entry.ts";
 import { entryBodies, isEntryKind } from "./entry-kinds.ts";
 import { foldEntry } from "./fold.ts";
 import { Frontier } from "./merkle-tree.ts";
+import { signDelegation } from "./prefix-delegation.ts";
 import { type NoteSigner, signNote, verifierKeyOf } from "./signed-note.ts";
 import { TrustState } from "./trust-state.ts";
 
@@ -209,7 +210,39 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
     if (!log.state.requestTokens.has("/shop")) log.put("requesttoken.put", { to: "/shop", mode: "off" });
     return { to: "/shop" };
   },
+  "prefix.grant": () => prefixGrant(),
+  "prefix.withdraw": (log) => ({ prefix: heldPrefix(log).under }),
+  "prefix.delegate": (log) => delegation(log),
+  "prefix.recall": (log) => {
+    if (!log.state.prefixes.has("/held/part")) log.order(log.entry("prefix.delegate", delegation(log)));
+    const sequence = (log.state.prefixes.get("/held")?.sequence ?? 0) + 1;
+    const said = { ...heldPrefix(log), sequence, prefix: "/held/part" };
+    return { ...signDelegation(log.genesis, said, holderKey) };
+  },
 };
+
+const { privateKey: holderKey } = generateP256();
+
+function prefixGrant(changes: JsonObject = {}): JsonObject {
+  return { prefix: "/part", holder: "/shop", depthMax: 1, mayDelegate: true, notAfterSeconds: 0, ...changes };
+}
+
+/** A prefix that an instance of /shop holds by a known key: by which it says what it hands on. */
+function heldPrefix(log: SmallTrustLog): { under: string; grant: number; instance: string } {
+  if (!log.state.prefixes.has("/held")) {
+    log.order(log.entry("prefix.grant", prefixGrant({ prefix: "/held" })));
+    const keySha256 = Buffer.from(sha256(exportPublicKey(holderKey))).toString("hex");
+    const more = { certificate: "cd".repeat(32), authorityKeyId: "ef", generation: 1, keySha256 };
+    log.order(log.entry("svid.put", issuance(more)));
+  }
+  return { under: "/held", grant: log.state.prefixes.get("/held")?.index ?? 0, instance };
+}
+
+function delegation(log: SmallTrustLog): JsonObject {
+  const part = { prefix: "/held/part", holder: "/pay", depthMax: 0, mayDelegate: false, notAfterSeconds: 0 };
+  const sequence = (heldPrefix(log), log.state.prefixes.get("/held")?.sequence ?? 0) + 1;
+  return { ...signDelegation(log.genesis, { ...heldPrefix(log), sequence, ...part }, holderKey) };
+}
 
 const tokenKeyInfo = base64Of(exportPublicKey(generateP256().publicKey));
 

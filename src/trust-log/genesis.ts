@@ -57,6 +57,8 @@ const operatorKinds = [
   "foreignrule.remove",
   "requesttoken.put",
   "requesttoken.remove",
+  "prefix.grant",
+  "prefix.withdraw",
 ];
 const issuerKinds = [
   "ca.issue",
@@ -67,6 +69,8 @@ const issuerKinds = [
   "svid.issue",
   "svid.put",
   "federation.bundle",
+  "prefix.delegate",
+  "prefix.recall",
 ];
 
 /** Who may write which kind of entry in a new trust domain. A laptop starts as 1-of-1. */

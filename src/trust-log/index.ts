@@ -50,6 +50,8 @@ export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } 
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
 export { isPeoples, isPersonName, type PersonRole, peoplesRoles, personOf } from "./person.ts";
+export { signDelegation, type UnsignedDelegation } from "./prefix-delegation.ts";
+export { holdsPrefix, isAbove, matchPrefix, type PrefixMatch } from "./prefix-match.ts";
 export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
 export { defaultTokenWindow, type RequestTokenPolicy, requestTokenPolicyOf } from "./request-token-policy.ts";
 export { isRouterService, routerLabels } from "./router-service.ts";
@@ -109,6 +111,7 @@ export {
   foldVersion,
   type HoldRow,
   type InstanceRow,
+  type PrefixRow,
   type RemoteRow,
   type RequestTokenRow,
   type RevocationRow,

@@ -90,6 +90,15 @@ export type FederationRow = Omit<EntryBody<"federation.put">, "trustDomain">;
 export type RemoteRow = { readonly addresses: readonly string[] };
 /** Whether and how requests to a service carry request tokens. */
 export type RequestTokenRow = Omit<EntryBody<"requesttoken.put">, "to">;
+/**
+ * Who may serve a prefix. `index` is that of the entry which said so, `under` the prefix that it was handed on from
+ * (empty where the prefix authority granted it), `sequence` the last number under which its holder handed on or recalled.
+ */
+export type PrefixRow = Omit<EntryBody<"prefix.grant">, "prefix"> & {
+  readonly index: number;
+  readonly under: string;
+  readonly sequence: number;
+};
 /** What genesis fixed and where the epochs are. */
 export type DomainRow = {
   readonly genesis: string;
@@ -125,6 +134,7 @@ const laterTables: ReadonlySet<string> = new Set([
   "federation",
   "remotes",
   "requestTokens",
+  "prefixes",
 ]);
 
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
@@ -165,6 +175,8 @@ export class TrustState {
   readonly remotes: StateTable<RemoteRow> = new StateTable<RemoteRow>("remotes");
   /** By service pattern. */
   readonly requestTokens: StateTable<RequestTokenRow> = new StateTable<RequestTokenRow>("requestTokens");
+  /** By prefix; a registered service has its own name without a row. */
+  readonly prefixes: StateTable<PrefixRow> = new StateTable<PrefixRow>("prefixes");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -195,6 +207,7 @@ export class TrustState {
       this.federation,
       this.remotes,
       this.requestTokens,
+      this.prefixes,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -224,6 +237,7 @@ export class TrustState {
     copy.federation.putAll(this.federation);
     copy.remotes.putAll(this.remotes);
     copy.requestTokens.putAll(this.requestTokens);
+    copy.prefixes.putAll(this.prefixes);
     return copy;
   }
 

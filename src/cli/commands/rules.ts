@@ -38,7 +38,7 @@ export async function putRule(
   const isForeign = rule.from.startsWith("spiffe://");
   if (isForeign) requireFederated(rule.from, client);
   for (const name of isForeign ? [rule.to] : [rule.from, rule.to])
-    if (!name.endsWith("/*") && !client.state.services.has(name))
+    if (!name.endsWith("/*") && !client.state.services.has(name) && !client.state.prefixes.has(name))
       process.stderr.write(`troth: note: ${name} is not registered (yet)\n`);
   const entries = [{ kind: isForeign ? ("foreignrule.put" as const) : ("rule.put" as const), body: rule }];
   const { size, proposals, proxies } = await writeEntries(

@@ -1,0 +1,48 @@
+import type { Command } from "commander";
+import { directoryOf, help, output, wholeNumber } from "./options.ts";
+
+/** Who serves which names: `prefix …`. */
+export function addPrefixCommands(program: Command): void {
+  const prefix = program.command("prefix").description("which service may serve which names besides its own");
+  const load = () => import("../commands/prefixes.ts");
+  prefix
+    .command("grant")
+    .description("let a service serve a prefix; to the same service again with other bounds")
+    .argument("<prefix>", "e.g. /media/video, called as http://video.media.mesh")
+    .argument("<service>", "who may serve it")
+    .option("--depth <components>", "how many components below the prefix are covered", wholeNumber, 0)
+    .option("--may-delegate", "let it hand parts of the prefix on", false)
+    .option("--for <duration>", "how long, e.g. 12h or 30d (default: until it is revoked)")
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [
+          ["troth prefix grant /media/video /media/player --depth 2", ""],
+          ["troth prefix grant /media /media/player --depth 8 --may-delegate --for 30d", ""],
+        ],
+        [
+          [1, "refused: somebody else has the prefix, or the name"],
+          [4, "no such service"],
+          [5, "written, and some proxies did not acknowledge in time"],
+        ],
+      ),
+    )
+    .action(async (name: string, service: string, options) =>
+      (await load()).grantPrefix(name, service, { ...options, dir: directoryOf(program) }),
+    );
+  prefix
+    .command("list")
+    .description("who holds which prefix, from whom, and until when")
+    .addOption(output())
+    .action(async (options) => (await load()).listPrefixes({ ...options, dir: directoryOf(program) }));
+  prefix
+    .command("revoke")
+    .description("take a prefix from its holder, with all that was handed on of it")
+    .argument("<prefix>")
+    .addOption(output())
+    .addHelpText("after", help([["troth prefix revoke /media/video", ""]]))
+    .action(async (name: string, options) =>
+      (await load()).revokePrefix(name, { ...options, dir: directoryOf(program) }),
+    );
+}
