@@ -11,7 +11,7 @@ import {
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView, resolvesWithin, type SvidInUse, SvidKeeper } from "../transport/index.ts";
-import { entryRevision, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
+import { entryRevision, isQuarantined, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
@@ -62,6 +62,7 @@ export class SidecarCore implements AsyncDisposable {
   #drainingChanged: (() => void) | undefined;
   #hasStepped: (() => void) | undefined;
   #isDraining = false;
+  #isQuarantined = false;
   #isRetiring = false;
   #advertised = "";
   #isClockWrong = false;
@@ -80,7 +81,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#role = role;
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
-    const checker = new PeerChecker({ view, clock, ownService: service });
+    const checker = new PeerChecker({ view, clock, ownService: service, ownInstance: instance });
     const livePeers = new LivePeers((peer) => checker.stillHolds(peer));
     const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
     this.context = {
@@ -233,7 +234,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#rotated = callback;
   }
 
-  /** Whether an operator has said that nothing new shall come here. */
+  /** Whether it has been decided that nothing new shall come here: it drains, or is in quarantine. */
   get isDraining(): boolean {
     return this.#isDraining;
   }
@@ -288,6 +289,7 @@ export class SidecarCore implements AsyncDisposable {
         name: "draining",
         missing: () =>
           unless(!this.#isRetiring, "ends what it has; another has its place") ??
+          unless(!this.#isQuarantined, "in quarantine, until a newer decision releases it") ??
           unless(!this.#isDraining, "draining, until an operator resumes it"),
       },
       { name: "audit-log", missing: () => unless(!this.#audit.isFailing, "no room to write to") },
@@ -311,11 +313,11 @@ export class SidecarCore implements AsyncDisposable {
     this.#judgeOwn();
     this.router.stepped();
     this.#hasStepped?.();
-    const { instances } = this.context.view.follower.state;
-    const isDraining = instances.get(this.context.instance)?.isDraining === true;
+    const { state } = this.context.view.follower;
+    const isDraining = state.instances.get(this.context.instance)?.isDraining === true || this.#isQuarantined;
     if (isDraining !== this.#isDraining) {
       this.#isDraining = isDraining;
-      log.info(isDraining ? "draining" : "resumed");
+      log.info(this.#isQuarantined ? "in quarantine" : isDraining ? "draining" : "resumed");
       this.#drainingChanged?.();
     }
     this.#link.reportSoon();
@@ -360,6 +362,12 @@ export class SidecarCore implements AsyncDisposable {
     if (this.#keeper === undefined || this.#revocation !== undefined) return;
     if (!instances.has(instance) && livePeers.closeAll() > 0)
       log.warn("connections closed: the log no longer has this instance");
+    this.#isQuarantined = isQuarantined(this.context.view.follower.state, instance);
+    // It keeps what certificate it has; a new one is for when it is released.
+    if (this.#isQuarantined) {
+      if (livePeers.closeAll() > 0) log.warn("connections closed: this instance is in quarantine");
+      return;
+    }
     const revocation = revocations.get(`instance:${instance}`);
     if (revocation !== undefined) {
       this.#revocation = revocation.reason;

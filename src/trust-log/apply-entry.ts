@@ -31,6 +31,14 @@ import {
   revokeInstance,
   runsOn,
 } from "./apply-instance.ts";
+import {
+  applyJudgement,
+  degradeInstance,
+  expireStandings,
+  forgetStanding,
+  quarantineInstance,
+  releaseInstance,
+} from "./apply-standing.ts";
 import { grantProblem, knownKey, verifierOf } from "./authority.ts";
 import type { EntryStatement } from "./entry.ts";
 import { type EntryBody, type EntryKind, entryBodies } from "./entry-kinds.ts";
@@ -128,6 +136,13 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
   "foreignrule.put": applyForeignRule,
   "foreignrule.remove": (state, { from, to }: EntryBody<"foreignrule.remove">) =>
     state.rules.delete(`${from} ${to}`) ? ok(true) : fail("conflict", "no such rule"),
+  "instance.degrade": (state, body: EntryBody<"instance.degrade">, { size }) =>
+    degradeInstance(state, body, { decision: size, by: "operator" }),
+  "instance.quarantine": (state, body: EntryBody<"instance.quarantine">, { size }) =>
+    quarantineInstance(state, body, { decision: size, by: "operator" }),
+  "instance.release": (state, body: EntryBody<"instance.release">) =>
+    releaseInstance(state, body, "operator"),
+  "instance.judge": applyJudgement,
 };
 
 function applyEpoch(
@@ -153,14 +168,17 @@ function expire(state: TrustState, nowSeconds: number): void {
     if (isPast(state, notAfterSeconds)) state.certificates.delete(id);
     else live.add(instance);
   for (const [id, { registeredAtSeconds }] of state.instances.entries())
-    if (!live.has(id) && registeredAtSeconds + instanceIdleSecondsMax < nowSeconds)
+    if (!live.has(id) && registeredAtSeconds + instanceIdleSecondsMax < nowSeconds) {
       state.instances.delete(id);
+      forgetStanding(state, id);
+    }
   for (const [id, { expiresAtSeconds }] of state.invites.entries())
     if (isPast(state, expiresAtSeconds)) state.invites.delete(id);
   for (const [id, { notAfterSeconds }] of state.revokedCertificates.entries())
     if (isPast(state, notAfterSeconds)) state.revokedCertificates.delete(id);
   for (const [id, { expiresAtSeconds }] of state.revocations.entries())
     if (expiresAtSeconds !== 0 && isPast(state, expiresAtSeconds)) state.revocations.delete(id);
+  expireStandings(state, nowSeconds);
 }
 
 /** The log goes on from a tree that people, not the log's key, have called the right one. */

@@ -18,6 +18,7 @@ const powerfulKinds: ReadonlySet<string> = new Set([
   "log.recover",
   "service.lift",
   "node.lift",
+  "instance.release",
 ]);
 
 /** The sequence numbers that an author has used, as its row keeps them. */

@@ -55,6 +55,9 @@ const operatorKinds = [
   "remote.remove",
   "foreignrule.put",
   "foreignrule.remove",
+  "instance.degrade",
+  "instance.quarantine",
+  "instance.release",
 ];
 const issuerKinds = [
   "ca.issue",
@@ -65,6 +68,7 @@ const issuerKinds = [
   "svid.issue",
   "svid.put",
   "federation.bundle",
+  "instance.judge",
 ];
 
 /** Who may write which kind of entry in a new trust domain. A laptop starts as 1-of-1. */

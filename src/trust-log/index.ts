@@ -44,6 +44,12 @@ export {
 } from "./follower.ts";
 export { generationOf, logKeyName } from "./generation.ts";
 export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
+export {
+  type InstanceState,
+  instanceStateOf,
+  isQuarantined,
+  type SeenInstance,
+} from "./instance-state.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
@@ -111,6 +117,7 @@ export {
   type RevokedCertificateRow,
   type RuleRow,
   type ServiceRow,
+  type StandingRow,
   type TokenKeyRow,
   type TrafficRow,
   TrustState,

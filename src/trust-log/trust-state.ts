@@ -77,6 +77,17 @@ export type RevokedCertificateRow = CertificateRow & {
 };
 /** What has no identity until it is lifted. */
 export type HoldRow = { readonly reason: RevocationReason; readonly atSeconds: number };
+/** What has been decided of an instance; one without a row is as its registration and drains leave it. */
+export type StandingRow = {
+  readonly state: "degraded" | "quarantined";
+  readonly reason: string;
+  readonly evidence: Readonly<Record<string, number>>;
+  /** The index of the entry that decided. */
+  readonly decision: number;
+  readonly atSeconds: number;
+  /** Who may end it; the control plane ends nothing that people have decided. */
+  readonly liftedBy: "operator" | "control-plane";
+};
 /** Where an authority is in its life; one without a row has been prepared. */
 export type AuthorityStatusRow = {
   readonly status: "active" | "old" | "tainted" | "revoked";
@@ -122,6 +133,7 @@ const laterTables: ReadonlySet<string> = new Set([
   "tokenKeys",
   "federation",
   "remotes",
+  "standings",
 ]);
 
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
@@ -160,6 +172,8 @@ export class TrustState {
   readonly federation: StateTable<FederationRow> = new StateTable<FederationRow>("federation");
   /** By SPIFFE ID. */
   readonly remotes: StateTable<RemoteRow> = new StateTable<RemoteRow>("remotes");
+  /** By instance; that of one in quarantine outlives it, so that it does not come back under the same name. */
+  readonly standings: StateTable<StandingRow> = new StateTable<StandingRow>("standings");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -189,6 +203,7 @@ export class TrustState {
       this.tokenKeys,
       this.federation,
       this.remotes,
+      this.standings,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -217,6 +232,7 @@ export class TrustState {
     copy.tokenKeys.putAll(this.tokenKeys);
     copy.federation.putAll(this.federation);
     copy.remotes.putAll(this.remotes);
+    copy.standings.putAll(this.standings);
     return copy;
   }
 
