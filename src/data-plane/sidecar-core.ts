@@ -13,6 +13,7 @@ import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index
 import { LogView, resolvesWithin, type SvidInUse, SvidKeeper } from "../transport/index.ts";
 import { entryRevision, isQuarantined, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
+import { AppUsage } from "./app-usage.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
@@ -22,6 +23,7 @@ import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
+import { type AppReport, calledInstances } from "./resource-report.ts";
 import { ServiceRouter } from "./routing/index.ts";
 import { ExhaustedTraces } from "./traffic/index.ts";
 
@@ -46,6 +48,8 @@ export class SidecarCore implements AsyncDisposable {
   /** Where the listeners on loopback are, once they are. */
   adminAddress = "";
   outboundAddress = "";
+  /** What a sidecar measures of its application; other proxies have none. */
+  app: AppReport | undefined;
   readonly #options: ProxyOptions;
   readonly #role: ProxyRole;
   readonly #link: AgentLink;
@@ -91,6 +95,7 @@ export class SidecarCore implements AsyncDisposable {
       livePeers,
       audit,
       metrics,
+      usage: new AppUsage(clock.monotonicMillis()),
       tracer,
       clock,
       randomBytes,
@@ -351,6 +356,7 @@ export class SidecarCore implements AsyncDisposable {
     this.context.refused.flush();
     this.context.violations.flush();
     this.router.sweep();
+    this.context.usage.turn(this.context.clock.monotonicMillis());
     // As a step has open requests decided on again, so has the lack of any for too long.
     if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
   }
@@ -414,7 +420,7 @@ export class SidecarCore implements AsyncDisposable {
 
   #status(): FollowerStatus | undefined {
     if (this.#keeper === undefined) return undefined;
-    const { service, instance, view, metrics } = this.context;
+    const { service, instance, view, metrics, clock } = this.context;
     return create(FollowerStatusSchema, {
       instance,
       service,
@@ -432,6 +438,8 @@ export class SidecarCore implements AsyncDisposable {
       isRetiring: this.#isRetiring,
       stoppedReason: view.follower.stoppedReason ?? "",
       role: this.#role,
+      ...(this.app === undefined ? {} : { resources: this.app.take(clock.monotonicMillis()) }),
+      called: calledInstances(this.router.counts()),
     });
   }
 }

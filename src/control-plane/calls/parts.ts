@@ -5,6 +5,7 @@ import type { FollowerRegistry } from "../follower-registry.ts";
 import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { TokenIssuer } from "../issue-instance-token.ts";
+import type { StandingKeeper } from "../keep-standings.ts";
 import type { Proposals } from "../proposals.ts";
 import type { RevocationLists } from "../revocation-lists.ts";
 import type { RollbackGuard } from "../rollback-guard.ts";
@@ -18,6 +19,7 @@ export interface ControlPlaneParts {
   readonly tokens: TokenIssuer;
   readonly tokenKeys: HeldTokenKeys;
   readonly registry: FollowerRegistry;
+  readonly standings: Pick<StandingKeeper, "findings">;
   readonly federation: Federation;
   readonly guard: RollbackGuard;
   readonly source: LogSource;

@@ -223,6 +223,12 @@ export class ServiceRouter {
     }));
   }
 
+  /** How requests of this proxy have gone at the instances that it knows. */
+  *counts(): Generator<{ readonly instance: string; readonly requests: number; readonly failures: number }> {
+    for (const { endpoint, link } of this.#instances.values())
+      yield { instance: endpoint.instance, ...link.counts };
+  }
+
   /** Whom it has been told to be at an address. */
   at(address: string): Located[] {
     const isThere = ({ endpoint }: Instance): boolean => endpoint.address === address;
@@ -356,6 +362,7 @@ export class ServiceRouter {
       endpoint,
       passage: () => this.#passageTo(opened),
       onUnreachable: () => {
+        link.noteFailure(false);
         this.#byService.get(endpoint.service)?.balancer.unreachable(link);
         if (opened.isRouter) this.#routers.unreachable(link);
       },
