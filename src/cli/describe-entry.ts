@@ -78,6 +78,13 @@ const wordings: Readonly<Record<string, Wording>> = {
     `${field("service")} of ${field("trustDomain")} is reached at ${field("addresses")}`,
   "remote.remove": (field) => `${field("service")} of ${field("trustDomain")} is not reached any more`,
   "foreignrule.put": (field) => ruleText(field),
+  "instance.degrade": (field) =>
+    `callers prefer others to the instance ${field("instance")}: ${field("reason")}`,
+  "instance.quarantine": (field) =>
+    `the instance ${field("instance")} calls nobody and is called by nobody: ${field("reason")}`,
+  "instance.release": (field) => `decision ${field("decision")} on the instance ${field("instance")} ends`,
+  "instance.judge": (field) =>
+    `the control plane finds the instance ${field("instance")} ${field("standing")}: ${field("reason")}`,
   "foreignrule.remove": (field) => `no rule any more for ${field("from")} calling ${field("to")}`,
   "requesttoken.put": (field, body) => {
     const mode = field("mode");

@@ -8,6 +8,7 @@ const well: EndpointShown = {
   via: "",
   zone: "eu-1",
   isAvoided: false,
+  isDegraded: false,
   standing: "in",
   ejectedFor: "",
   ejectedSeconds: 0,
@@ -18,6 +19,7 @@ const well: EndpointShown = {
 test.each<[Partial<EndpointShown>, string]>([
   [{}, "in"],
   [{ isAvoided: true }, "left alone: could not be reached"],
+  [{ isDegraded: true }, "degraded: others are preferred"],
   [{ standing: "out", ejectedFor: "503", ejectedSeconds: 12, ejections: 1 }, "out for 12 s more: 503"],
   [
     { standing: "out", ejectedFor: "slow", ejectedSeconds: 40, ejections: 3 },

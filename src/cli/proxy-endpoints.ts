@@ -16,6 +16,7 @@ const endpointSchema = z.looseObject({
   /** Of a proxy that knows routers: the one that it is reached through, as service and instance. */
   via: z.string().default(""),
   isAvoided: z.boolean(),
+  isDegraded: z.boolean().default(false),
   standing: z.enum(["in", "out", "probation"]),
   ejectedFor: z.string(),
   ejectedSeconds: z.number(),
@@ -47,11 +48,13 @@ export function stateText({
   ejectedSeconds,
   ejections,
   isAvoided,
+  isDegraded,
 }: EndpointShown): string {
   const times = ejections > 1 ? `, ${ejections} times lately` : "";
   if (standing === "out") return `out for ${durationOf(ejectedSeconds)} more: ${ejectedFor}${times}`;
   if (standing === "probation") return `on probation: was out for ${ejectedFor}${times}`;
-  return isAvoided ? "left alone: could not be reached" : "in";
+  if (isAvoided) return "left alone: could not be reached";
+  return isDegraded ? "degraded: others are preferred" : "in";
 }
 
 /** An instance that a proxy of this machine leaves out, or has on probation. */

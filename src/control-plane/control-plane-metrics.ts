@@ -34,6 +34,11 @@ export interface ControlPlaneMetrics {
   /** A follower has got further, after so long behind. */
   readonly converged: (seconds: number) => void;
   readonly alarm: (reason: string) => void;
+  /** What was decided of instances, and what was not and why. */
+  readonly standings: {
+    readonly decided: (standing: string, reason: string) => void;
+    readonly withheld: (why: string) => void;
+  };
   /** Seconds since this process issued an epoch; undefined before the first. */
   readonly epochAgeSeconds: () => number | undefined;
 }
@@ -72,12 +77,28 @@ export function controlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
     buckets: convergenceBoundsSeconds,
     registers,
   });
+  const decisions = new prometheus.Counter({
+    name: "troth_control_plane_instance_decisions_total",
+    help: "The control plane's own decisions on instances, by what they became and why.",
+    labelNames: ["standing", "reason"],
+    registers,
+  });
+  const withheld = new prometheus.Counter({
+    name: "troth_control_plane_withheld_decisions_total",
+    help: "Decisions against instances that were not made, by what was in the way.",
+    labelNames: ["why"],
+    registers,
+  });
   const reasons = new BoundedReasons();
   let epochMillis: number | undefined;
   return {
     registry,
     converged: (seconds) => convergenceSeconds.observe(seconds),
     alarm: (reason) => alarms.inc({ reason: reasons.of(reason) }),
+    standings: {
+      decided: (standing, reason) => decisions.inc({ standing, reason }),
+      withheld: (why) => withheld.inc({ why }),
+    },
     epochAgeSeconds: () =>
       epochMillis === undefined ? undefined : (clock.monotonicMillis() - epochMillis) / 1000,
     observer: {

@@ -9,9 +9,12 @@ import {
   type FollowerStatus,
   FollowerStatusSchema,
   type ReportRequest,
+  type ResourceReport,
+  ResourceReportSchema,
 } from "../protocol/index.ts";
 import type { TrustState } from "../trust-log/index.ts";
 import { FollowerProgress } from "./follower-progress.ts";
+import { ObservedCalls } from "./observed-calls.ts";
 
 /**
  * After a start, endpoints are a partial list, which takes nobody away, until every node has reported and has told of
@@ -26,13 +29,17 @@ const alarmsPerSourceMax = 32;
 const alarmSourcesMax = 1_024;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
+/** Instances of which one follower says how its requests go there. */
+const calledMax = 256;
 /** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
 export const alarmReasons = [
+  "advertised-in-quarantine",
   "approval-refused",
   "authority-not-renewed",
   "browser-refused",
   "call-refused",
   "clock-disagrees",
+  "decision-withheld",
   "identity-refused",
   "lineage-forked",
   "clock-unconfirmed",
@@ -60,10 +67,11 @@ const versionPattern = /^[0-9A-Za-z.+-]{1,64}$/;
 const reasonPattern = /^[a-z-]{1,64}$/;
 /** Of a proxy's start; request tokens name it. */
 const bootIdPattern = /^[0-9a-f]{16}$/;
+const healthPattern = /^(connect-failed|timeout|status-[0-9]{3})$/;
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 /** What of the trust log says who should report. */
-type Registered = Pick<TrustState, "nodes" | "instances">;
+type Registered = Pick<TrustState, "nodes" | "instances" | "standings">;
 interface Follower {
   readonly node: string;
   readonly status: FollowerStatus;
@@ -120,6 +128,8 @@ export class FollowerRegistry {
   readonly #listeners = new Set<() => void>();
   readonly #reportListeners = new Set<() => void>();
   readonly #progress: FollowerProgress;
+  /** How requests go, by their callers' account. */
+  readonly calls: ObservedCalls = new ObservedCalls();
   readonly #events: FollowerEvents;
   #endpoints: Endpoint[] = [];
   /** What {@link endpoints} last said. */
@@ -165,7 +175,13 @@ export class FollowerRegistry {
       const row = state.instances.get(status.instance);
       if (row?.node !== node) continue;
       this.#progress.noteFollower(status.instance, Number(status.size));
-      this.#followers.set(status.instance, { node, status: believed(status, row.service), atMillis: now });
+      this.calls.note(status.instance, status.called.slice(0, calledMax), now);
+      const told = believed(status, row.service);
+      this.#followers.set(status.instance, {
+        node,
+        status: this.#unlessCutOff(state, node, told),
+        atMillis: now,
+      });
     }
     for (const instance of this.#followers.keys()) if (!state.instances.has(instance)) this.#forget(instance);
     this.#refreshEndpoints();
@@ -234,6 +250,11 @@ export class FollowerRegistry {
       ...status,
       stalenessSeconds: status.stalenessSeconds + (now - atMillis) / 1000,
     }));
+  }
+
+  /** What an instance's proxy last said, and when. */
+  reportOf(instance: string): { readonly status: FollowerStatus; readonly atMillis: number } | undefined {
+    return this.#followers.get(instance);
   }
 
   /** Every joined node with what it last reported. */
@@ -321,7 +342,17 @@ export class FollowerRegistry {
     return isTold ? clockSeconds - this.#clock.nowSeconds() : undefined;
   }
 
+  /** Nobody is sent to an instance in quarantine; one that has read that it is, and offers itself, is not in order. */
+  #unlessCutOff(state: Registered, node: string, status: FollowerStatus): FollowerStatus {
+    const standing = state.standings.get(status.instance);
+    if (standing?.state !== "quarantined" || status.address === "") return status;
+    if (Number(status.size) > standing.decision)
+      this.#note(node, "advertised-in-quarantine", `${node}: ${status.service} ${status.instance}`);
+    return { ...status, address: "" };
+  }
+
   #forget(instance: string): void {
+    this.calls.forget(instance);
     this.#followers.delete(instance);
     this.#progress.forget(instance);
   }
@@ -370,6 +401,21 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
     softwareVersion: versionOrNone(status.softwareVersion),
     stoppedReason: reasonPattern.test(status.stoppedReason) ? status.stoppedReason : "",
     tokenAudience: bootIdPattern.test(status.tokenAudience) ? status.tokenAudience : "",
+    ...(status.resources === undefined ? {} : { resources: believedResources(status.resources) }),
+    called: [],
+  });
+}
+
+function believedResources(told: ResourceReport): ResourceReport {
+  const { $typeName: _name, $unknown: _unknown, ...fields } = told;
+  const millis = (value: number): number => (Number.isFinite(value) && value >= 0 ? value : 0);
+  return create(ResourceReportSchema, {
+    ...fields,
+    health: told.health === "healthy" || told.health === "unhealthy" ? told.health : "",
+    healthReason: healthPattern.test(told.healthReason) ? told.healthReason : "",
+    p50Millis: millis(told.p50Millis),
+    p90Millis: millis(told.p90Millis),
+    p99Millis: millis(told.p99Millis),
   });
 }
 

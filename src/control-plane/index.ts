@@ -1,3 +1,4 @@
+export { type StandingThresholds, standingThresholds } from "./decide-standings.ts";
 export { domainBundle } from "./federation/domain-bundle.ts";
 export type { EndpointProof } from "./federation/open-bundle-endpoint.ts";
 export { type FoundedDomain, type FoundingRequest, foundDomain } from "./found-domain.ts";
@@ -22,3 +23,4 @@ export {
   readLogAt,
   restoreLog,
 } from "./recover-log.ts";
+export { parseVulnerabilityFeed } from "./vulnerability-feed.ts";

@@ -12,6 +12,7 @@ import {
 } from "../identity/index.ts";
 import {
   type InstanceRow,
+  isQuarantined,
   neededFor,
   parseVerifierKey,
   revisionOf,
@@ -54,6 +55,7 @@ export type InstanceRefusal =
   | "other-instance"
   | "instance-revoked"
   | "held"
+  | "quarantined"
   | "lineage-forked";
 
 /** A certificate that an instance has been issued. */
@@ -173,6 +175,8 @@ function registrationOf(
 ): Result<readonly OwnStatement[], InstanceRefusal> {
   const { instance, service, node, auditKey } = request;
   const known = writer.state.instances.get(instance);
+  if (isQuarantined(writer.state, instance))
+    return fail("quarantined", `${instance}, until a newer decision releases it`);
   if (known !== undefined) {
     const isSame = known.node === node && known.service === service && known.auditKey === auditKey;
     return isSame ? ok([]) : fail("other-instance", `${instance} is registered as something else`);

@@ -14,6 +14,7 @@ import {
   spiffeIdOfService,
   type WitSvidMintRefusal,
 } from "../identity/index.ts";
+import { isQuarantined } from "../trust-log/index.ts";
 import type { LogWriter } from "./log-writer.ts";
 import type { RollbackGuard } from "./rollback-guard.ts";
 import type { HeldTokenKeys, SigningRefusal } from "./token-keys.ts";
@@ -43,6 +44,7 @@ export type InstanceTokenRefusal =
   | WitSvidMintRefusal
   | "malformed-request"
   | "unknown-instance"
+  | "quarantined"
   | "log-not-current";
 
 /** Tokens are issued by a log whose last epoch is at most this old: an older one may not have heard of a revocation. */
@@ -82,7 +84,7 @@ export async function issueInstanceToken(
 function serviceOf(
   { writer, guard, clock }: TokenIssuer,
   { node, instance }: InstanceTokenRequest,
-): Result<ServiceName, "log-not-current" | "unknown-instance"> {
+): Result<ServiceName, "log-not-current" | "unknown-instance" | "quarantined"> {
   const { state } = writer;
   const ageSeconds = Math.abs(clock.nowSeconds() - (state.genesis?.epochTimeSeconds ?? 0));
   if (!guard.isTrusted || writer.isBroken || ageSeconds > tokenEpochAgeSecondsMax)
@@ -90,6 +92,7 @@ function serviceOf(
   const row = state.instances.get(instance);
   if (row === undefined || row.node !== node)
     return fail("unknown-instance", `no instance ${instance.slice(0, 64)} is registered on ${node}`);
+  if (isQuarantined(state, instance)) return fail("quarantined", instance);
   const service = parseServiceName(row.service);
   return service.ok ? service : fail("unknown-instance", row.service);
 }

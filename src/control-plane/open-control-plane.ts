@@ -22,11 +22,13 @@ import { isMemberKey } from "./calls/callers.ts";
 import type { ControlPlaneParts } from "./calls/parts.ts";
 import { routesOf, sessionRoutesOf } from "./calls/routes.ts";
 import { openConsoleListener } from "./console-listener.ts";
-import { controlPlaneMetrics } from "./control-plane-metrics.ts";
+import { type ControlPlaneMetrics, controlPlaneMetrics } from "./control-plane-metrics.ts";
+import type { StandingThresholds } from "./decide-standings.ts";
 import { EpochGuard } from "./epoch-guard.ts";
 import { type FederationOptions, openFederation } from "./federation/open-federation.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { HeldAuthorities } from "./held-authorities.ts";
+import { StandingKeeper, type StandingKeeping } from "./keep-standings.ts";
 import { keyFault, type LogKeys, type OwnRole, requireLogKeys } from "./log-keys.ts";
 import type { LogStorage } from "./log-storage.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
@@ -40,6 +42,7 @@ import { RevocationLists } from "./revocation-lists.ts";
 import { RollbackGuard } from "./rollback-guard.ts";
 import { Sessions } from "./sessions.ts";
 import { HeldTokenKeys } from "./token-keys.ts";
+import { VulnerabilityFeed } from "./vulnerability-feed.ts";
 
 /** What a control plane needs. */
 export interface ControlPlaneOptions extends FederationOptions {
@@ -56,6 +59,10 @@ export interface ControlPlaneOptions extends FederationOptions {
   /** Where health and metrics are shown; any port of 127.0.0.1 unless given. */
   readonly health?: { readonly host: string; readonly port: number };
   readonly svidLifetimeSeconds: number;
+  /** The file of known vulnerabilities, read again when it changes; none unless given. */
+  readonly vulnerabilityFeed?: string;
+  /** By what is decided of instances; only tests go by others than those of the product. */
+  readonly standingThresholds?: StandingThresholds;
   /** Of the intermediates that are made from now on; 90 days unless given. */
   readonly intermediateLifetimeSeconds?: number;
   /** Of the log: 1 unless it was taken up again. */
@@ -108,6 +115,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
   const federation = opened.use(
     await openFederation({ ...options, trustDomain, issuer, authorities, registry }),
   );
+  const standings = opened.use(await openStandings(options, { writer, registry, metrics, stack: opened }));
   const closing = new AbortController();
   const parts = {
     issuer,
@@ -124,6 +132,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     }),
     keys,
     registry,
+    standings,
     federation,
     guard,
     source: sourceOf(writer, registry),
@@ -219,6 +228,24 @@ function openWriter(
     observer,
     ...(broken === undefined ? {} : { broken }),
   });
+}
+
+/** Who decides on instances by what is reported of them. */
+async function openStandings(
+  options: ControlPlaneOptions,
+  {
+    stack,
+    metrics,
+    ...of
+  }: Pick<StandingKeeping, "writer" | "registry"> & {
+    readonly metrics: ControlPlaneMetrics;
+    readonly stack: AsyncDisposableStack;
+  },
+): Promise<StandingKeeper> {
+  const { clock, log, vulnerabilityFeed: path } = options;
+  const feed = path === undefined ? undefined : stack.use(await VulnerabilityFeed.open(path, log));
+  const thresholds = options.standingThresholds;
+  return new StandingKeeper({ ...of, feed, clock, log, thresholds, ...metrics.standings });
 }
 
 /** What signs here: certificates, and tokens. */

@@ -89,6 +89,7 @@ class InboundRequest implements RequestObserver, DecidedRequest {
 
   decide(request: RequestHead): Verdict | Promise<Verdict> {
     const begun = this.#trace.begin(request);
+    this.#context.usage.inFlight += 1;
     // The application may want to leave out what is to happen once only.
     const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
     const { toApp, toTcp, patience } = this.#parts;
@@ -102,6 +103,7 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     const isDenied = request !== undefined && this.isDenied;
     const error = failure ?? (isDenied ? this.decision?.reason : undefined);
     if (!isDenied) metrics.totals.forwarded += 1;
+    if (request !== undefined) this.#countUsage(request, { isDenied, failure, status, durationMicros });
     if (request?.tunnel === "connect")
       metrics.tcpConnections.inbound.add(failure ?? (isDenied ? "denied" : "ok"));
     else {
@@ -112,5 +114,22 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     if (request === undefined || !this.#trace.isRecording) return;
     const attributes = this.#decider.attributesOf(this.decision);
     this.#trace.finish({ side: "server", request, service, status, error, durationMicros, attributes });
+  }
+
+  /** What was denied never was the application's; what a caller breaks off is no fault of its. */
+  #countUsage(
+    { tunnel }: RequestHead,
+    of: {
+      readonly isDenied: boolean;
+      readonly failure: CompletedRequest["error"];
+      readonly status: number;
+      readonly durationMicros: number;
+    },
+  ): void {
+    const { usage } = this.#context;
+    usage.inFlight -= 1;
+    if (of.isDenied) return;
+    const isError = of.failure === undefined ? of.status >= 500 : of.failure.startsWith("upstream-");
+    usage.ended({ isError, durationMicros: of.durationMicros, isTunnel: tunnel !== undefined });
   }
 }

@@ -12,7 +12,7 @@ import {
   type TrustBundles,
 } from "../identity/index.ts";
 import type { LogView } from "../transport/index.ts";
-import { type Freshness, freshnessOf, type StalenessBound } from "../trust-log/index.ts";
+import { type Freshness, freshnessOf, isQuarantined, type StalenessBound } from "../trust-log/index.ts";
 import { clockNote } from "./clock-note.ts";
 import { TrustedBundles } from "./trusted-bundles.ts";
 
@@ -32,6 +32,7 @@ export type PeerRefusal =
   | "log-disagrees"
   | "view-stale"
   | "too-many-unknown"
+  | "quarantined"
   | "other-instance";
 
 declare const checked: unique symbol;
@@ -63,16 +64,23 @@ export class PeerChecker {
   readonly #view: LogView;
   readonly #clock: Clock;
   readonly #ownService: string;
+  readonly #ownInstance: string;
   readonly #known = new KnownSvids();
   readonly #bundles = new TrustedBundles();
   readonly #foreign = new WeakMap<CheckedPeer, ForeignPeer>();
   readonly #waiting = new Map<string, number>();
   #waitingCount = 0;
 
-  constructor(options: { readonly view: LogView; readonly clock: Clock; readonly ownService: string }) {
+  constructor(options: {
+    readonly view: LogView;
+    readonly clock: Clock;
+    readonly ownService: string;
+    readonly ownInstance: string;
+  }) {
     this.#view = options.view;
     this.#clock = options.clock;
     this.#ownService = options.ownService;
+    this.#ownInstance = options.ownInstance;
   }
 
   /**
@@ -87,6 +95,8 @@ export class PeerChecker {
     if (!svid.ok) return this.#explained(svid);
     if (this.freshness("newHandshake") === "stale")
       return fail("view-stale", `${Math.floor(this.#view.stalenessSeconds)} s`);
+    if (isQuarantined(this.#view.follower.state, this.#ownInstance))
+      return fail("quarantined", `this instance, ${this.#ownInstance}`);
     if (svid.value.trustDomain !== this.#view.follower.state.genesis?.trustDomain)
       return ok(this.#foreignPeer(svid.value, presented.chain()));
     const isKnown = (): boolean => this.#view.follower.state.certificates.has(svid.value.sha256);
@@ -95,12 +105,14 @@ export class PeerChecker {
   }
 
   /**
-   * Whether a peer that passed is still one: the log names its certificate, or, of another trust domain, what that one
+   * Whether a peer that passed is still one: the log names its certificate and has it not in quarantine, or, of another trust domain, what that one
    * says of its keys now still bears it. When certificates end is not asked here.
    */
   stillHolds(peer: CheckedPeer): boolean {
     const foreign = this.#foreign.get(peer);
-    if (foreign === undefined) return this.#view.follower.state.certificates.has(peer.svid.sha256);
+    const { state } = this.#view.follower;
+    if (foreign === undefined)
+      return state.certificates.has(peer.svid.sha256) && !isQuarantined(state, peer.instance);
     const bundles = this.#trustBundles();
     if (foreign.bundles === bundles) return true;
     if (!checkSvid(foreign.chain, bundles, this.#clock.nowSeconds()).ok) return false;
@@ -159,6 +171,8 @@ export class PeerChecker {
       metadata.node === instance.node &&
       serviceName === instance.service;
     if (!doesAgree) return fail("log-disagrees", svid.spiffeId);
+    if (isQuarantined(state, certificate.instance))
+      return fail("quarantined", `${svid.spiffeId} ${certificate.instance}`);
     const peer = { svid, service: instance.service, instance: certificate.instance };
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of the two places, the one for this trust domain
     return ok(peer as CheckedPeer);

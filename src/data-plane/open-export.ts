@@ -71,7 +71,7 @@ export async function openExport(options: ExportOptions): Promise<Export> {
   const advertise = (): void => void core.advertise(isUp && !core.isDraining ? address : "");
   if (options.peer !== undefined)
     opened.use(
-      watchApp(options.peer, log, (isThere) => {
+      watchApp(options.peer, { log }, (isThere) => {
         isUp = isThere;
         advertise();
       }),

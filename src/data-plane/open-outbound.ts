@@ -216,8 +216,10 @@ export class OutboundRequest implements RequestObserver {
 }
 
 /** What was asked for is not there, or not there now. */
-function statusOf(reason: OutboundRefusal): 404 | 421 | 429 | 503 {
+function statusOf(reason: OutboundRefusal): 403 | 404 | 421 | 429 | 503 {
   switch (reason) {
+    case "quarantined":
+      return 403;
     case "host-not-served":
     case "service-speaks-tcp":
     case "service-speaks-http":
@@ -252,6 +254,8 @@ function missingFor(reason: OutboundRefusal): string {
       return "a service of this name in the trust log";
     case "no-instances":
       return "a running instance of the service";
+    case "quarantined":
+      return "a newer decision: troth instance release";
     case "view-stale":
       return "news from the trust log, by way of the node agent";
   }

@@ -6,6 +6,7 @@ import { openCore } from "./open-core.ts";
 import { type Inbound, openInbound } from "./open-inbound.ts";
 import { openOutbound } from "./open-outbound.ts";
 import { OwnClients } from "./own-clients.ts";
+import { AppReport } from "./resource-report.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { openTcpPort, RefusedTcpLog, type TcpPort } from "./tcp/index.ts";
@@ -106,8 +107,13 @@ function announce(core: SidecarCore, options: SidecarOptions, inbound: Inbound):
   const answered = Promise.withResolvers<void>();
   const advertise = (): Promise<void> =>
     core.advertise(isAppUp && !isWithdrawn && !core.isDraining ? inbound.address : "");
-  const app = watchApp(options.app, options.log, (isUp) => {
+  const report = new AppReport(core.context.usage, options.clients);
+  core.app = report;
+  const { log, health: check } = options;
+  const app = watchApp(options.app, { log, check }, (isUp, reason) => {
     isAppUp = isUp;
+    report.health = { isHealthy: isUp, reason };
+    if (!isUp) log.warn("the application is not healthy; callers are told to go elsewhere", { reason });
     if (isUp) answered.resolve();
     void advertise();
   });

@@ -3,6 +3,7 @@ import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Tracer } from "../telemetry/index.ts";
 import type { LogView } from "../transport/index.ts";
+import type { AppUsage } from "./app-usage.ts";
 import type { PeerChecker } from "./check-peer.ts";
 import type { CoarseTimer } from "./coarse-timer.ts";
 import type { LivePeers } from "./live-peers.ts";
@@ -23,6 +24,8 @@ export interface ProxyContext {
   readonly violations: PeerViolations;
   readonly audit: AuditLog;
   readonly metrics: ProxyMetrics;
+  /** Of the application behind a sidecar. */
+  readonly usage: AppUsage;
   /** Absent where no collector is configured. */
   readonly tracer: Tracer | undefined;
   /** What callers are told not to ask for again. */

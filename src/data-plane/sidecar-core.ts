@@ -11,8 +11,9 @@ import {
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
 import { LogView, resolvesWithin, type SvidInUse, SvidKeeper } from "../transport/index.ts";
-import { entryRevision, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
+import { entryRevision, isQuarantined, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
+import { AppUsage } from "./app-usage.ts";
 import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
@@ -23,6 +24,7 @@ import { proxyMetrics } from "./proxy-metrics.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
 import { RequestTokenKeys } from "./request-token-keys.ts";
+import { type AppReport, calledInstances } from "./resource-report.ts";
 import { ServiceRouter } from "./routing/index.ts";
 import { ExhaustedTraces } from "./traffic/index.ts";
 
@@ -47,6 +49,8 @@ export class SidecarCore implements AsyncDisposable {
   /** Where the listeners on loopback are, once they are. */
   adminAddress = "";
   outboundAddress = "";
+  /** What a sidecar measures of its application; other proxies have none. */
+  app: AppReport | undefined;
   readonly #options: ProxyOptions;
   readonly #role: ProxyRole;
   readonly #link: AgentLink;
@@ -63,6 +67,7 @@ export class SidecarCore implements AsyncDisposable {
   #drainingChanged: (() => void) | undefined;
   #hasStepped: (() => void) | undefined;
   #isDraining = false;
+  #isQuarantined = false;
   #isRetiring = false;
   #advertised = "";
   #isClockWrong = false;
@@ -81,7 +86,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#role = role;
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
-    const checker = new PeerChecker({ view, clock, ownService: service });
+    const checker = new PeerChecker({ view, clock, ownService: service, ownInstance: instance });
     const livePeers = new LivePeers((peer) => checker.stillHolds(peer));
     const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
     this.context = {
@@ -91,6 +96,7 @@ export class SidecarCore implements AsyncDisposable {
       livePeers,
       audit,
       metrics,
+      usage: new AppUsage(clock.monotonicMillis()),
       tracer,
       clock,
       randomBytes,
@@ -243,7 +249,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#rotated = callback;
   }
 
-  /** Whether an operator has said that nothing new shall come here. */
+  /** Whether it has been decided that nothing new shall come here: it drains, or is in quarantine. */
   get isDraining(): boolean {
     return this.#isDraining;
   }
@@ -298,6 +304,7 @@ export class SidecarCore implements AsyncDisposable {
         name: "draining",
         missing: () =>
           unless(!this.#isRetiring, "ends what it has; another has its place") ??
+          unless(!this.#isQuarantined, "in quarantine, until a newer decision releases it") ??
           unless(!this.#isDraining, "draining, until an operator resumes it"),
       },
       { name: "audit-log", missing: () => unless(!this.#audit.isFailing, "no room to write to") },
@@ -322,11 +329,11 @@ export class SidecarCore implements AsyncDisposable {
     this.router.stepped();
     this.context.requestTokens.stepped();
     this.#hasStepped?.();
-    const { instances } = this.context.view.follower.state;
-    const isDraining = instances.get(this.context.instance)?.isDraining === true;
+    const { state } = this.context.view.follower;
+    const isDraining = state.instances.get(this.context.instance)?.isDraining === true || this.#isQuarantined;
     if (isDraining !== this.#isDraining) {
       this.#isDraining = isDraining;
-      log.info(isDraining ? "draining" : "resumed");
+      log.info(this.#isQuarantined ? "in quarantine" : isDraining ? "draining" : "resumed");
       this.#drainingChanged?.();
     }
     this.#link.reportSoon();
@@ -361,6 +368,7 @@ export class SidecarCore implements AsyncDisposable {
     this.context.refused.flush();
     this.context.violations.flush();
     this.router.sweep();
+    this.context.usage.turn(this.context.clock.monotonicMillis());
     // As a step has open requests decided on again, so has the lack of any for too long.
     if (this.context.checker.freshness("openConnection") === "stale") this.#hasStepped?.();
   }
@@ -372,6 +380,12 @@ export class SidecarCore implements AsyncDisposable {
     if (this.#keeper === undefined || this.#revocation !== undefined) return;
     if (!instances.has(instance) && livePeers.closeAll() > 0)
       log.warn("connections closed: the log no longer has this instance");
+    this.#isQuarantined = isQuarantined(this.context.view.follower.state, instance);
+    // It keeps what certificate it has; a new one is for when it is released.
+    if (this.#isQuarantined) {
+      if (livePeers.closeAll() > 0) log.warn("connections closed: this instance is in quarantine");
+      return;
+    }
     const revocation = revocations.get(`instance:${instance}`);
     if (revocation !== undefined) {
       this.#revocation = revocation.reason;
@@ -418,7 +432,7 @@ export class SidecarCore implements AsyncDisposable {
 
   #status(): FollowerStatus | undefined {
     if (this.#keeper === undefined) return undefined;
-    const { service, instance, view, metrics } = this.context;
+    const { service, instance, view, metrics, clock } = this.context;
     return create(FollowerStatusSchema, {
       instance,
       service,
@@ -437,6 +451,8 @@ export class SidecarCore implements AsyncDisposable {
       stoppedReason: view.follower.stoppedReason ?? "",
       role: this.#role,
       tokenAudience: this.context.requestTokens.bootId,
+      ...(this.app === undefined ? {} : { resources: this.app.take(clock.monotonicMillis()) }),
+      called: calledInstances(this.router.counts()),
     });
   }
 }

@@ -3,6 +3,7 @@ import type { AppAddress } from "./app-upstream.ts";
 import type { ListenAddress } from "./listen.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
 import type { TcpListener } from "./tcp/index.ts";
+import type { HealthCheck } from "./watch-app.ts";
 
 /** What a sidecar needs. */
 export interface SidecarOptions extends ProxyOptions {
@@ -19,4 +20,6 @@ export interface SidecarOptions extends ProxyOptions {
   readonly tcp?: readonly TcpListener[];
   /** The processes that `outbound` and `tcp` are for; whoever connects is served unless given. */
   readonly clients?: ProcessTree | undefined;
+  /** How the application is found healthy; callers are sent to it while it is. A connection is enough unless given. */
+  readonly health?: HealthCheck | undefined;
 }

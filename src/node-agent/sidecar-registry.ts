@@ -10,6 +10,8 @@ const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 const addressCharactersMax = 320;
 const sidecarsMax = 2_000;
+/** Instances of which one sidecar says how its requests go there. */
+const calledMax = 256;
 const instancePattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The sidecars of this node: which are here, what they last said, which have ended. */
@@ -175,14 +177,11 @@ export class SidecarRegistry {
 function isBounded(status: FollowerStatus): boolean {
   const { service, address, adminAddress, outboundAddress, role, softwareVersion } = status;
   const { stoppedReason, tokenAudience } = status;
-  return [
-    service,
-    address,
-    adminAddress,
-    outboundAddress,
-    role,
-    softwareVersion,
-    stoppedReason,
-    tokenAudience,
-  ].every(({ length }) => length <= addressCharactersMax);
+  const { health = "", healthReason = "" } = status.resources ?? {};
+  const texts = [service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason];
+  return (
+    status.called.length <= calledMax &&
+    [...texts, tokenAudience, health, healthReason].every(({ length }) => length <= addressCharactersMax) &&
+    status.called.every(({ instance }) => instancePattern.test(instance))
+  );
 }

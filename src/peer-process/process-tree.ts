@@ -98,6 +98,17 @@ export class ProcessTree implements Disposable {
     });
   }
 
+  /** What the processes of the tree have used of the processors since each began, and what memory they have now. */
+  usage(): { readonly cpuMillis: number; readonly memoryBytes: number } {
+    let [cpuMillis, memoryBytes] = [0, 0];
+    for (const { pid } of [...this.#liveMembers(), ...this.#newMembers()]) {
+      const used = this.#procfs.usage(pid);
+      cpuMillis += used?.cpuMillis ?? 0;
+      memoryBytes += used?.memoryBytes ?? 0;
+    }
+    return { cpuMillis, memoryBytes };
+  }
+
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
     this.#diagnostics[Symbol.dispose]();

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { codeOf } from "../base/mesh-error.ts";
 
 const pageBytes = 4_096;
+/** USER_HZ, in which the kernel counts for programs whatever its own clock is: 100 on all of Node.js' platforms. */
+const tickMillis = 10;
 /** As much of a table as is read in one turn: about half a millisecond. */
 const tableBytesPerTurnMax = 32 * pageBytes;
 /** A process may have put anything into its environment; the beginning of it is looked at. */
@@ -109,6 +111,16 @@ export class Procfs {
     const uid = numbers("Uid")?.[1];
     const gid = numbers("Gid")?.[1];
     return uid === undefined || gid === undefined ? undefined : { uid, gid, groups: numbers("Groups") ?? [] };
+  }
+
+  /** What a process has used of the processors, and its resident memory. */
+  usage(pid: number): { readonly cpuMillis: number; readonly memoryBytes: number } | undefined {
+    const stat = this.#text(`${pid}/stat`);
+    const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const ticks = Number(fields?.[11]) + Number(fields?.[12]);
+    const resident = Number(/^VmRSS:\s*([0-9]+) kB$/m.exec(this.#text(`${pid}/status`) ?? "")?.[1]);
+    if (!Number.isSafeInteger(ticks) || !Number.isSafeInteger(resident)) return undefined;
+    return { cpuMillis: ticks * tickMillis, memoryBytes: resident * 1024 };
   }
 
   /** The path of the program that a process runs; ends with " (deleted)" where it is there no more. */

@@ -40,6 +40,14 @@ import {
   nameProblem,
   withdrawAllOf,
 } from "./apply-prefix.ts";
+import {
+  applyJudgement,
+  degradeInstance,
+  expireStandings,
+  forgetStanding,
+  quarantineInstance,
+  releaseInstance,
+} from "./apply-standing.ts";
 import { grantProblem, knownKey, verifierOf } from "./authority.ts";
 import type { EntryStatement } from "./entry.ts";
 import { type EntryBody, type EntryKind, entryBodies } from "./entry-kinds.ts";
@@ -149,6 +157,13 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
   "prefix.withdraw": applyPrefixWithdrawal,
   "prefix.delegate": applyDelegation,
   "prefix.recall": applyRecall,
+  "instance.degrade": (state, body: EntryBody<"instance.degrade">, { size }) =>
+    degradeInstance(state, body, { decision: size, by: "operator" }),
+  "instance.quarantine": (state, body: EntryBody<"instance.quarantine">, { size }) =>
+    quarantineInstance(state, body, { decision: size, by: "operator" }),
+  "instance.release": (state, body: EntryBody<"instance.release">) =>
+    releaseInstance(state, body, "operator"),
+  "instance.judge": applyJudgement,
 };
 
 function applyEpoch(
@@ -174,8 +189,10 @@ function expire(state: TrustState, nowSeconds: number): void {
     if (isPast(state, notAfterSeconds)) state.certificates.delete(id);
     else live.add(instance);
   for (const [id, { registeredAtSeconds }] of state.instances.entries())
-    if (!live.has(id) && registeredAtSeconds + instanceIdleSecondsMax < nowSeconds)
+    if (!live.has(id) && registeredAtSeconds + instanceIdleSecondsMax < nowSeconds) {
       state.instances.delete(id);
+      forgetStanding(state, id);
+    }
   for (const [id, { expiresAtSeconds }] of state.invites.entries())
     if (isPast(state, expiresAtSeconds)) state.invites.delete(id);
   for (const [id, { notAfterSeconds }] of state.revokedCertificates.entries())
@@ -183,6 +200,7 @@ function expire(state: TrustState, nowSeconds: number): void {
   for (const [id, { expiresAtSeconds }] of state.revocations.entries())
     if (expiresAtSeconds !== 0 && isPast(state, expiresAtSeconds)) state.revocations.delete(id);
   expirePrefixes(state);
+  expireStandings(state, nowSeconds);
 }
 
 /** The log goes on from a tree that people, not the log's key, have called the right one. */

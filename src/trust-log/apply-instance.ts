@@ -1,5 +1,6 @@
 import { fail, ok, type Refusal } from "../base/result.ts";
 import { type Applied, epochSeconds, isPast } from "./applied.ts";
+import { forgetStanding, quarantineProblem } from "./apply-standing.ts";
 import { revokedKeyIds } from "./authority-status.ts";
 import type { EntryBody, RevocationReason } from "./entry-kinds.ts";
 import type { CertificateRow, InstanceRow, TrustState } from "./trust-state.ts";
@@ -18,7 +19,7 @@ export function applyRegistration(state: TrustState, body: EntryBody<"instance.r
   if (state.instances.has(body.instance)) return fail("conflict", "this instance exists");
   if (state.revocations.has(`instance:${body.instance}`))
     return fail("conflict", "this instance was revoked");
-  const held = holdOf(state, body);
+  const held = holdOf(state, body) ?? quarantineProblem(state, body.instance);
   if (held !== undefined) return held;
   state.instances.set(body.instance, {
     service: body.service,
@@ -34,6 +35,8 @@ export function applyRegistration(state: TrustState, body: EntryBody<"instance.r
 export function applyDraining(state: TrustState, instance: string, isDraining: boolean): Applied {
   const row = state.instances.get(instance);
   if (row === undefined) return fail("conflict", `no instance ${instance}`);
+  const quarantined = quarantineProblem(state, instance);
+  if (quarantined !== undefined) return quarantined;
   if (row.isDraining === isDraining)
     return fail("conflict", isDraining ? "draining already" : "not draining");
   state.instances.set(instance, { ...row, isDraining });
@@ -55,6 +58,8 @@ export function applyIssuance(
     return fail("conflict", "ends too far after the present epoch");
   const instance = state.instances.get(body.instance);
   if (instance === undefined) return fail("conflict", `no instance ${body.instance}`);
+  const quarantined = quarantineProblem(state, body.instance);
+  if (quarantined !== undefined) return quarantined;
   // The one SPIFFE ID that a certificate of this instance may bear follows from what it is registered as.
   const expected = `spiffe://${state.genesis?.trustDomain}${instance.service}`;
   if (body.spiffeId !== expected) return fail("conflict", `${body.spiffeId} is not ${expected}`);
@@ -108,6 +113,7 @@ export function revokeInstance(state: TrustState, instance: string, reason: Revo
   const atSeconds = epochSeconds(state);
   state.revocations.set(`instance:${instance}`, { reason, atSeconds, expiresAtSeconds: 0 });
   removeInstances(state, (id) => id === instance, reason);
+  state.standings.delete(instance);
   return ok(true);
 }
 
@@ -194,7 +200,10 @@ export function removeInstances(
 ): number {
   const gone = new Set<string>();
   for (const [id, row] of state.instances.entries()) if (isGone(id, row)) gone.add(id);
-  for (const id of gone) state.instances.delete(id);
+  for (const id of gone) {
+    state.instances.delete(id);
+    forgetStanding(state, id);
+  }
   if (reason !== undefined) revokeCertificates(state, (_, { instance }) => gone.has(instance), reason);
   else
     for (const [id, { instance }] of state.certificates.entries())

@@ -18,6 +18,7 @@ const powerfulKinds: ReadonlySet<string> = new Set([
   "log.recover",
   "service.lift",
   "node.lift",
+  "instance.release",
 ]);
 
 /** Whose keys are kept ready to check signatures with; more than write to a log at any one time. */

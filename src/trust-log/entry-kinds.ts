@@ -11,6 +11,8 @@ const timeoutMillisMax = 3_600_000;
 /** A nonce is remembered for as long as its token would be taken. */
 const requestTokenPastSecondsMax = 120;
 const requestTokenFutureSecondsMax = 60;
+const evidenceNumbersMax = 8;
+const evidenceValueMax = 1_000_000_000_000;
 
 const servicePrefix = z
   .string()
@@ -150,6 +152,19 @@ const tokenId = z
   .max(255)
   .regex(/^[!-~]+$/)
   .describe("the `jti` of a token");
+
+/** Why an instance is degraded, quarantined or released. */
+const standingReason = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,62}$/, "expected lower-case letters, digits and hyphens")
+  .describe("lower-case words with hyphens");
+/** The few numbers that a decision rests on, by name; measurements themselves stay out of the log. */
+const evidence = z
+  .record(z.string().regex(/^[a-z][A-Za-z0-9]{0,31}$/), z.int().min(0).max(evidenceValueMax))
+  .refine((map) => Object.keys(map).length <= evidenceNumbersMax, "expected fewer numbers")
+  .describe("at most 8 whole numbers by name");
+/** A decision's number is the index of its entry. */
+const decisionNumber = z.int().min(0).describe("index of the entry that decided");
 
 const dataClass = z.enum(["public", "internal", "confidential", "restricted"]);
 /**
@@ -418,6 +433,20 @@ export const entryBodies = {
    */
   "prefix.delegate": z.strictObject({ ...holdersWord, ...grantedPrefix }),
   "prefix.recall": z.strictObject(holdersWord),
+  /** Callers send an instance what no other can take, until it is released. */
+  "instance.degrade": z.strictObject({ instance: uuid, reason: standingReason, evidence }),
+  /** An instance is called by nobody and calls nobody, until it is released. */
+  "instance.quarantine": z.strictObject({ instance: uuid, reason: standingReason, evidence }),
+  /** Ends what the decision of this number says, the one in force; an older one has been replaced and is not ended. */
+  "instance.release": z.strictObject({ instance: uuid, decision: decisionNumber }),
+  /** The same three, as the control plane's own decisions; `decision` is the one that this one replaces, 0 for none. */
+  "instance.judge": z.strictObject({
+    instance: uuid,
+    standing: z.enum(["serving", "degraded", "quarantined"]),
+    reason: standingReason,
+    evidence,
+    decision: decisionNumber,
+  }),
 } as const;
 
 /** The version in which every kind above is written and understood. */
@@ -463,6 +492,10 @@ const laterKinds: ReadonlyMap<string, number> = new Map([
   ["prefix.withdraw", 4],
   ["prefix.delegate", 4],
   ["prefix.recall", 4],
+  ["instance.degrade", 4],
+  ["instance.quarantine", 4],
+  ["instance.release", 4],
+  ["instance.judge", 4],
 ]);
 
 /** The revision that a follower must have in order to fold an entry of a kind; without it, it stops before the entry. */

@@ -142,7 +142,8 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
   "instance.remove": () => ({ instance }),
   "instance.drain": () => ({ instance }),
   "instance.resume": (log) => {
-    if (log.state.instances.get(instance)?.isDraining === false) log.put("instance.drain", { instance });
+    const isServing = log.state.instances.get(instance)?.isDraining === false;
+    if (isServing && !log.state.standings.has(instance)) log.put("instance.drain", { instance });
     return { instance };
   },
   "svid.issue": () => issuance({ certificate: "cd".repeat(32) }),
@@ -219,6 +220,20 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
     const said = { ...heldPrefix(log), sequence, prefix: "/held/part" };
     return { ...signDelegation(log.genesis, said, holderKey) };
   },
+  "instance.degrade": () => ({ instance, reason: "slow", evidence: { p90Millis: 900 } }),
+  "instance.quarantine": () => ({ instance, reason: "unspecified", evidence: {} }),
+  "instance.release": (log) => {
+    if (log.state.instances.has(instance) && !log.state.standings.has(instance))
+      log.put("instance.quarantine", { instance, reason: "unspecified", evidence: {} });
+    return { instance, decision: log.state.standings.get(instance)?.decision ?? 0 };
+  },
+  "instance.judge": () => ({
+    instance,
+    standing: "degraded",
+    reason: "failing",
+    evidence: { errorPermille: 900 },
+    decision: 0,
+  }),
 };
 
 const { privateKey: holderKey } = generateP256();

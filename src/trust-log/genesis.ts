@@ -59,6 +59,9 @@ const operatorKinds = [
   "requesttoken.remove",
   "prefix.grant",
   "prefix.withdraw",
+  "instance.degrade",
+  "instance.quarantine",
+  "instance.release",
 ];
 const issuerKinds = [
   "ca.issue",
@@ -71,6 +74,7 @@ const issuerKinds = [
   "federation.bundle",
   "prefix.delegate",
   "prefix.recall",
+  "instance.judge",
 ];
 
 /** Who may write which kind of entry in a new trust domain. A laptop starts as 1-of-1. */

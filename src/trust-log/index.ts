@@ -45,6 +45,12 @@ export {
 } from "./follower.ts";
 export { generationOf, logKeyName } from "./generation.ts";
 export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
+export {
+  type InstanceState,
+  instanceStateOf,
+  isQuarantined,
+  type SeenInstance,
+} from "./instance-state.ts";
 export { issuerKeysOf } from "./issuer-keys.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
@@ -118,6 +124,7 @@ export {
   type RevokedCertificateRow,
   type RuleRow,
   type ServiceRow,
+  type StandingRow,
   type TokenKeyRow,
   type TrafficRow,
   TrustState,

@@ -1,6 +1,7 @@
 import { bytesOfBase64 } from "../base/bytes.ts";
 import { isPast } from "./applied.ts";
 import { isRevokedAuthority } from "./authority-status.ts";
+import { isQuarantined } from "./instance-state.ts";
 import type { AuthorityStatusRow, TrustState } from "./trust-state.ts";
 
 /** What tokens are for: each use has keys of its own. */
@@ -52,5 +53,6 @@ export function isTokenInForce(state: TrustState, token: NamedToken): boolean {
   if (state.revocations.has(`token:${id}`)) return false;
   const row = state.instances.get(instance);
   if (row === undefined || issuedAtSeconds < row.registeredAtSeconds) return false;
+  if (isQuarantined(state, instance)) return false;
   return spiffeId === `spiffe://${state.genesis?.trustDomain}${row.service}`;
 }

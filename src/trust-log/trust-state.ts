@@ -77,6 +77,17 @@ export type RevokedCertificateRow = CertificateRow & {
 };
 /** What has no identity until it is lifted. */
 export type HoldRow = { readonly reason: RevocationReason; readonly atSeconds: number };
+/** What has been decided of an instance; one without a row is as its registration and drains leave it. */
+export type StandingRow = {
+  readonly state: "degraded" | "quarantined";
+  readonly reason: string;
+  readonly evidence: Readonly<Record<string, number>>;
+  /** The index of the entry that decided. */
+  readonly decision: number;
+  readonly atSeconds: number;
+  /** Who may end it; the control plane ends nothing that people have decided. */
+  readonly liftedBy: "operator" | "control-plane";
+};
 /** Where an authority is in its life; one without a row has been prepared. */
 export type AuthorityStatusRow = {
   readonly status: "active" | "old" | "tainted" | "revoked";
@@ -135,6 +146,7 @@ const laterTables: ReadonlySet<string> = new Set([
   "remotes",
   "requestTokens",
   "prefixes",
+  "standings",
 ]);
 
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
@@ -177,6 +189,8 @@ export class TrustState {
   readonly requestTokens: StateTable<RequestTokenRow> = new StateTable<RequestTokenRow>("requestTokens");
   /** By prefix; a registered service has its own name without a row. */
   readonly prefixes: StateTable<PrefixRow> = new StateTable<PrefixRow>("prefixes");
+  /** By instance; that of one in quarantine outlives it, so that it does not come back under the same name. */
+  readonly standings: StateTable<StandingRow> = new StateTable<StandingRow>("standings");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -208,6 +222,7 @@ export class TrustState {
       this.remotes,
       this.requestTokens,
       this.prefixes,
+      this.standings,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -238,6 +253,7 @@ export class TrustState {
     copy.remotes.putAll(this.remotes);
     copy.requestTokens.putAll(this.requestTokens);
     copy.prefixes.putAll(this.prefixes);
+    copy.standings.putAll(this.standings);
     return copy;
   }
 

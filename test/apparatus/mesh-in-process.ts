@@ -85,13 +85,18 @@ export interface WorkloadOptions {
   readonly agentSocketPath?: string;
   /** Where spans go. */
   readonly tracing?: Parameters<typeof openSidecar>[0]["tracing"];
+  /** How its application is found healthy. */
+  readonly health?: Parameters<typeof openSidecar>[0]["health"];
   /** Called where its instance is revoked. */
   readonly revoked?: (reason: string) => void;
 }
 
 /** What a mesh is founded with where a test wants something unusual. */
 export interface FoundingOptions
-  extends Pick<Parameters<typeof openControlPlane>[0], "bundleEndpoint" | "federationAuthorities"> {
+  extends Pick<
+    Parameters<typeof openControlPlane>[0],
+    "bundleEndpoint" | "federationAuthorities" | "vulnerabilityFeed" | "standingThresholds"
+  > {
   readonly trustDomain?: string;
   readonly svidLifetimeSeconds?: number;
   readonly clock?: Clock;
@@ -270,6 +275,7 @@ export class MeshInProcess implements AsyncDisposable {
 
   async startControlPlane(): Promise<void> {
     const { svidLifetimeSeconds, clock, bundleEndpoint, federationAuthorities } = this.#options;
+    const { vulnerabilityFeed, standingThresholds } = this.#options;
     this.#storage = await openLogFiles(this.logFolder);
     this.#controlPlane = await openControlPlane({
       trustDomain: this.trustDomain,
@@ -281,6 +287,8 @@ export class MeshInProcess implements AsyncDisposable {
       listen: { host: "127.0.0.1", port: this.#port },
       ...(bundleEndpoint === undefined ? {} : { bundleEndpoint }),
       ...(federationAuthorities === undefined ? {} : { federationAuthorities }),
+      ...(vulnerabilityFeed === undefined ? {} : { vulnerabilityFeed }),
+      ...(standingThresholds === undefined ? {} : { standingThresholds }),
       svidLifetimeSeconds,
       clock,
       randomBytes,
@@ -367,6 +375,7 @@ export class MeshInProcess implements AsyncDisposable {
     const sidecar = await openSidecar({
       ...proxy,
       app: { host: "127.0.0.1", port: app.port, protocol: options.appProtocol ?? "auto" },
+      health: options.health,
       inbound: { host: "127.0.0.1", port: 0 },
       outbound: { host: "127.0.0.1", port: 0 },
       tcp: (options.tcp ?? []).map((name) => ({

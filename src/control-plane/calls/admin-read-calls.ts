@@ -34,6 +34,7 @@ export function adminReadCalls(parts: ControlPlaneParts): Partial<ServiceImpl<ty
         alarms: parts.registry.alarms(),
         softwareVersion,
         entryRevision,
+        findings: parts.standings.findings(),
         uptimeSeconds: (parts.clock.monotonicMillis() - startedMillis) / 1000,
       };
     },

@@ -117,6 +117,7 @@ function tokenCodeOf(reason: InstanceTokenRefusal): Code {
     case "bad-confirmation-key":
       return Code.InvalidArgument;
     case "unknown-instance":
+    case "quarantined":
     case "other-trust-domain":
     case "no-path":
     case "bad-lifetime":

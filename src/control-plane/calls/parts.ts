@@ -5,6 +5,7 @@ import type { FollowerRegistry } from "../follower-registry.ts";
 import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { TokenIssuer } from "../issue-instance-token.ts";
+import type { StandingKeeper } from "../keep-standings.ts";
 import type { LogKeys } from "../log-keys.ts";
 import type { Proposals } from "../proposals.ts";
 import type { RequestTokenIssuer } from "../request-token-issuer.ts";
@@ -22,6 +23,7 @@ export interface ControlPlaneParts {
   readonly requestTokens: RequestTokenIssuer;
   readonly keys: LogKeys;
   readonly registry: FollowerRegistry;
+  readonly standings: Pick<StandingKeeper, "findings">;
   readonly federation: Federation;
   readonly guard: RollbackGuard;
   readonly source: LogSource;

@@ -143,6 +143,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     if (this.http1 !== undefined) return this.http1.fail(failure, detail);
     if (this.isOver) return;
     this.sent?.onFailed(failure);
+    if (speaksAgainstInstance.has(failure)) this.link?.noteFailure(this.hasHeard);
     this.abort();
     const sent = this.hasSent ? "sent" : "unsent";
     this.client.onFailed(failure, detail, this.hasBegun ? "answering" : sent);
@@ -243,6 +244,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   onResponse(head: Http2ResponseHead): void {
     this.hasHeard = true;
     this.sent?.onHead(head);
+    this.link?.noteAnswer(head.status);
     if (this.mayAskElsewhere(head)) return this.askElsewhere();
     this.hasHead = true;
     this.ownStatus = head.status;
@@ -449,5 +451,11 @@ const silences: ReadonlySet<Http2Violation> = new Set([
   "ping-timeout",
   "settings-timeout",
   "transport-stalled",
+]);
+/** What a request fails of for which its instance is to blame, as far as can be said; a connection that cannot be opened is counted elsewhere. */
+const speaksAgainstInstance: ReadonlySet<ForwardingFailure> = new Set([
+  "upstream-reset",
+  "upstream-timeout",
+  "upstream-malformed-response",
 ]);
 const untried: readonly InstanceLink[] = [];

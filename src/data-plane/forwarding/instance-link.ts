@@ -160,6 +160,8 @@ interface Waiting {
 export class InstanceLink implements SessionHome, Deadline {
   /** Looks at its own lists at every tick. */
   deadlineMillis = 0;
+  /** How requests went at this instance, since it is known. */
+  readonly counts: { requests: number; failures: number } = { requests: 0, failures: 0 };
   private readonly open: OpenLink;
   /** Connections of HTTP/1.1 to the peer, where there can be any. */
   readonly pool: ConnectionPool | undefined;
@@ -190,6 +192,18 @@ export class InstanceLink implements SessionHome, Deadline {
     this.limits = parts.limits;
     this.observer = parts.observer;
     this.timer.add(this);
+  }
+
+  /** An answer has come. */
+  noteAnswer(status: number): void {
+    this.counts.requests += 1;
+    if (status >= 500) this.counts.failures += 1;
+  }
+
+  /** None has come, or not all of one that was counted; or there was no connection to be had. */
+  noteFailure(isCounted: boolean): void {
+    if (!isCounted) this.counts.requests += 1;
+    this.counts.failures += 1;
   }
 
   /** Requests in progress or waiting. */

@@ -11,12 +11,14 @@ const avoidMillis = 2_000;
 const zoneOverprovisioning = 1.4;
 /** Where less than this share of a service's instances is in, those that are out are used as well. */
 const panicShare = 0.5;
+/** The share of requests that degraded instances get together while there are others: so much shows whether they mend. */
+const degradedShare = 0.02;
 
 /** So that requests in flight count where nothing is known yet of how long they take. */
 const costMillisMin = 0.001;
 
 /** The limits of this file, for whoever wants to see them. */
-export const balancerLimits = { avoidMillis, zoneOverprovisioning, panicShare } as const;
+export const balancerLimits = { avoidMillis, zoneOverprovisioning, panicShare, degradedShare } as const;
 
 /** What can be chosen: the way to an instance, which knows how many requests it carries. */
 export interface Loaded {
@@ -28,6 +30,8 @@ export class Member<Link extends Loaded> {
   readonly link: Link;
   /** Whether it is in the caller's own zone, or the caller in none. */
   isNear = true;
+  /** Whether it has been decided that others are preferred. */
+  isDegraded = false;
   avoidUntilMillis = 0;
   readonly times: AnswerTimes = new AnswerTimes();
   readonly standing: Standing = new Standing();
@@ -75,6 +79,8 @@ export class Balancer<Link extends Loaded> {
   /** Members that requests may go to, by zone, and when one more or less may. */
   #near: Member<Link>[] = [];
   #far: Member<Link>[] = [];
+  /** Degraded ones, where there are others; those are otherwise in the lists above. */
+  #degraded: Member<Link>[] = [];
   #nearShare = 1;
   #recountAtMillis = 0;
 
@@ -203,10 +209,19 @@ export class Balancer<Link extends Loaded> {
 
   #draw(tried: readonly Link[], now: number): Member<Link> | undefined {
     if (now >= this.#recountAtMillis) this.#recount(now);
+    if (this.#degraded.length > 0 && this.#random() < degradedShare) {
+      const tested = this.#drawFrom(this.#degraded, tried, now);
+      if (tested !== undefined) return tested;
+    }
     const isNearFirst =
       this.#nearShare === 1 || this.#random() < this.#nearShare || this.#awaitsTrial(this.#near, now);
     const [first, second] = isNearFirst ? [this.#near, this.#far] : [this.#far, this.#near];
-    return this.#drawFrom(first, tried, now) ?? this.#drawFrom(second, tried, now) ?? this.#lastResort(tried);
+    return (
+      this.#drawFrom(first, tried, now) ??
+      this.#drawFrom(second, tried, now) ??
+      this.#drawFrom(this.#degraded, tried, now) ??
+      this.#lastResort(tried)
+    );
   }
 
   /** Whether one is on probation and could have a request: a zone that is wholly out comes back only so. */
@@ -248,7 +263,7 @@ export class Balancer<Link extends Loaded> {
   #lastResort(tried: readonly Link[]): Member<Link> | undefined {
     const left = this.#members.filter(({ link }) => !tried.includes(link));
     const isUsed = (member: Member<Link>): boolean =>
-      this.#near.includes(member) || this.#far.includes(member);
+      this.#near.includes(member) || this.#far.includes(member) || this.#degraded.includes(member);
     if (left.some((member) => this.#isFull(member) && isUsed(member))) return undefined;
     const free = left.filter((member) => !this.#isFull(member));
     const inside = free.filter(({ standing }) => standing.state === "in");
@@ -277,8 +292,12 @@ export class Balancer<Link extends Loaded> {
     const isUsed = ({ standing, avoidUntilMillis }: Member<Link>): boolean =>
       avoidUntilMillis <= now && (isPanic || standing.state !== "out");
     const used = this.#members.filter(isUsed);
-    this.#near = used.filter(({ isNear }) => isNear);
-    this.#far = used.filter(({ isNear }) => !isNear);
+    const preferred = used.filter(({ isDegraded }) => !isDegraded);
+    const isMixed = preferred.length > 0 && preferred.length < used.length;
+    this.#degraded = isMixed ? used.filter(({ isDegraded }) => isDegraded) : [];
+    const first = isMixed ? preferred : used;
+    this.#near = first.filter(({ isNear }) => isNear);
+    this.#far = first.filter(({ isNear }) => !isNear);
     this.#nearShare = this.#shareOfZone(now, isPanic);
     this.#recountAtMillis = nextMillis;
   }
@@ -288,10 +307,10 @@ export class Balancer<Link extends Loaded> {
     if (this.#far.length === 0) return 1;
     let all = 0;
     let healthy = 0;
-    for (const { isNear, standing, avoidUntilMillis } of this.#members) {
+    for (const { isNear, isDegraded, standing, avoidUntilMillis } of this.#members) {
       if (!isNear) continue;
       all += 1;
-      if (avoidUntilMillis <= now && (isPanic || standing.state === "in")) healthy += 1;
+      if (!isDegraded && avoidUntilMillis <= now && (isPanic || standing.state === "in")) healthy += 1;
     }
     return Math.min(1, (zoneOverprovisioning * healthy) / Math.max(1, all));
   }

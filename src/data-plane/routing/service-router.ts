@@ -3,7 +3,13 @@ import { fail, ok, type Result } from "../../base/result.ts";
 import { serviceNameOfAuthority } from "../../identity/index.ts";
 import { type Endpoint, EndpointSchema } from "../../protocol/index.ts";
 import type { SvidInUse } from "../../transport/index.ts";
-import { hostOfRemote, isRouterService, type TrafficRow, type TrustState } from "../../trust-log/index.ts";
+import {
+  hostOfRemote,
+  isQuarantined,
+  isRouterService,
+  type TrafficRow,
+  type TrustState,
+} from "../../trust-log/index.ts";
 import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
@@ -26,6 +32,7 @@ export type RouteRefusal =
   | "not-a-mesh-name"
   | "unknown-service"
   | "no-instances"
+  | "quarantined"
   | "view-stale";
 
 /** Where a request goes. */
@@ -47,6 +54,8 @@ export interface KnownEndpoint {
   readonly isRouter: boolean;
   /** Whether it could not be reached a moment ago, so that others are preferred. */
   readonly isAvoided: boolean;
+  /** Whether it has been decided that others are preferred (`instance.degrade`). */
+  readonly isDegraded: boolean;
   /** `in`, `out` (ejected as an outlier), or on `probation` after that. */
   readonly standing: "in" | "out" | "probation";
   /** Why it was ejected last; empty where it never was. */
@@ -79,7 +88,7 @@ interface Instance extends Located {
   isRouter: boolean;
   /** The router that the newest connection goes through. */
   via: InstanceLink | undefined;
-  /** Whether an operator has said that nothing new shall go there. */
+  /** Whether it has been decided that nothing new shall go there: it drains, or is in quarantine. */
   isDraining: boolean;
 }
 
@@ -109,6 +118,8 @@ export class ServiceRouter {
   #remotesDigest = "";
   /** Where this proxy's own node is. */
   #zone = "";
+  /** Whether this very instance is in quarantine, and so calls nobody. */
+  #isCutOff = false;
 
   constructor(context: ProxyContext, svid: () => SvidInUse, random: () => number) {
     this.#context = context;
@@ -148,6 +159,7 @@ export class ServiceRouter {
   /** Takes note of who drains, who is where, and what callers are held to, after a step of the trust log. */
   stepped(): void {
     this.#takeRemotes();
+    this.#isCutOff = isQuarantined(this.#context.view.follower.state, this.#context.instance);
     const zone = this.#zoneOf(this.#context.instance);
     let hasChanged = zone !== this.#zone;
     this.#zone = zone;
@@ -177,6 +189,11 @@ export class ServiceRouter {
     const { checker, view } = this.#context;
     if (checker.freshness("openConnection") === "stale")
       return fail("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
+    if (this.#isCutOff)
+      return fail(
+        "quarantined",
+        `this instance of ${this.#context.service} is in quarantine and calls nobody`,
+      );
     const route = this.#byService.get(name)?.route;
     if (route !== undefined) return ok(this.#policed(route));
     const { services, remotes } = view.follower.state;
@@ -197,12 +214,19 @@ export class ServiceRouter {
       via: this.#nameOfLink(via),
       isRouter,
       isAvoided: member.avoidUntilMillis > now,
+      isDegraded: member.isDegraded,
       ...standingOf(member, now),
       inFlight: link.load,
       openConnections: link.openCount,
       idleConnections: link.idleCount,
       waitingRequests: link.waitingCount,
     }));
+  }
+
+  /** How requests of this proxy have gone at the instances that it knows. */
+  *counts(): Generator<{ readonly instance: string; readonly requests: number; readonly failures: number }> {
+    for (const { endpoint, link } of this.#instances.values())
+      yield { instance: endpoint.instance, ...link.counts };
   }
 
   /** Whom it has been told to be at an address. */
@@ -293,7 +317,11 @@ export class ServiceRouter {
     const isDraining = this.#drains(instance.endpoint);
     const zone = this.#zoneOf(instance.endpoint.instance);
     const isRouter = this.#isRouter(instance.endpoint);
-    const hasMoved = zone !== instance.zone || isRouter !== instance.isRouter;
+    const isDegraded = this.#isDegraded(instance.endpoint);
+    const { member } = instance;
+    const hasMoved =
+      zone !== instance.zone || isRouter !== instance.isRouter || isDegraded !== member.isDegraded;
+    member.isDegraded = isDegraded;
     instance.zone = zone;
     instance.isRouter = isRouter;
     if (isDraining === instance.isDraining) return hasMoved;
@@ -334,6 +362,7 @@ export class ServiceRouter {
       endpoint,
       passage: () => this.#passageTo(opened),
       onUnreachable: () => {
+        link.noteFailure(false);
         this.#byService.get(endpoint.service)?.balancer.unreachable(link);
         if (opened.isRouter) this.#routers.unreachable(link);
       },
@@ -346,6 +375,7 @@ export class ServiceRouter {
     const zone = this.#zoneOf(endpoint.instance);
     const isDraining = this.#drains(endpoint);
     const member = new Member(link);
+    member.isDegraded = this.#isDegraded(endpoint);
     const opened: Instance = { endpoint, link, member, isDraining, zone, isRouter, via: undefined };
     return opened;
   }
@@ -424,7 +454,12 @@ export class ServiceRouter {
   }
 
   #drains({ instance }: Endpoint): boolean {
-    return this.#context.view.follower.state.instances.get(instance)?.isDraining === true;
+    const { state } = this.#context.view.follower;
+    return state.instances.get(instance)?.isDraining === true || isQuarantined(state, instance);
+  }
+
+  #isDegraded({ instance }: Endpoint): boolean {
+    return this.#context.view.follower.state.standings.get(instance)?.state === "degraded";
   }
 }
 

@@ -918,6 +918,20 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: string token_audience = 24;
    */
   tokenAudience: string;
+
+  /**
+   * What a sidecar measures of its application.
+   *
+   * @generated from field: troth.v1.ResourceReport resources = 30;
+   */
+  resources?: ResourceReport | undefined;
+
+  /**
+   * What became of this proxy's requests at each instance that it calls.
+   *
+   * @generated from field: repeated troth.v1.CalledInstance called = 31;
+   */
+  called: CalledInstance[];
 };
 
 /**
@@ -925,6 +939,111 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
  * Use `create(FollowerStatusSchema)` to create a new message.
  */
 export declare const FollowerStatusSchema: GenMessage<FollowerStatus>;
+
+/**
+ * Of one instance, by its own proxy. Whoever calls it knows better how it answers.
+ *
+ * @generated from message troth.v1.ResourceReport
+ */
+export declare type ResourceReport = Message<"troth.v1.ResourceReport"> & {
+  /**
+   * healthy or unhealthy, as the health check finds the application; empty before the first check.
+   *
+   * @generated from field: string health = 1;
+   */
+  health: string;
+
+  /**
+   * Why it is not healthy: connect-failed, timeout, or status-503.
+   *
+   * @generated from field: string health_reason = 2;
+   */
+  healthReason: string;
+
+  /**
+   * Requests that the application has now.
+   *
+   * @generated from field: uint32 in_flight = 3;
+   */
+  inFlight: number;
+
+  /**
+   * Requests that ended within the last ten seconds; the figures below are of these.
+   *
+   * @generated from field: uint32 requests = 4;
+   */
+  requests: number;
+
+  /**
+   * Those that failed, or that the application answered with 500 or more.
+   *
+   * @generated from field: uint32 errors = 5;
+   */
+  errors: number;
+
+  /**
+   * @generated from field: double p50_millis = 6;
+   */
+  p50Millis: number;
+
+  /**
+   * @generated from field: double p90_millis = 7;
+   */
+  p90Millis: number;
+
+  /**
+   * @generated from field: double p99_millis = 8;
+   */
+  p99Millis: number;
+
+  /**
+   * Of all processes of the application's tree, in thousandths of one core; 0 where they cannot be seen.
+   *
+   * @generated from field: uint32 cpu_permille = 9;
+   */
+  cpuPermille: number;
+
+  /**
+   * @generated from field: uint64 memory_bytes = 10;
+   */
+  memoryBytes: bigint;
+};
+
+/**
+ * Describes the message troth.v1.ResourceReport.
+ * Use `create(ResourceReportSchema)` to create a new message.
+ */
+export declare const ResourceReportSchema: GenMessage<ResourceReport>;
+
+/**
+ * @generated from message troth.v1.CalledInstance
+ */
+export declare type CalledInstance = Message<"troth.v1.CalledInstance"> & {
+  /**
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * Counted since the caller started.
+   *
+   * @generated from field: uint64 requests = 2;
+   */
+  requests: bigint;
+
+  /**
+   * No connection, a broken one, no answer in time, or an answer with 500 or more.
+   *
+   * @generated from field: uint64 failures = 3;
+   */
+  failures: bigint;
+};
+
+/**
+ * Describes the message troth.v1.CalledInstance.
+ * Use `create(CalledInstanceSchema)` to create a new message.
+ */
+export declare const CalledInstanceSchema: GenMessage<CalledInstance>;
 
 /**
  * @generated from message troth.v1.JoinRequest
@@ -1625,6 +1744,13 @@ export declare type GetStatusResponse = Message<"troth.v1.GetStatusResponse"> & 
    * @generated from field: uint32 entry_revision = 7;
    */
   entryRevision: number;
+
+  /**
+   * What the control plane has found out of instances, besides what stands in the log.
+   *
+   * @generated from field: repeated troth.v1.InstanceFinding findings = 30;
+   */
+  findings: InstanceFinding[];
 };
 
 /**
@@ -1632,6 +1758,53 @@ export declare type GetStatusResponse = Message<"troth.v1.GetStatusResponse"> & 
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export declare const GetStatusResponseSchema: GenMessage<GetStatusResponse>;
+
+/**
+ * @generated from message troth.v1.InstanceFinding
+ */
+export declare type InstanceFinding = Message<"troth.v1.InstanceFinding"> & {
+  /**
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * Within the last ten seconds, by all callers together.
+   *
+   * @generated from field: uint64 caller_requests = 2;
+   */
+  callerRequests: bigint;
+
+  /**
+   * @generated from field: uint64 caller_failures = 3;
+   */
+  callerFailures: bigint;
+
+  /**
+   * The worst known vulnerability (CVSS base score in tenths) and its name; 0 and empty for none.
+   *
+   * @generated from field: uint32 cvss_tenths = 4;
+   */
+  cvssTenths: number;
+
+  /**
+   * @generated from field: string vulnerability = 5;
+   */
+  vulnerability: string;
+
+  /**
+   * A decision that was not made, and why: `quarantined vulnerable: share-limit`; empty for none.
+   *
+   * @generated from field: string withheld = 6;
+   */
+  withheld: string;
+};
+
+/**
+ * Describes the message troth.v1.InstanceFinding.
+ * Use `create(InstanceFindingSchema)` to create a new message.
+ */
+export declare const InstanceFindingSchema: GenMessage<InstanceFinding>;
 
 /**
  * @generated from message troth.v1.NodeStatus
