@@ -1,17 +1,12 @@
 import net from "node:net";
 import tls from "node:tls";
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import type { Transport } from "@connectrpc/connect";
 import { MeshError } from "../base/mesh-error.ts";
+import { grpcTransport } from "./grpc-transport.ts";
 import { peerKeyOf } from "./pinned-certificate.ts";
-import { rpcAuthority } from "./rpc-authority.ts";
 import type { TlsIdentity } from "./tls-identity.ts";
 
 const connectTimeoutMillis = 5_000;
-const pingIntervalMillis = 10_000;
-const pingTimeoutMillis = 5_000;
-/** More than any update of a server that keeps to the protocol; what comes has to be held in memory. */
-const messageBytesMax = 16 * 1024 * 1024;
 
 /** Where to connect: a control plane under mutual TLS, or a Unix socket. */
 export type RpcTarget =
@@ -37,31 +32,11 @@ export async function openRpcConnection(target: RpcTarget): Promise<RpcConnectio
   const socket = await connect(target);
   const serverKey = socket instanceof tls.TLSSocket ? peerKeyOf(socket) : undefined;
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-  const baseUrl = `http://${rpcAuthority}`;
-  let isTaken = false;
-  // The session manager would connect anew; over a socket that is gone, its calls would hang until a ping times out.
-  const takeSocket = (): net.Socket => {
-    if (isTaken || socket.destroyed) throw new ConnectError("the connection is gone", Code.Unavailable);
-    isTaken = true;
-    return socket;
-  };
-  const sessionManager = new Http2SessionManager(
-    baseUrl,
-    // Not on idle connections: connect-node 2.2 then sets its timer again after the session has ended, and throws.
-    { pingIntervalMs: pingIntervalMillis, pingTimeoutMs: pingTimeoutMillis },
-    { createConnection: takeSocket },
-  );
   return {
-    transport: createGrpcTransport({
-      baseUrl,
-      sessionManager,
-      readMaxBytes: messageBytesMax,
-      acceptCompression: [],
-    }),
+    transport: grpcTransport(socket),
     serverKey,
     closed,
-    // Not by the session manager: it stops listening for the error of a session that is ending already, as after a
-    // ping without answer, and that would end the process. With the socket go the session, its calls and its timers.
+    // With the socket go the session, its calls and its timers.
     [Symbol.dispose]: () => {
       socket.destroy();
     },
