@@ -105,6 +105,7 @@ export {
   type TokenRefusal,
   tokenLeewaySeconds,
 } from "./token-claims.ts";
+export { checkTokenReview, type ReviewChecks, type ReviewRefusal, reviewBytesMax } from "./token-review.ts";
 export {
   bundleAuthoritiesMax,
   parseTrustBundle,

@@ -137,18 +137,22 @@ function accountOf(claims: TokenObject): Result<CheckedServiceAccount, "malforme
   const cluster = claims["kubernetes.io"];
   if (!isObject(cluster)) return fail("malformed-claim", "kubernetes.io");
   const { namespace, serviceaccount, pod } = cluster;
-  if (!isName(namespace)) return fail("malformed-claim", `namespace ${shown(namespace)}`);
-  if (!isObject(serviceaccount) || !isName(serviceaccount["name"]) || !isUid(serviceaccount["uid"]))
+  if (!isClusterName(namespace)) return fail("malformed-claim", `namespace ${shown(namespace)}`);
+  if (
+    !isObject(serviceaccount) ||
+    !isClusterName(serviceaccount["name"]) ||
+    !isClusterUid(serviceaccount["uid"])
+  )
     return fail("malformed-claim", `serviceaccount ${shown(serviceaccount)}`);
   const serviceAccount = serviceaccount["name"];
   if (claims["sub"] !== `system:serviceaccount:${namespace}:${serviceAccount}`)
     return fail("malformed-claim", `sub ${shown(claims["sub"])}`);
   // A token that is bound to no pod can be anywhere, and outlives whatever it was given to.
   if (pod === undefined) return fail("no-pod");
-  if (!isObject(pod) || !isName(pod["name"]) || !isUid(pod["uid"]))
+  if (!isObject(pod) || !isClusterName(pod["name"]) || !isClusterUid(pod["uid"]))
     return fail("malformed-claim", `pod ${shown(pod)}`);
   const account = { namespace, serviceAccount, podName: pod["name"], podUid: pod["uid"] };
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one place where every check has passed
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one of two places where every check has passed
   return ok(account as CheckedServiceAccount);
 }
 
@@ -157,7 +161,7 @@ function isObject(value: Json | undefined): value is TokenObject {
 }
 
 /** A name as Kubernetes gives it (RFC 1123), so that none of them holds what a selector is cut at. */
-function isName(value: unknown): value is string {
+export function isClusterName(value: unknown): value is string {
   return (
     typeof value === "string" &&
     value.length <= nameCharactersMax &&
@@ -165,6 +169,7 @@ function isName(value: unknown): value is string {
   );
 }
 
-function isUid(value: unknown): value is string {
+/** An identifier of a thing of a cluster. */
+export function isClusterUid(value: unknown): value is string {
   return typeof value === "string" && /^[0-9A-Za-z-]{1,64}$/.test(value);
 }

@@ -123,6 +123,12 @@ export class Procfs {
     return { cpuMillis: ticks * tickMillis, memoryBytes: resident * 1024 };
   }
 
+  /** The control groups of a process (cgroups(7)) by their hierarchies' names; that of version 2 has the name "". */
+  cgroups(pid: number): ReadonlyMap<string, string> {
+    const rows = [...(this.#text(`${pid}/cgroup`) ?? "").matchAll(/^[0-9]+:([^:]*):(.*)$/gm)];
+    return new Map(rows.map(([, name = "", path = ""]) => [name, path]));
+  }
+
   /** The path of the program that a process runs; ends with " (deleted)" where it is there no more. */
   executable(pid: number): string | undefined {
     return this.#link(`${pid}/exe`);

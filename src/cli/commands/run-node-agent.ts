@@ -1,7 +1,7 @@
 import { hostAndPort } from "../../base/host-and-port.ts";
 import { openNodeAgent } from "../../node-agent/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
-import { type KubernetesFlags, requireKubernetes } from "../kubernetes-options.ts";
+import { type KubernetesFlags, requireContainers, requireKubernetes } from "../kubernetes-options.ts";
 import { requireLocalEndpoint } from "../local-endpoint.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import { meshDirectory, readKnownDomain, writeKnownDomain } from "../mesh-directory.ts";
@@ -18,6 +18,8 @@ export async function runNodeAgent(
     adminListen?: string;
     /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
     workloadListen?: readonly string[];
+    /** Of the container runtime. */
+    dockerSocket?: string;
     logLevel: string;
   },
 ): Promise<void> {
@@ -31,6 +33,7 @@ export async function runNodeAgent(
   const own = { kind: "unix" as const, path: directory.workloadSocket };
   const endpoints = [own, ...(options.workloadListen ?? []).map(requireLocalEndpoint)];
   const kubernetes = await requireKubernetes(options);
+  const containers = requireContainers(options.dockerSocket);
   await runProcess(async (stack) => {
     const nodeKey = await requireNodeKey(directory);
     const agent = stack.use(
@@ -40,7 +43,11 @@ export async function runNodeAgent(
         folder: directory.agent,
         socketPath: directory.agentSocket,
         ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
-        workloads: { endpoints, ...(kubernetes === undefined ? {} : { kubernetes }) },
+        workloads: {
+          endpoints,
+          ...(kubernetes === undefined ? {} : { kubernetes }),
+          ...(containers === undefined ? {} : { containers }),
+        },
         clock: systemClock,
         randomBytes,
         random,

@@ -22,7 +22,12 @@ import {
 } from "../../trust-log/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
-import { type KubernetesFlags, kubernetesFlags, requireKubernetes } from "../kubernetes-options.ts";
+import {
+  type KubernetesFlags,
+  kubernetesFlags,
+  requireContainers,
+  requireKubernetes,
+} from "../kubernetes-options.ts";
 import { requireLocalEndpoint } from "../local-endpoint.ts";
 import { readMembership, writeMembership } from "../membership.ts";
 import {
@@ -60,6 +65,8 @@ export interface UpOptions extends KubernetesFlags {
   readonly intermediateLifetime?: number;
   /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
   readonly workloadListen?: readonly string[];
+  /** Of the container runtime that the agent asks about containers; none unless given. */
+  readonly dockerSocket?: string;
   /** host:port where other trust domains read this one's bundle; nowhere unless given. */
   readonly bundleEndpoint?: string;
   /** Of a certificate of the public web; the endpoint shows an SVID unless given. */
@@ -103,6 +110,7 @@ export async function openMesh(
   const directory = meshDirectory(options.dir);
   assertOptions(options);
   await requireKubernetes(options);
+  requireContainers(options.dockerSocket);
   await makeMeshDirectory(directory);
   await using stack = new AsyncDisposableStack();
   const before = await readKnownDomain(directory);
@@ -205,7 +213,7 @@ function federationFlags(options: UpOptions): string[] {
 }
 
 function agentOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptions): Supervised {
-  const { dir, logLevel, workloadListen = [] } = options;
+  const { dir, logLevel, workloadListen = [], dockerSocket } = options;
   const listens = workloadListen.flatMap((address) => ["--workload-listen", address]);
   return {
     name: "node agent",
@@ -219,6 +227,7 @@ function agentOf(directory: MeshDirectory, domain: KnownDomain, options: UpOptio
       logLevel,
       ...listens,
       ...kubernetesFlags(options),
+      ...(dockerSocket === undefined ? [] : ["--docker-socket", dockerSocket]),
     ],
     logFile: join(directory.logs, "node-agent.log"),
   };

@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import {
   appProtocol,
   directoryOf,
+  dockerSocket,
   help,
   intermediateLifetime,
   isolate,
@@ -61,7 +62,7 @@ function addUpCommand(program: Command): void {
     .action(async (options) =>
       (await import("../commands/up.ts")).up({ ...options, dir: directoryOf(program) }),
     );
-  for (const option of kubernetes()) up.addOption(option);
+  for (const option of [...kubernetes(), dockerSocket()]) up.addOption(option);
 }
 
 function addRunCommand(program: Command): void {

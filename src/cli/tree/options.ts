@@ -147,6 +147,14 @@ export function workloadListen(): Option {
     .default([], "none");
 }
 
+/** The container runtime whose containers the agent tells apart. */
+export function dockerSocket(): Option {
+  return new Option(
+    "--docker-socket <path>",
+    "Unix socket of the Docker Engine API, or Podman's, that is asked about containers",
+  );
+}
+
 /** The cluster whose pods the agent tells apart. */
 export function kubernetes(): Option[] {
   return [
@@ -155,5 +163,11 @@ export function kubernetes(): Option[] {
     new Option("--k8s-audience <audience>", "audience that a pod's token must have"),
     new Option("--k8s-ca <file>", "CAs, PEM, that the keys' URL may have besides the public web's"),
     new Option("--k8s-token-path <path>", "where pods have their token, if not where Kubernetes puts it"),
+    new Option(
+      "--k8s-review <url>",
+      "the cluster's API, which is asked whether a token still counts (TokenReview)",
+    ),
+    new Option("--k8s-review-ca <file>", "the cluster's CAs, PEM; that API may have no others"),
+    new Option("--k8s-review-token <file>", "the token by which the agent may ask that API"),
   ];
 }

@@ -3,6 +3,7 @@ import {
   adminListen,
   appProtocol,
   directoryOf,
+  dockerSocket,
   intermediateLifetime,
   kubernetes,
   logLevel,
@@ -42,7 +43,7 @@ export function addProcessCommands(program: Command): void {
     .action(async (options) =>
       (await import("../commands/run-node-agent.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
     );
-  for (const option of kubernetes()) agent.addOption(option);
+  for (const option of [...kubernetes(), dockerSocket()]) agent.addOption(option);
   program
     .command("sidecar", { hidden: true })
     .requiredOption("--service <name>")

@@ -8,7 +8,7 @@ import { attestCaller } from "./attest-process.ts";
 import { ExecutableHashes } from "./executable-hashes.ts";
 
 const isLinux = process.platform === "linux";
-const wanted = { sha256: true, more: false };
+const wanted = { sha256: true, kubernetes: false, containers: false };
 const hashes = new ExecutableHashes();
 
 function processOf(pid: number, procfs = new Procfs()): CallerProcess {
@@ -73,11 +73,11 @@ it.runIf(isLinux)("takes a pod's selectors only where all processes have them", 
   const child = spawn("sleep", ["60"]);
   try {
     const caller = callerOf(processOf(process.pid), processOf(child.pid ?? 0));
-    const more = async ({ pid }: CallerProcess): Promise<string[]> =>
+    const kubernetes = async ({ pid }: CallerProcess): Promise<string[]> =>
       pid === process.pid ? ["k8s:ns:shop", "k8s:sa:payments"] : ["k8s:ns:shop"];
-    const facts = { sha256: false, more: true };
+    const facts = { sha256: false, kubernetes: true, containers: false };
 
-    const attested = await attestCaller(caller, facts, { procfs: new Procfs(), hashes, more });
+    const attested = await attestCaller(caller, facts, { procfs: new Procfs(), hashes, kubernetes });
 
     const selectors = attested.ok ? [...attested.value] : [];
     expect(selectors.filter((selector) => selector.startsWith("k8s:"))).toEqual(["k8s:ns:shop"]);

@@ -9,14 +9,16 @@ const passwordFile = "/etc/passwd";
 export interface AttestationSources {
   readonly procfs: Procfs;
   readonly hashes: ExecutableHashes;
-  /** More selectors of a process, as from a container runtime; those that it does not know are left out. */
-  readonly more?: (process: CallerProcess) => Promise<readonly string[]>;
+  /** What a process is in a cluster, and in a container; nothing of what is not known. Neither throws. */
+  readonly kubernetes?: (process: CallerProcess) => Promise<readonly string[]>;
+  readonly containers?: (process: CallerProcess) => Promise<readonly string[]>;
 }
 
 /** What is asked of a process beside what costs nothing: only what some entry's selectors speak of. */
 export interface WantedFacts {
   readonly sha256: boolean;
-  readonly more: boolean;
+  readonly kubernetes: boolean;
+  readonly containers: boolean;
 }
 
 /** Why nothing is said of a caller. */
@@ -49,15 +51,16 @@ export function isStillThere({ processes }: LocalCaller, procfs: Procfs): boolea
 async function selectorsOf(
   process: CallerProcess,
   wanted: WantedFacts,
-  { hashes, more }: AttestationSources,
+  { hashes, kubernetes, containers }: AttestationSources,
 ): Promise<Set<string>> {
   const { pid, uid, gid, groups, executable } = process;
   const program = `/proc/${pid}/exe`;
-  const [user, isPath, sha256, others] = await Promise.all([
+  const [user, isPath, sha256, pod, container] = await Promise.all([
     userName(uid),
     executable === undefined ? false : isSameFile(executable, program),
     wanted.sha256 ? hashes.of(program) : undefined,
-    wanted.more && more !== undefined ? more(process) : [],
+    wanted.kubernetes && kubernetes !== undefined ? kubernetes(process) : [],
+    wanted.containers && containers !== undefined ? containers(process) : [],
   ]);
   return new Set([
     `unix:uid:${uid}`,
@@ -66,7 +69,8 @@ async function selectorsOf(
     ...(user === undefined ? [] : [`unix:user:${user}`]),
     ...(isPath ? [`unix:path:${executable}`] : []),
     ...(sha256 === undefined ? [] : [`unix:sha256:${sha256}`]),
-    ...others,
+    ...pod,
+    ...container,
   ]);
 }
 

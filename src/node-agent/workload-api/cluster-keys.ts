@@ -1,22 +1,18 @@
 import type { KeyObject } from "node:crypto";
 import { open } from "node:fs/promises";
-import http from "node:http";
-import https from "node:https";
 import tls from "node:tls";
 import { textOf } from "../../base/bytes.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import { keySetBytesMax, parseKeySet } from "../../identity/index.ts";
+import { askHttp } from "./ask-http.ts";
 
-/** The caller's patience is the entry's: `entryWaitMillisMax` in workload-grants.ts. */
-const keySetTimeoutMillis = 2_000;
 const refreshMillis = 5 * 60_000;
 /** Keys that could not be read anew for so long count no more. */
 const keySetAgeMillisMax = 15 * 60_000;
 /** After a failure, and after a key that the set had not. */
 const askAgainMillis = 10_000;
-const headBytesMax = 16 * 1024;
 
 /** Where a cluster's public keys are (RFC 7517): a file, or a URL of https, or of http on loopback. */
 export type KeySetSource =
@@ -94,7 +90,7 @@ export class ClusterKeys {
   /** Why there are no new keys; undefined where they have been taken. */
   async #take(): Promise<string | undefined> {
     const source = this.#source;
-    const text = textOf(source.kind === "file" ? await bytesOfFile(source.path) : await bytesAt(source));
+    const text = textOf(source.kind === "file" ? await bytesOfFile(source.path) : await keySetAt(source));
     if (text === undefined) return "not UTF-8";
     const keys = parseKeySet(text);
     if (!keys.ok) return `${keys.reason} ${keys.detail}`.trim();
@@ -115,43 +111,7 @@ async function bytesOfFile(path: string): Promise<Uint8Array> {
   return bytes.subarray(0, bytesRead);
 }
 
-/** Asks a URL, without following where it redirects to. */
-async function bytesAt({ url, authorities }: KeySetSource & { kind: "url" }): Promise<Uint8Array> {
-  const response = await get(url, authorities, AbortSignal.timeout(keySetTimeoutMillis));
-  try {
-    if (response.statusCode !== 200) throw new Error(`status ${response.statusCode ?? 0}`);
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of response) {
-      const part = Buffer.from(chunk);
-      bytes += part.byteLength;
-      if (bytes > keySetBytesMax) throw new Error(`more than ${keySetBytesMax} bytes`);
-      chunks.push(part);
-    }
-    return Buffer.concat(chunks);
-  } finally {
-    response.destroy();
-  }
-}
-
-function get(
-  url: string,
-  authorities: string | undefined,
-  signal: AbortSignal,
-): Promise<http.IncomingMessage> {
-  const options = {
-    headers: { accept: "application/json" },
-    maxHeaderSize: headBytesMax,
-    agent: false,
-    signal,
-  };
+function keySetAt({ url, authorities }: KeySetSource & { kind: "url" }): Promise<Uint8Array> {
   const trust = authorities === undefined ? {} : { ca: [...tls.getCACertificates("default"), authorities] };
-  return new Promise((resolve, reject) => {
-    const request = url.startsWith("https:")
-      ? https.request(url, { ...options, ...trust, rejectUnauthorized: true, minVersion: "TLSv1.2" })
-      : http.request(url, options);
-    request.once("error", reject);
-    request.once("response", resolve);
-    request.end();
-  });
+  return askHttp({ url, ...trust, bytesMax: keySetBytesMax });
 }

@@ -50,8 +50,10 @@ async function foundWithCluster(key: ClusterKey) {
         endpoints: [{ kind: "tcp", host: "127.0.0.1", port: 0 }],
         idleMillis: 100,
         kubernetes: {
-          issuer: clusterIssuer,
-          keys: { kind: "url", url: `http://127.0.0.1:${port}/openid/v1/jwks` },
+          signer: {
+            issuer: clusterIssuer,
+            keys: { kind: "url", url: `http://127.0.0.1:${port}/openid/v1/jwks` },
+          },
           tokenPath,
         },
       },

@@ -3,6 +3,7 @@ import { type CallerProcess, endsOf, identifyCaller, Procfs, UnixCallers } from 
 import { SecretDiscoveryService, SpiffeWorkloadAPI } from "../../protocol/index.ts";
 import type { AgentPort } from "./agent-port.ts";
 import { AttestedConnection, type IdentifyCaller } from "./connection-caller.ts";
+import { type ContainerOptions, ContainerSelectors } from "./container-selectors.ts";
 import { ExecutableHashes } from "./executable-hashes.ts";
 import { type KubernetesOptions, KubernetesSelectors } from "./kubernetes-selectors.ts";
 import { type LocalEndpoint, openLocalListener } from "./open-local-listener.ts";
@@ -20,6 +21,8 @@ export interface WorkloadApiOptions {
   readonly identify?: IdentifyCaller;
   /** The cluster whose pods are told apart; none unless given. */
   readonly kubernetes?: KubernetesOptions;
+  /** The container runtime that is asked about containers; none unless given. */
+  readonly containers?: ContainerOptions;
 }
 
 /** The SPIFFE Workload API and Envoy's SDS, served. */
@@ -35,12 +38,17 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
   await using opened = new AsyncDisposableStack();
   const closing = new AbortController();
   const procfs = new Procfs();
-  const { kubernetes } = options;
+  const { kubernetes, containers } = options;
   const pods = kubernetes === undefined ? undefined : new KubernetesSelectors(kubernetes, agent);
+  const engine =
+    containers === undefined ? undefined : new ContainerSelectors(containers, { procfs, ...agent });
   const sources = {
     procfs,
+    clock: agent.clock,
     hashes: new ExecutableHashes(),
-    ...(pods === undefined ? {} : { more: (process: CallerProcess) => pods.of(process) }),
+    ...(pods === undefined ? {} : { kubernetes: (process: CallerProcess) => pods.of(process) }),
+    ...(engine === undefined ? {} : { containers: (process: CallerProcess) => engine.of(process) }),
+    isReviewed: kubernetes?.review !== undefined,
   };
   const unixCallers = new UnixCallers(procfs);
   const identify =

@@ -31,7 +31,7 @@ export class WorkloadGrants implements AsyncDisposable {
   readonly #identities: WorkloadIdentities;
   readonly #stop: () => void;
   #entries: readonly WorkloadEntry[] = [];
-  #wanted: WantedFacts = { sha256: false, more: false };
+  #wanted: WantedFacts = { sha256: false, kubernetes: false, containers: false };
   /** Of the state that the entries are from. */
   #read: { readonly state: TrustState; readonly size: number } | undefined;
 
@@ -154,9 +154,11 @@ export class WorkloadGrants implements AsyncDisposable {
     this.#read = { state, size };
     this.#entries = workloadsOn(state, this.#agent.node);
     const selectors = this.#entries.flatMap((entry) => entry.selectors);
+    const speaksOf = (prefix: string): boolean => selectors.some((one) => one.startsWith(prefix));
     this.#wanted = {
-      sha256: selectors.some((selector) => selector.startsWith("unix:sha256:")),
-      more: selectors.some((selector) => !selector.startsWith("unix:")),
+      sha256: speaksOf("unix:sha256:"),
+      kubernetes: speaksOf("k8s:"),
+      containers: speaksOf("docker:"),
     };
   }
 
