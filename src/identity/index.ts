@@ -107,6 +107,7 @@ export {
 } from "./token-claims.ts";
 export {
   bundleAuthoritiesMax,
+  isAuthority,
   parseTrustBundle,
   type TrustBundle,
   type TrustBundleRefusal,
