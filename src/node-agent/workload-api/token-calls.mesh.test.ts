@@ -54,7 +54,9 @@ async function jwtFor(audience: string): Promise<string> {
 function namesOf(token: string): { readonly id: string; readonly kid: string } {
   const read = readCompactJws(token);
   if (!read.ok) throw new Error(read.detail);
-  return { id: String(read.value.claims["jti"]), kid: String(read.value.header["kid"]) };
+  const { jti, kid } = { ...read.value.claims, ...read.value.header };
+  if (typeof jti !== "string" || typeof kid !== "string") throw new Error("a token without names");
+  return { id: jti, kid };
 }
 
 it("hands a JWT-SVID out again for half of its life, to the same audience alone", async () => {
@@ -78,7 +80,7 @@ it("hands no JWT-SVID out again that is in the second half of its life by the wa
 
 it("hands no JWT-SVID out again that was revoked", async () => {
   const first = await jwtFor("ledger");
-  const expiresAtSeconds = Math.floor(Date.now() / 1000) + 300;
+  const expiresAtSeconds = Math.floor(agentClock.nowSeconds()) + 300;
   await mesh.put("token.revoke", { id: namesOf(first).id, expiresAtSeconds, reason: "key-compromise" });
 
   await expect.poll(() => jwtFor("ledger")).not.toBe(first);
@@ -87,7 +89,7 @@ it("hands no JWT-SVID out again that was revoked", async () => {
 it("hands no JWT-SVID out again whose key is tainted", async () => {
   const { kid } = namesOf(await jwtFor("ledger"));
   const publicKey = exportPublicKey(generateP256().privateKey);
-  const notAfterSeconds = Math.floor(Date.now() / 1000) + 86_400;
+  const notAfterSeconds = Math.floor(agentClock.nowSeconds()) + 86_400;
   await mesh.put("jwk.put", { use: "jwt-svid", publicKey: base64Of(publicKey), notAfterSeconds });
   await mesh.put("ca.activate", { authority: hexOf(sha256(publicKey)) });
   await mesh.put("ca.taint", { authority: kid });
@@ -99,7 +101,7 @@ it("hands no JWT-SVID out again whose key is tainted", async () => {
 it("replaces a WIT-SVID that was revoked at once, in the same stream, with a new key", async () => {
   const next = reader(client.api.fetchWITSVID({}));
   const [first] = (await next()).svids;
-  const expiresAtSeconds = Math.floor(Date.now() / 1000) + 300;
+  const expiresAtSeconds = Math.floor(agentClock.nowSeconds()) + 300;
   const { id: jti } = namesOf(first?.witSvid ?? "");
   await mesh.put("token.revoke", { id: jti, expiresAtSeconds, reason: "key-compromise" });
 

@@ -46,7 +46,9 @@ export const claim: Claim = {
         const seconds = await healedMillis(works);
         note(`${says}: ${seconds === undefined ? "no answers" : `${(seconds / 1000).toFixed(1)} s`}`);
         if (seconds === undefined)
-          return failed(`${says}: no answers; ${(await mesh.alarms()).map(({ reason }) => reason)}`);
+          return failed(
+            `${says}: no answers; ${(await mesh.alarms()).map(({ reason }) => reason).join(", ")}`,
+          );
         figures.push(`${says} ${(seconds / 1000).toFixed(1)} s`);
       }
     const late = await mesh.open("/proof/late", { clock: clocks.callee });
