@@ -2,25 +2,16 @@ import type { KeyObject } from "node:crypto";
 import { hexOf } from "../base/bytes.ts";
 import { messageOf } from "../base/mesh-error.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import {
-  buildCertificateRequest,
-  generateP256,
-  type ParsedCertificate,
-  parseCertificateRequest,
-  sha256,
-} from "../crypto/index.ts";
+import { type ParsedCertificate, sha256 } from "../crypto/index.ts";
 import {
   type CertificateAuthority,
-  checkSvid,
   type IssuerWorld,
-  issueSvid,
   openAuthority,
   parseTrustBundle,
-  spiffeIdOfControlPlane,
   type TrustDomain,
-  trustBundlesOf,
 } from "../identity/index.ts";
 import { authoritiesUnder, certificateAuthoritiesOf, type TrustState } from "../trust-log/index.ts";
+import { checkSample } from "./check-sample.ts";
 
 /** Why a certificate that was made elsewhere is not one to issue by. */
 export type ForeignIntermediateRefusal = "not-prepared-here" | "unfit-certificate";
@@ -46,12 +37,6 @@ export function checkForeignIntermediate(
   } catch (error) {
     return fail("unfit-certificate", messageOf(error));
   }
-  const request = buildCertificateRequest(generateP256().privateKey);
-  const proof = parseCertificateRequest(request);
-  if (!proof.ok) return fail("unfit-certificate", proof.reason);
-  const spiffeId = spiffeIdOfControlPlane(trustDomain);
-  const sample = issueSvid(authority, { proof: proof.value, spiffeId, lifetimeSeconds: 60 }, world);
-  if (!sample.ok) return fail("unfit-certificate", `${sample.reason} ${sample.detail}`);
   const roots = certificateAuthoritiesOf(state).filter(({ isTrusted }) => isTrusted);
   const revoked = authoritiesUnder(state, "revoked").map((one) =>
     hexOf(sha256(one.certificate.publicKeyInfo)),
@@ -62,8 +47,6 @@ export function checkForeignIntermediate(
     new Set(revoked),
   );
   if (!bundle.ok) return fail("unfit-certificate", `${bundle.reason} ${bundle.detail}`);
-  const checked = checkSvid(sample.value.chain, trustBundlesOf(bundle.value), world.clock.nowSeconds());
-  return checked.ok
-    ? ok(authority)
-    : fail("unfit-certificate", `what it signs would be refused: ${checked.reason} ${checked.detail}`);
+  const sample = checkSample(authority, bundle.value, world);
+  return sample.ok ? ok(authority) : sample;
 }

@@ -6,6 +6,7 @@ import {
   type CertificateAuthority,
   createIntermediate,
   createRoot,
+  type IssuerWorld,
   intermediateLifetimeSecondsDefault,
   type TrustDomain,
 } from "../identity/index.ts";
@@ -18,6 +19,7 @@ import {
   type NoteSigner,
   signEntry,
 } from "../trust-log/index.ts";
+import type { FoundingAuthorities } from "./check-founding-authority.ts";
 import type { FoundingKeys } from "./log-keys.ts";
 import { idOfTokenKey, makeTokenKey, tokenUses } from "./token-keys.ts";
 
@@ -33,6 +35,8 @@ export interface FoundingRequest {
   readonly randomBytes: RandomBytes;
   /** 90 days unless given. */
   readonly intermediateLifetimeSeconds?: number;
+  /** Who is trusted and who signs at first; made here unless given. A root's key is kept where it is given. */
+  readonly authorities?: FoundingAuthorities;
 }
 
 /** The first entries of a new trust log, and what has to be remembered of it. */
@@ -63,14 +67,8 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
   });
   const genesis = base64Of(leafHash(genesisEntry));
   const world = { clock, randomBytes };
-  const root = createRoot({ trustDomain, privateKey: generateP256().privateKey }, world);
-  const lifetimeSeconds = request.intermediateLifetimeSeconds ?? intermediateLifetimeSecondsDefault;
-  const intermediate = createIntermediate(
-    root,
-    { privateKey: generateP256().privateKey, lifetimeSeconds },
-    world,
-  );
-  await saveAuthority(keyStore, "ca-root", root);
+  const { rootCertificate, root, intermediate } = request.authorities ?? makeAuthorities(request, world);
+  if (root !== undefined) await saveAuthority(keyStore, "ca-root", root);
   await saveAuthority(keyStore, "ca-intermediate", intermediate);
 
   const tokenKeys = await Promise.all(
@@ -81,7 +79,7 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
     signEntry({ kind, version: entryVersion, log: genesis, author: signer.name, sequence, body }, [signer]);
   const entries = [
     genesisEntry,
-    entry("ca.trust", { certificate: base64Of(root.certificate.der) }, operator, 1),
+    entry("ca.trust", { certificate: base64Of(rootCertificate) }, operator, 1),
     entry("ca.issue", { certificate: base64Of(intermediate.certificate.der) }, keys.issuer, 1),
     ...tokenKeys.flatMap((body, at) => [
       entry("jwk.put", body, operator, 2 + 2 * at),
@@ -89,6 +87,22 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
     ]),
   ];
   return { entries, genesis };
+}
+
+function makeAuthorities(
+  { trustDomain, intermediateLifetimeSeconds: lifetimeSeconds }: FoundingRequest,
+  world: IssuerWorld,
+): FoundingAuthorities {
+  const root = createRoot({ trustDomain, privateKey: generateP256().privateKey }, world);
+  const intermediate = createIntermediate(
+    root,
+    {
+      privateKey: generateP256().privateKey,
+      lifetimeSeconds: lifetimeSeconds ?? intermediateLifetimeSecondsDefault,
+    },
+    world,
+  );
+  return { rootCertificate: root.certificate.der, root, intermediate };
 }
 
 async function saveAuthority(

@@ -125,7 +125,7 @@ export class HeldAuthorities {
     if (root === undefined)
       return fail(
         "no-root-key",
-        "this control plane holds no key of a trusted root: have the root sign a request (troth ca prepare --csr FILE), or prepare and trust a root of its own (--root)",
+        "this control plane holds no key of a trusted root: have the root sign a request (troth ca prepare --csr FILE), or prepare and trust a root of its own (--kind root)",
       );
     const { clock, randomBytes, intermediateLifetimeSeconds: lifetimeSeconds } = this.#options;
     const privateKey = await this.#newKey();

@@ -1,3 +1,8 @@
+export {
+  checkFoundingAuthority,
+  type FoundingAuthorities,
+  type FoundingAuthorityRefusal,
+} from "./check-founding-authority.ts";
 export { type StandingThresholds, standingThresholds } from "./decide-standings.ts";
 export { domainBundle } from "./federation/domain-bundle.ts";
 export type { EndpointProof } from "./federation/open-bundle-endpoint.ts";

@@ -185,13 +185,15 @@ export function openAuthority(
   if (!parsed.ok) throw new MeshError("ERR_IDENTITY_AUTHORITY", `${parsed.reason}: ${parsed.detail}`);
   const certificate = parsed.value;
   if (!isAuthority(certificate)) throw new MeshError("ERR_IDENTITY_AUTHORITY", "not a CA certificate");
-  if (!certificate.uriNames.includes(spiffeIdOfTrustDomain(trustDomain))) {
+  const isRoot = isSignedBy(certificate, createPublicKey(privateKey));
+  // A root that was made elsewhere need name nothing: what it signs for this domain does.
+  const isBareRoot = isRoot && certificate.uriNames.length === 0;
+  if (!isBareRoot && !certificate.uriNames.includes(spiffeIdOfTrustDomain(trustDomain))) {
     throw new MeshError("ERR_IDENTITY_AUTHORITY", `not a CA of ${trustDomain}`);
   }
   if (!sameBytes(exportPublicKey(privateKey), certificate.publicKeyInfo)) {
     throw new MeshError("ERR_IDENTITY_AUTHORITY", "certificate and private key do not belong together");
   }
-  const isRoot = isSignedBy(certificate, createPublicKey(privateKey));
   return { trustDomain, certificate, privateKey, presentedIssuers: isRoot ? [] : [certificate.der] };
 }
 

@@ -108,6 +108,7 @@ export {
 export { checkTokenReview, type ReviewChecks, type ReviewRefusal, reviewBytesMax } from "./token-review.ts";
 export {
   bundleAuthoritiesMax,
+  isAuthority,
   parseTrustBundle,
   type TrustBundle,
   type TrustBundleRefusal,

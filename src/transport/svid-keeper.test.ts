@@ -21,9 +21,10 @@ async function openKeeper(lifetimeSeconds: number) {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const clock = fakeClock();
   const rotations: number[] = [];
+  const issuer = { aheadSeconds: 0 };
   const request: RequestSvid = async (certificateRequest) => {
     const proof = valueOf(parseCertificateRequest(certificateRequest));
-    const world = testWorld(clock.nowSeconds());
+    const world = testWorld(clock.nowSeconds() + issuer.aheadSeconds);
     const svid = valueOf(issueSvid(domain.issuer, { proof, spiffeId: testId(id), lifetimeSeconds }, world));
     return { chain: svid.chain, generation: 0 };
   };
@@ -41,7 +42,7 @@ async function openKeeper(lifetimeSeconds: number) {
       await vi.advanceTimersByTimeAsync(100);
     }
   };
-  return { keeper, clock, rotations, pass, startSeconds: clock.nowSeconds() };
+  return { keeper, clock, issuer, rotations, pass, startSeconds: clock.nowSeconds() };
 }
 
 it("rotates after half of the time that a certificate has left when it comes", async () => {
@@ -86,6 +87,40 @@ it("rotates although the wall clock was set back", async () => {
   keeper[Symbol.dispose]();
 
   expect(rotations.length).toBe(1);
+});
+
+it("asks again, ever more seldom, for one that counts by this clock, until the issuer's is right again", async () => {
+  const { keeper, issuer, rotations, pass } = await openKeeper(3600);
+  issuer.aheadSeconds = 7_200;
+  keeper.renew();
+  await pass(600);
+  const wrong = rotations.length;
+  issuer.aheadSeconds = 0;
+
+  await pass(60);
+  const right = rotations.length;
+  await pass(600);
+  keeper[Symbol.dispose]();
+
+  expect(wrong).toBeGreaterThan(10);
+  expect(wrong).toBeLessThan(18);
+  expect(right - wrong).toBe(1);
+  expect(rotations.length).toBe(right);
+});
+
+it("asks for no other once its own clock, which had been wrong, is right", async () => {
+  const { keeper, clock, issuer, rotations, pass } = await openKeeper(3600);
+  issuer.aheadSeconds = 7_200;
+  keeper.renew();
+  await pass(300);
+  const wrong = rotations.length;
+
+  clock.setWallSeconds(clock.nowSeconds() + 7_200);
+  issuer.aheadSeconds = 0;
+  await pass(600);
+  keeper[Symbol.dispose]();
+
+  expect(rotations.length).toBe(wrong);
 });
 
 it("replaces an SVID within the time that it is told, at a moment of its own, and once", async () => {

@@ -21,6 +21,12 @@ const retryMillisMax = 5_000;
 const firstRetryMillisMax = 1_000;
 /** However short a certificate lives and however wrong the clock is, the next one is not asked for sooner. */
 const rotationSecondsMin = 1;
+/**
+ * How soon another certificate is asked for where the one that came does not count by this machine's clock, and how far
+ * apart that comes to be: the issuer's clock may have jumped, or this one, and every certificate is an entry of the log.
+ */
+const doubtSecondsMin = 1;
+const doubtSecondsMax = 60;
 /** How often the time is looked at: a machine that sleeps stops its timers, and its certificates go on ageing. */
 const lookMillisMax = 5_000;
 
@@ -72,6 +78,8 @@ export class SvidKeeper implements Disposable {
   /** When the next rotation is due, on whichever clock comes there first. */
   #dueSeconds = 0;
   #dueMillis = 0;
+  /** While the newest certificate does not count by this machine's clock: until another is asked for; 0 otherwise. */
+  #doubtSeconds = 0;
   #isRotating = false;
   /** When an attempt failed that is to be made again, on the monotonic clock. */
   #failedMillis: number | undefined;
@@ -137,15 +145,32 @@ export class SvidKeeper implements Disposable {
     const { clock, random } = this.#options;
     const nowSeconds = clock.nowSeconds();
     const { notBeforeSeconds, notAfterSeconds } = this.#current;
+    this.#doubtSeconds = this.#counts()
+      ? 0
+      : Math.min(Math.max(doubtSecondsMin, this.#doubtSeconds * 2), doubtSecondsMax);
     const left = { notBeforeSeconds: Math.max(notBeforeSeconds, nowSeconds), notAfterSeconds };
-    const waitSeconds = Math.max(rotationSecondsMin, nextRotationSeconds(left, random()) - nowSeconds);
+    const waitSeconds =
+      this.#doubtSeconds > 0
+        ? this.#doubtSeconds * (0.5 + random())
+        : Math.max(rotationSecondsMin, nextRotationSeconds(left, random()) - nowSeconds);
     this.#dueSeconds = nowSeconds + waitSeconds;
     this.#dueMillis = clock.monotonicMillis() + waitSeconds * 1000;
     this.#look();
   }
 
+  /** Whether the newest certificate is one by this machine's clock. */
+  #counts(): boolean {
+    const { notBeforeSeconds, notAfterSeconds } = this.#current;
+    const nowSeconds = this.#options.clock.nowSeconds();
+    return notBeforeSeconds <= nowSeconds && nowSeconds <= notAfterSeconds;
+  }
+
   #look(): void {
     if (this.#isClosed) return;
+    if (this.#doubtSeconds > 0 && this.#counts()) {
+      this.#plan();
+      return;
+    }
     const { clock } = this.#options;
     const leftMillis = Math.min(
       (this.#dueSeconds - clock.nowSeconds()) * 1000,

@@ -12,6 +12,8 @@ const answerMillisMax = 10_000;
 export interface ExportedCaller extends AsyncDisposable {
   /** One request on a connection of its own, with the files as they are now: its status, or what went wrong. */
   readonly ask: (address: string) => Promise<string>;
+  /** Its credentials as they are now, which somebody may copy. */
+  readonly credentials: () => Promise<Credentials>;
 }
 
 /** Runs `troth identity export` for a service. */
@@ -25,16 +27,21 @@ export async function openExportedCaller(mesh: RunningMesh, service: string): Pr
   await command.untilLine(/^ready/, readyMillisMax);
   const current = join(out, "current");
   const opened = stack.move();
+  const credentials = async (): Promise<Credentials> => {
+    const [cert, key, ca] = await Promise.all(
+      ["svid.pem", "svid.pem.key", "bundle.pem"].map((file) => readFile(join(current, file))),
+    );
+    return { cert, key, ca };
+  };
   return {
-    ask: async (address) => {
-      const [cert, key, ca] = await Promise.all(
-        ["svid.pem", "svid.pem.key", "bundle.pem"].map((file) => readFile(join(current, file))),
-      );
-      return askOnce(address, { cert, key, ca });
-    },
+    ask: async (address) => askWith(await credentials(), address),
+    credentials,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
+
+/** What a caller shows and whom it trusts, PEM. */
+export type Credentials = Pick<https.RequestOptions, "cert" | "key" | "ca">;
 
 /** Asks at a steady rate until it is over; what was not a 200, in words. */
 export async function askExported(
@@ -50,7 +57,8 @@ export async function askExported(
   return { requests: outcomes.length, failures };
 }
 
-function askOnce(address: string, tls: Pick<https.RequestOptions, "cert" | "key" | "ca">): Promise<string> {
+/** One request on a connection of its own: its status, or what went wrong. */
+export function askWith(tls: Credentials, address: string): Promise<string> {
   const [host, port] = address.split(":");
   return new Promise((resolve) => {
     const request = https.get(

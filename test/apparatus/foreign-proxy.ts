@@ -27,6 +27,8 @@ export interface ForeignPlan {
   /** Plain HTTP in and mutual TLS out as `caller`; the reverse as `callee`. */
   readonly side: "caller" | "callee";
   readonly to: string;
+  /** Has HAProxy refuse what the revocation lists of its credentials name. */
+  readonly readsRevocationLists?: boolean;
   /** The SPIFFE ID of the other end in the mesh, which Envoy checks. */
   readonly peerId: string;
 }
@@ -92,10 +94,11 @@ async function untilTaken(port: number, command: RunningCommand): Promise<void> 
 
 /** HAProxy in master-worker mode: a reload starts a new worker on the same sockets and lets the old one finish. */
 async function startHaproxy(
-  { credentials, folder, side, to }: ForeignPlan,
+  { credentials, folder, side, to, readsRevocationLists = false }: ForeignPlan,
   port: number,
 ): Promise<RunningCommand> {
-  const tls = `ssl crt ${credentials}/svid.pem ca-file ${credentials}/bundle.pem verify required ssl-min-ver TLSv1.3 alpn h2`;
+  const lists = readsRevocationLists ? `crl-file ${credentials}/crl.pem` : "";
+  const tls = `ssl crt ${credentials}/svid.pem ca-file ${credentials}/bundle.pem ${lists} verify required ssl-min-ver TLSv1.3 alpn h2`;
   const file = join(folder, "haproxy.cfg");
   await writeFile(
     file,

@@ -100,6 +100,8 @@ export interface FoundingOptions
   readonly trustDomain?: string;
   readonly svidLifetimeSeconds?: number;
   readonly clock?: Clock;
+  /** Of its agents, where that is another one. */
+  readonly agentClock?: Clock;
   /** Has its agents serve workloads. */
   readonly workloads?: Parameters<typeof openNodeAgent>[0]["workloads"];
 }
@@ -480,12 +482,12 @@ export class MeshInProcess implements AsyncDisposable {
     membership: Membership,
     parts: Pick<Parameters<typeof openNodeAgent>[0], "nodeKey" | "folder" | "socketPath">,
   ): Promise<NodeAgent> {
-    const { clock, workloads } = this.#options;
+    const { workloads, clock, agentClock = clock } = this.#options;
     return openNodeAgent({
       membership,
       ...parts,
       ...(workloads === undefined ? {} : { workloads }),
-      clock,
+      clock: agentClock,
       randomBytes,
       random: Math.random,
       log: silentLog,

@@ -5,8 +5,6 @@ import { messageOf } from "../../src/base/mesh-error.ts";
 import { type RunningMesh, troth } from "./running-mesh.ts";
 import { connectWorkload } from "./workload-client.ts";
 
-const audience = "ledger";
-
 /** Lets programs of this user obtain the identity of a service over the Workload API. */
 export async function putWorkloadEntry(mesh: RunningMesh, service: string): Promise<void> {
   const file = join(mesh.path, "workload.json");
@@ -27,7 +25,8 @@ export async function askForTokens(
   load: { readonly perSecond: number; readonly isOver: () => boolean },
 ): Promise<{ readonly tokens: number; readonly failures: readonly string[] }> {
   using client = connectWorkload(`unix://${directory.workloadSocket}`);
-  const one = async (): Promise<string> => {
+  // Each for an audience of its own, since the agent hands one out again.
+  const one = async (audience: string): Promise<string> => {
     try {
       const { svids } = await client.api.fetchJWTSVID({ audience: [audience] });
       await client.api.validateJWTSVID({ audience, svid: svids[0]?.svid ?? "" });
@@ -38,7 +37,7 @@ export async function askForTokens(
   };
   const asked: Promise<string>[] = [];
   while (!load.isOver()) {
-    asked.push(one());
+    asked.push(one(`ledger-${asked.length}`));
     await sleep(1000 / load.perSecond);
   }
   const outcomes = await Promise.all(asked);

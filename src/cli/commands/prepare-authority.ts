@@ -1,7 +1,7 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { base64Of, hexOf } from "../../base/bytes.ts";
 import { messageOf } from "../../base/mesh-error.ts";
-import { parseCertificate, sha256 } from "../../crypto/index.ts";
+import { sha256 } from "../../crypto/index.ts";
 import { type AuthorityKind, certificateAuthoritiesOf } from "../../trust-log/index.ts";
 import { shortAuthority } from "../authority-views.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
@@ -10,8 +10,7 @@ import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
 import type { Appended } from "../proposed-entry.ts";
 import { shortId } from "../proposed-entry.ts";
-
-const pemBytesMax = 65_536;
+import { readCertificates } from "../read-certificates.ts";
 
 /** What `troth ca prepare` takes. */
 export interface PrepareOptions {
@@ -110,23 +109,6 @@ async function takeCertificate(client: OperatorClient, file: string, output: Out
 
 function trust(client: OperatorClient, certificate: Uint8Array): Promise<Appended> {
   return client.append([{ kind: "ca.trust", body: { certificate: base64Of(certificate) } }]);
-}
-
-async function readCertificates(file: string): Promise<readonly Uint8Array[]> {
-  const text = await readFile(file).catch((error: unknown) => {
-    throw new CliError(exitCode.unreadable, messageOf(error));
-  });
-  if (text.byteLength > pemBytesMax)
-    throw new CliError(exitCode.unreadable, `${file} is larger than ${pemBytesMax} bytes`);
-  const blocks = text
-    .toString("latin1")
-    .matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----/g);
-  const certificates = [...blocks].map(([, body = ""]) => Uint8Array.from(Buffer.from(body, "base64")));
-  for (const der of certificates) {
-    const parsed = parseCertificate(der);
-    if (!parsed.ok) throw new CliError(exitCode.unreadable, `${file}: ${parsed.reason} ${parsed.detail}`);
-  }
-  return certificates;
 }
 
 function tell(

@@ -41,6 +41,7 @@ import {
 import { loadNodeKey } from "../node-key.ts";
 import { loadOperator, OperatorClient, proposalLifetimeSeconds } from "../operator-client.ts";
 import type { Appended } from "../proposed-entry.ts";
+import { readFoundingAuthority } from "../read-founding-authority.ts";
 import { type Supervised, type Supervisor, superviseIn } from "../supervise.ts";
 import { randomBytes, systemClock } from "../system.ts";
 import { talk } from "../talk.ts";
@@ -63,6 +64,12 @@ export interface UpOptions extends KubernetesFlags {
   readonly node: string;
   readonly svidLifetime: number;
   readonly intermediateLifetime?: number;
+  /** PEM: the root that a new domain trusts, or an intermediate and its root; made here unless given. */
+  readonly caCertificate?: string;
+  /** The private key of its first certificate. */
+  readonly caKey?: string;
+  /** Whether a root's key is kept here. */
+  readonly keepCaKey?: boolean;
   /** More places where workloads find the agent, as `SPIFFE_ENDPOINT_SOCKET` has them. */
   readonly workloadListen?: readonly string[];
   /** Of the container runtime that the agent asks about containers; none unless given. */
@@ -147,6 +154,11 @@ function assertOptions(options: UpOptions): void {
     throw new CliError(
       exitCode.usage,
       "--bundle-endpoint-certificate and --bundle-endpoint-key go together; without both the endpoint shows an SVID",
+    );
+  if ((options.caCertificate === undefined) !== (options.caKey === undefined))
+    throw new CliError(
+      exitCode.usage,
+      "--ca-certificate and --ca-key go together; an authority whose key stays elsewhere signs a request: troth ca prepare --csr",
     );
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(node))
     throw new CliError(
@@ -275,8 +287,10 @@ async function foundNow(
 ): Promise<void> {
   const { options, keyStore, journal } = parts;
   const trustDomain = requireTrustDomain(options.trustDomain);
+  const authorities = await readFoundingAuthority(trustDomain, { keepCaKey: true, ...options });
   const founded = await foundDomain({
     trustDomain,
+    ...(authorities === undefined ? {} : { authorities }),
     isTestDomain: options.testDomain,
     operator: await loadOperator(directory, operatorNameOf(trustDomain)),
     keys: await loadLogKeys(keyStore, trustDomain),

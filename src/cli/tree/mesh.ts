@@ -44,6 +44,12 @@ function addUpCommand(program: Command): void {
     .addOption(node())
     .addOption(svidLifetime())
     .addOption(intermediateLifetime())
+    .option(
+      "--ca-certificate <file>",
+      "PEM: the root of a new trust domain, or an intermediate and then its root; made here unless given",
+    )
+    .option("--ca-key <file>", "its private key (P-256), PEM, that only its owner can read")
+    .option("--no-keep-ca-key", "use a root's key for the first intermediate and do not store it")
     .addOption(workloadListen())
     .option(
       "--bundle-endpoint <host:port>",

@@ -5,6 +5,7 @@ import type { AgentPort } from "./agent-port.ts";
 import { AttestedConnection, type IdentifyCaller } from "./connection-caller.ts";
 import { type ContainerOptions, ContainerSelectors } from "./container-selectors.ts";
 import { ExecutableHashes } from "./executable-hashes.ts";
+import { KeptJwts } from "./kept-tokens.ts";
 import { type KubernetesOptions, KubernetesSelectors } from "./kubernetes-selectors.ts";
 import { type LocalEndpoint, openLocalListener } from "./open-local-listener.ts";
 import { RevocationLists } from "./revocation-lists.ts";
@@ -59,7 +60,7 @@ export async function openWorkloadApi(agent: AgentPort, options: WorkloadApiOpti
     });
   const grants = opened.use(new WorkloadGrants(agent, procfs, options.idleMillis));
   const revocationLists = opened.use(new RevocationLists(agent, () => grants.changes.notify()));
-  const parts = { agent, grants, revocationLists, closing: closing.signal };
+  const parts = { agent, grants, jwts: new KeptJwts(), revocationLists, closing: closing.signal };
   const addresses: string[] = [];
   for (const endpoint of options.endpoints) {
     const listener = await openLocalListener(

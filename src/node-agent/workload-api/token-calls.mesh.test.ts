@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { MeshInProcess } from "../../../test/apparatus/mesh-in-process.ts";
+import { type ShiftedClock, shiftedClock } from "../../../test/apparatus/shifted-clock.ts";
 import type { WorkloadClient } from "../../../test/apparatus/workload-client.ts";
 import {
   connectTo,
@@ -9,16 +10,18 @@ import {
   reader,
   refusalOf,
 } from "../../../test/apparatus/workload-mesh.ts";
-import { textOf } from "../../base/bytes.ts";
-import { readCompactJws } from "../../crypto/index.ts";
+import { base64Of, hexOf, textOf } from "../../base/bytes.ts";
+import { exportPublicKey, generateP256, readCompactJws, sha256 } from "../../crypto/index.ts";
 
 const id = "spiffe://test.example/shop/payments";
 const domain = "spiffe://test.example";
 let mesh: MeshInProcess;
 let client: WorkloadClient;
+let agentClock: ShiftedClock;
 
 beforeEach(async () => {
-  mesh = await foundWorkloadMesh();
+  agentClock = shiftedClock();
+  mesh = await foundWorkloadMesh({ agentClock });
   await putWorkload(mesh, "payments", { hint: "main" });
   client = connectTo(mesh);
 });
@@ -42,12 +45,90 @@ it("issues a JWT-SVID that it accepts for its audience and no other", async () =
   );
 });
 
+async function jwtFor(audience: string): Promise<string> {
+  const { svids } = await client.api.fetchJWTSVID({ audience: [audience] });
+  return svids[0]?.svid ?? "";
+}
+
+/** The `jti` and the key of a token. */
+function namesOf(token: string): { readonly id: string; readonly kid: string } {
+  const read = readCompactJws(token);
+  if (!read.ok) throw new Error(read.detail);
+  const { jti, kid } = { ...read.value.claims, ...read.value.header };
+  if (typeof jti !== "string" || typeof kid !== "string") throw new Error("a token without names");
+  return { id: jti, kid };
+}
+
+it("hands a JWT-SVID out again for half of its life, to the same audience alone", async () => {
+  const first = await jwtFor("ledger");
+  agentClock.shiftMonotonic(130);
+  const again = await jwtFor("ledger");
+  const other = await jwtFor("other");
+  agentClock.shiftMonotonic(40);
+  const late = await jwtFor("ledger");
+
+  expect(again).toBe(first);
+  expect(new Set([first, other, late]).size).toBe(3);
+});
+
+it("hands no JWT-SVID out again that is in the second half of its life by the wall clock, as after a sleep", async () => {
+  const first = await jwtFor("ledger");
+  agentClock.shiftWall(170);
+
+  expect(await jwtFor("ledger")).not.toBe(first);
+});
+
+it("hands no JWT-SVID out again that was revoked", async () => {
+  const first = await jwtFor("ledger");
+  const expiresAtSeconds = Math.floor(agentClock.nowSeconds()) + 300;
+  await mesh.put("token.revoke", { id: namesOf(first).id, expiresAtSeconds, reason: "key-compromise" });
+
+  await expect.poll(() => jwtFor("ledger")).not.toBe(first);
+});
+
+it("hands no JWT-SVID out again whose key is tainted", async () => {
+  const { kid } = namesOf(await jwtFor("ledger"));
+  const publicKey = exportPublicKey(generateP256().privateKey);
+  const notAfterSeconds = Math.floor(agentClock.nowSeconds()) + 86_400;
+  await mesh.put("jwk.put", { use: "jwt-svid", publicKey: base64Of(publicKey), notAfterSeconds });
+  await mesh.put("ca.activate", { authority: hexOf(sha256(publicKey)) });
+  await mesh.put("ca.taint", { authority: kid });
+
+  // The key that signs from now on is nowhere.
+  await expect.poll(() => refusalOf(jwtFor("ledger"))).toMatch("no-token-key");
+});
+
+it("replaces a WIT-SVID that was revoked at once, in the same stream, with a new key", async () => {
+  const next = reader(client.api.fetchWITSVID({}));
+  const [first] = (await next()).svids;
+  const expiresAtSeconds = Math.floor(agentClock.nowSeconds()) + 300;
+  const { id: jti } = namesOf(first?.witSvid ?? "");
+  await mesh.put("token.revoke", { id: jti, expiresAtSeconds, reason: "key-compromise" });
+
+  const [second] = (await next()).svids;
+
+  expect(second?.witSvidKey).not.toBe(first?.witSvidKey);
+  expect(namesOf(second?.witSvid ?? "").id).not.toBe(jti);
+});
+
+it("replaces a WIT-SVID at half of its life although the wall clock was set back", async () => {
+  const next = reader(client.api.fetchWITSVID({}));
+  const [first] = (await next()).svids;
+
+  agentClock.shiftWall(-7_200);
+  agentClock.shiftMonotonic(170);
+  await mesh.putService("/any/news");
+  const [second] = (await next()).svids;
+
+  expect(second?.witSvid).not.toBe(first?.witSvid);
+});
+
 it("issues on while the control plane's own key in TLS is replaced", async () => {
   const parts = { isOver: false };
   const asking = (async (): Promise<number> => {
     let count = 0;
     for (; !parts.isOver; count += 1) {
-      await client.api.fetchJWTSVID({ audience: ["ledger"] });
+      await client.api.fetchJWTSVID({ audience: [`ledger-${count}`] });
       await sleep(30);
     }
     return count;

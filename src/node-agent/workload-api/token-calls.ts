@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { bytesOf } from "../../base/bytes.ts";
 import { messageOf } from "../../base/mesh-error.ts";
 import { publicJwkOf } from "../../crypto/index.ts";
-import { checkJwtSvid, nextRotationSeconds } from "../../identity/index.ts";
+import { checkJwtSvid } from "../../identity/index.ts";
 import {
   type JWTSVIDResponse,
   JWTSVIDResponseSchema,
@@ -17,6 +17,7 @@ import { isTokenInForce } from "../../trust-log/index.ts";
 import type { AgentPort } from "./agent-port.ts";
 import { Changes } from "./changes.ts";
 import type { ConnectionCaller } from "./connection-caller.ts";
+import { isFresh, type KeptJwts, type KeptToken, keepToken } from "./kept-tokens.ts";
 import { federatedBundles, ownBundle } from "./trust-bundles.ts";
 import type { Grant, WorkloadGrants } from "./workload-grants.ts";
 import { onceOnly } from "./x509-responses.ts";
@@ -26,11 +27,15 @@ const callTimeoutMillis = 10_000;
 const upstreamWaitMillisMax = 2_000;
 /** However short a token lives, the next one is not asked for sooner. */
 const renewalMillisMin = 1_000;
+/** How often the time is looked at: a machine that sleeps stops its timers, and its tokens go on ageing. */
+const lookMillisMax = 60_000;
 
 /** What tokens are got from. */
 export interface TokenParts {
   readonly agent: AgentPort;
   readonly grants: WorkloadGrants;
+  /** What was issued and may be handed out again. */
+  readonly jwts: KeptJwts;
 }
 
 /** Who asks, and until when. */
@@ -52,10 +57,24 @@ export async function fetchJwtSvids(
   const hints = new Set<string>();
   const svids = [];
   for (const { instance, spiffeId, entry } of grants) {
-    const { token } = await issue(parts, { instance, audience, confirmationKey: "" }, signal);
-    svids.push({ spiffeId, svid: token, hint: onceOnly(entry.hint, hints) });
+    const svid = await jwtSvid(parts, { instance, audience }, signal);
+    svids.push({ spiffeId, svid, hint: onceOnly(entry.hint, hints) });
   }
   return create(JWTSVIDResponseSchema, { svids });
+}
+
+async function jwtSvid(
+  parts: TokenParts,
+  { instance, audience }: { readonly instance: string; readonly audience: string[] },
+  signal: AbortSignal,
+): Promise<string> {
+  const { agent, grants, jwts } = parts;
+  const found = jwts.find(instance, audience, grants.state, agent.clock);
+  if (found !== undefined) return found;
+  const { token } = await issue(parts, { instance, audience, confirmationKey: "" }, signal);
+  const kept = keepToken(token, "jwt-svid", agent);
+  if (kept !== undefined) jwts.keep(instance, audience, kept);
+  return token;
 }
 
 /** Checks a JWT-SVID of this trust domain, or of one that is federated with, for a caller that may have any identity. */
@@ -81,17 +100,16 @@ export async function validateJwtSvid(
   return create(ValidateJWTSVIDResponseSchema, { spiffeId: checked.value.spiffeId, claims });
 }
 
-/** A token bound to a key, and when the next one is due. */
+/** A token bound to a key. */
 interface BoundToken {
-  readonly token: string;
+  readonly kept: KeptToken;
   /** The private key, a JWK in JSON. */
   readonly key: string;
-  readonly renewAtSeconds: number;
 }
 
 /**
- * WIT-SVIDs of a caller, each with a key of its own that was made here, and the next ones at half of their life. Every
- * message is all of them.
+ * WIT-SVIDs of a caller, each with a key of its own that was made here, and the next ones at half of their life, or as
+ * soon as they do not count any more. Every message is all of them.
  */
 export async function* followWitSvids(
   parts: TokenParts,
@@ -108,8 +126,7 @@ export async function* followWitSvids(
     const grants = namedBy(all, spiffeId);
     await renewTokens(parts, { tokens, grants, signal });
     clearTimeout(timer);
-    const dueSeconds = Math.min(...[...tokens.values()].map(({ renewAtSeconds }) => renewAtSeconds));
-    const waitMillis = (dueSeconds - parts.agent.clock.nowSeconds()) * 1_000;
+    const waitMillis = Math.min(lookMillisMax, ...[...tokens.values()].map((one) => millisUntil(one, parts)));
     timer = setTimeout(() => news.notify(), Math.max(renewalMillisMin, waitMillis));
     yield witResponse(grants, tokens);
   }
@@ -120,7 +137,7 @@ function witResponse(grants: readonly Grant[], tokens: ReadonlyMap<string, Bound
   return create(WITSVIDResponseSchema, {
     svids: grants.map(({ spiffeId, instance, entry }) => ({
       spiffeId,
-      witSvid: tokens.get(instance)?.token ?? "",
+      witSvid: tokens.get(instance)?.kept.token ?? "",
       witSvidKey: tokens.get(instance)?.key ?? "",
       hint: onceOnly(entry.hint, hints),
     })),
@@ -141,20 +158,21 @@ async function renewTokens(
 ): Promise<void> {
   const instances = new Set(grants.map(({ instance }) => instance));
   for (const instance of tokens.keys()) if (!instances.has(instance)) tokens.delete(instance);
-  const { clock, random } = parts.agent;
   for (const instance of instances) {
-    const now = clock.nowSeconds();
-    if ((tokens.get(instance)?.renewAtSeconds ?? 0) > now) continue;
+    const held = tokens.get(instance);
+    if (held !== undefined && isFresh(held.kept, parts.grants.state, parts.agent.clock)) continue;
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const confirmationKey = JSON.stringify(publicJwkOf(privateKey));
-    const issued = await issue(parts, { instance, audience: [], confirmationKey }, signal);
-    const notAfterSeconds = Number(issued.expiresAtSeconds);
-    tokens.set(instance, {
-      token: issued.token,
-      key: privateJwkOf(privateKey),
-      renewAtSeconds: nextRotationSeconds({ notBeforeSeconds: now, notAfterSeconds }, random()),
-    });
+    const { token } = await issue(parts, { instance, audience: [], confirmationKey }, signal);
+    const kept = keepToken(token, "wit-svid", parts.agent);
+    if (kept === undefined) throw new ConnectError("what was issued is no token", Code.Unavailable);
+    tokens.set(instance, { kept, key: privateJwkOf(privateKey) });
   }
+}
+
+function millisUntil({ kept }: BoundToken, { agent: { clock } }: TokenParts): number {
+  const { dueSeconds, dueMillis } = kept;
+  return Math.min((dueSeconds - clock.nowSeconds()) * 1000, dueMillis - clock.monotonicMillis());
 }
 
 function privateJwkOf(key: KeyObject): string {

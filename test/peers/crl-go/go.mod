@@ -1,0 +1,3 @@
+module troth.example/test/peers/crl-go
+
+go 1.21
