@@ -106,7 +106,7 @@ it.each<readonly [RequestTokenRefusal, string, () => RequestTokenRefusal | undef
     () => judge({ presented: withByte(mint({}), 5, 0xc1) }),
   ],
   [
-    "request-token-key-unknown",
+    "request-token-malformed",
     "a time beyond all numbers",
     () => judge({ presented: withByte(mint({}), 6, 0xff) }),
   ],
