@@ -29,6 +29,7 @@ export {
   entryRevision,
   entryVersion,
   isEntryKind,
+  type RequestTokenMode,
   type RevocationReason,
   revisionOf,
   revocationReasons,
@@ -49,6 +50,7 @@ export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "
 export { isNormalPath } from "./path-form.ts";
 export { isPeoples, isPersonName, type PersonRole, peoplesRoles, personOf } from "./person.ts";
 export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
+export { defaultTokenWindow, type RequestTokenPolicy, requestTokenPolicyOf } from "./request-token-policy.ts";
 export { isRouterService, routerLabels } from "./router-service.ts";
 export {
   formatNote,
@@ -107,6 +109,7 @@ export {
   type HoldRow,
   type InstanceRow,
   type RemoteRow,
+  type RequestTokenRow,
   type RevocationRow,
   type RevokedCertificateRow,
   type RuleRow,
