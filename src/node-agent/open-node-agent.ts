@@ -34,7 +34,7 @@ import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
-import { QuestionRelay } from "./question-relay.ts";
+import { questionCalls } from "./question-calls.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
 import type { AgentPort } from "./workload-api/agent-port.ts";
@@ -141,7 +141,6 @@ class Relay {
   readonly #mirror: LogMirror;
   readonly #sidecars: SidecarRegistry;
   readonly ownNode: OwnNode;
-  readonly #questions = new QuestionRelay();
   readonly #changed = new Set<() => void>();
   readonly metrics: AgentMetrics;
   /** Whether sidecars can find the agent. */
@@ -368,7 +367,7 @@ class Relay {
       router.service(Mesh, {
         follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
         issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
-        askRequestTokenIssuer: (question) => this.#questions.handOn(this.#controlPlane, question),
+        ...questionCalls(() => this.#controlPlane),
         // Handed on unread: each list is signed by its authority.
         readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
         report: ({ followers, alarms }) => {
