@@ -78,6 +78,7 @@ export {
   isJoseAlgorithm,
   type JoseAlgorithm,
   joseAlgorithms,
+  signEs256,
   verifyJws,
 } from "./jose-algorithm.ts";
 export { type JwkRefusal, parsePublicJwk, publicJwkOf } from "./jwk.ts";

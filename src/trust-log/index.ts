@@ -45,6 +45,7 @@ export {
 } from "./follower.ts";
 export { generationOf, logKeyName } from "./generation.ts";
 export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
+export { issuerKeysOf } from "./issuer-keys.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
