@@ -45,6 +45,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "trust-log",
     "identity",
     "request-token",
+    "policy",
     "protocol",
     "transport",
     "storage",

@@ -79,6 +79,13 @@ const wordings: Readonly<Record<string, Wording>> = {
   "remote.remove": (field) => `${field("service")} of ${field("trustDomain")} is not reached any more`,
   "foreignrule.put": (field) => ruleText(field),
   "foreignrule.remove": (field) => `no rule any more for ${field("from")} calling ${field("to")}`,
+  "requesttoken.put": (field, body) => {
+    const mode = field("mode");
+    if (mode === "off") return `requests to ${field("to")} carry no request tokens`;
+    const window = body["window"] === undefined ? "" : `, with the window ${field("window")}`;
+    return `requests to ${field("to")} carry request tokens, ${mode}${window}`;
+  },
+  "requesttoken.remove": (field) => `nothing is said any more of request tokens to ${field("to")}`,
 };
 
 function ruleText(field: (name: string) => string): string {

@@ -58,6 +58,8 @@ const rolePattern = /^[a-z]{1,16}$/;
 const firstRevision = 1;
 const versionPattern = /^[0-9A-Za-z.+-]{1,64}$/;
 const reasonPattern = /^[a-z-]{1,64}$/;
+/** Of a proxy's start; request tokens name it. */
+const bootIdPattern = /^[0-9a-f]{16}$/;
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 /** What of the trust log says who should report. */
@@ -327,15 +329,19 @@ export class FollowerRegistry {
   #refreshEndpoints(): void {
     const endpoints = [...this.#followers.values()]
       .filter(({ status }) => status.address !== "")
-      .map(({ status: { instance, service, address } }) =>
-        create(EndpointSchema, { instance, service, address }),
+      .map(({ status: { instance, service, address, tokenAudience } }) =>
+        create(EndpointSchema, { instance, service, address, tokenAudience }),
       );
     const isSame =
       endpoints.length === this.#endpoints.length &&
-      endpoints.every(
-        (one, place) =>
-          one.instance === this.#endpoints[place]?.instance && one.address === this.#endpoints[place].address,
-      );
+      endpoints.every((one, place) => {
+        const before = this.#endpoints[place];
+        return (
+          one.instance === before?.instance &&
+          one.address === before.address &&
+          one.tokenAudience === before.tokenAudience
+        );
+      });
     if (!isSame) this.#endpoints = endpoints;
   }
 
@@ -363,6 +369,7 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
     role: rolePattern.test(status.role) ? status.role : "",
     softwareVersion: versionOrNone(status.softwareVersion),
     stoppedReason: reasonPattern.test(status.stoppedReason) ? status.stoppedReason : "",
+    tokenAudience: bootIdPattern.test(status.tokenAudience) ? status.tokenAudience : "",
   });
 }
 

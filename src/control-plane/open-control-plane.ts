@@ -25,6 +25,8 @@ import { openHealthListener } from "./open-health-listener.ts";
 import { openProposalFiles } from "./proposal-files.ts";
 import { Proposals } from "./proposals.ts";
 import { type PublishedLog, publishTiles } from "./publish-tiles.ts";
+import { RequestTokenIssuer } from "./request-token-issuer.ts";
+import { RequestTokenRoots } from "./request-token-roots.ts";
 import { RevocationLists } from "./revocation-lists.ts";
 import { RollbackGuard } from "./rollback-guard.ts";
 import { Sessions } from "./sessions.ts";
@@ -103,6 +105,14 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     authorities,
     tokens: { writer, guard, keys: tokenKeys, clock, randomBytes },
     tokenKeys,
+    requestTokens: new RequestTokenIssuer({
+      writer,
+      guard,
+      roots: new RequestTokenRoots(options),
+      issuerKey: () => keys.issuer.privateKey,
+      clock,
+      randomBytes,
+    }),
     registry,
     federation,
     guard,

@@ -65,10 +65,20 @@ export {
   verifyEd25519,
 } from "./ed25519.ts";
 export {
+  generateX25519,
+  openSealed,
+  type SealBinding,
+  sealedOverheadBytes,
+  sealTo,
+  x25519PublicKeyBytes,
+  x25519PublicKeyOf,
+} from "./hpke.ts";
+export {
   fitsAlgorithm,
   isJoseAlgorithm,
   type JoseAlgorithm,
   joseAlgorithms,
+  signEs256,
   verifyJws,
 } from "./jose-algorithm.ts";
 export { type JwkRefusal, parsePublicJwk, publicJwkOf } from "./jwk.ts";

@@ -6,12 +6,15 @@ import { MeshError } from "../base/mesh-error.ts";
 import { sha256 } from "../crypto/index.ts";
 import { type Alarm, type FollowerStatus, isSameStatus, Mesh, protocolVersion } from "../protocol/index.ts";
 import { type IssuedChain, keepFollowing, type LogView, openRpcConnection } from "../transport/index.ts";
+import type { RelayQuestion } from "./ask-token-issuer.ts";
 
 /** How often it is looked whether there is something to report; each epoch is, so a report comes every 10 s at least. */
 const reportIntervalMillis = 1_000;
 const newsDelayMillis = 20;
 const callTimeoutMillis = 10_000;
 const alarmsMax = 64;
+/** A request waits for the answer. */
+const questionTimeoutMillis = 3_000;
 
 /** What the link to the agent needs. */
 export interface AgentLinkOptions {
@@ -73,6 +76,15 @@ export class AgentLink implements AsyncDisposable {
     if (this.#client === undefined)
       throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
     return (await this.#client.readRevocationLists({}, { timeoutMs: callTimeoutMillis })).lists;
+  }
+
+  /** Hands a question to the issuer of request tokens on, unread by the agent; throws where no answer comes. */
+  async askRequestTokenIssuer(
+    request: Parameters<RelayQuestion>[0],
+  ): Promise<Awaited<ReturnType<RelayQuestion>>> {
+    if (this.#client === undefined)
+      throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
+    return this.#client.askRequestTokenIssuer(request, { timeoutMs: questionTimeoutMillis });
   }
 
   /** Keeps an alarm for the next report. */

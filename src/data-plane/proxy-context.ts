@@ -9,6 +9,7 @@ import type { LivePeers } from "./live-peers.ts";
 import type { PeerViolations } from "./peer-violations.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";
+import type { RequestTokenKeys } from "./request-token-keys.ts";
 import type { ExhaustedTraces } from "./traffic/index.ts";
 
 /** What both sides of a proxy share. */
@@ -26,6 +27,8 @@ export interface ProxyContext {
   readonly tracer: Tracer | undefined;
   /** What callers are told not to ask for again. */
   readonly exhausted: ExhaustedTraces;
+  /** Of the issuer of request tokens: keys to check them by, grants to mint them by, and its time. */
+  readonly requestTokens: RequestTokenKeys;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

@@ -22,6 +22,7 @@ import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
+import { RequestTokenKeys } from "./request-token-keys.ts";
 import { ServiceRouter } from "./routing/index.ts";
 import { ExhaustedTraces } from "./traffic/index.ts";
 
@@ -99,6 +100,14 @@ export class SidecarCore implements AsyncDisposable {
       checker,
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
       violations: new PeerViolations({ metrics, log }),
+      requestTokens: new RequestTokenKeys({
+        ...options,
+        view,
+        timer: this.#timer,
+        relay: (question) => this.#link.askRequestTokenIssuer(question),
+        currentSvid: () => this.#keeper?.current,
+        alarm,
+      }),
     };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
@@ -215,6 +224,7 @@ export class SidecarCore implements AsyncDisposable {
       log,
       signal: this.#closing.signal,
     });
+    await this.context.requestTokens.audienceKeys.obtain();
     return this.#keeper;
   }
 
@@ -310,6 +320,7 @@ export class SidecarCore implements AsyncDisposable {
     if (closed > 0) log.warn("connections closed: the log no longer bears their peers", { closed });
     this.#judgeOwn();
     this.router.stepped();
+    this.context.requestTokens.stepped();
     this.#hasStepped?.();
     const { instances } = this.context.view.follower.state;
     const isDraining = instances.get(this.context.instance)?.isDraining === true;
@@ -331,6 +342,7 @@ export class SidecarCore implements AsyncDisposable {
     this.context.refused.flush();
     this.router.close();
     await this.#link[Symbol.asyncDispose]();
+    this.context.requestTokens[Symbol.dispose]();
     this.#timer[Symbol.dispose]();
     await this.context.tracer?.[Symbol.asyncDispose]();
     await this.#audit[Symbol.asyncDispose]();
@@ -424,6 +436,7 @@ export class SidecarCore implements AsyncDisposable {
       isRetiring: this.#isRetiring,
       stoppedReason: view.follower.stoppedReason ?? "",
       role: this.#role,
+      tokenAudience: this.context.requestTokens.bootId,
     });
   }
 }

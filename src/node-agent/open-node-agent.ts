@@ -34,6 +34,7 @@ import { requireClosedSocket } from "./closed-socket.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
+import { questionCalls } from "./question-calls.ts";
 import { SidecarRegistry } from "./sidecar-registry.ts";
 import { takeUpCopy } from "./take-up-copy.ts";
 import type { AgentPort } from "./workload-api/agent-port.ts";
@@ -366,6 +367,7 @@ class Relay {
       router.service(Mesh, {
         follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
         issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
+        ...questionCalls(() => this.#controlPlane),
         // Handed on unread: each list is signed by its authority.
         readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
         report: ({ followers, alarms }) => {

@@ -168,8 +168,16 @@ export class SidecarRegistry {
 }
 
 function isBounded(status: FollowerStatus): boolean {
-  const { service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason } = status;
-  return [service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason].every(
-    ({ length }) => length <= addressCharactersMax,
-  );
+  const { service, address, adminAddress, outboundAddress, role, softwareVersion } = status;
+  const { stoppedReason, tokenAudience } = status;
+  return [
+    service,
+    address,
+    adminAddress,
+    outboundAddress,
+    role,
+    softwareVersion,
+    stoppedReason,
+    tokenAudience,
+  ].every(({ length }) => length <= addressCharactersMax);
 }

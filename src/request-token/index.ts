@@ -17,6 +17,7 @@ export {
 } from "./derive-keys.ts";
 export { type IssuerClock, type IssuerTimeSample, issuerClock } from "./issuer-clock.ts";
 export { keyPeriodAt, keyPeriodMillis, keyPeriodStartsMillis } from "./key-period.ts";
+export { mintForDigest } from "./mint-for-digest.ts";
 export {
   type MinterOptions,
   type MintRequestToken,

@@ -1,4 +1,4 @@
-import { type FileHandle, link, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readFile, rename, rm, stat, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { codeOf } from "../base/mesh-error.ts";
 
@@ -28,6 +28,12 @@ export async function createFileAtomically(path: string, bytes: Uint8Array, mode
   }
   await syncFolder(dirname(path));
   return true;
+}
+
+/** Removes a file durably; does nothing where there is none. */
+export async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await syncFolder(dirname(path));
 }
 
 /** The content of a file, or undefined where there is none. */

@@ -2,7 +2,7 @@ import { constants, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../base/mesh-error.ts";
-import { createFileAtomically, makeFolder, writeFileAtomically } from "./atomic-file.ts";
+import { createFileAtomically, makeFolder, removeFile, writeFileAtomically } from "./atomic-file.ts";
 import type { KeyStore } from "./key-store.ts";
 import { assertKeyName, assertKeySize, keyBytesMax } from "./memory-key-store.ts";
 import { onDisk, storageFault } from "./storage-fault.ts";
@@ -33,6 +33,11 @@ export async function openFileKeyStore(folder: string): Promise<KeyStore> {
     async save(name, key) {
       await assertStorable(name, key);
       await onDisk(`key ${name}`, () => writeFileAtomically(join(folder, name), key, 0o600));
+    },
+    async remove(name) {
+      assertKeyName(name);
+      await assertFolderPrivate(folder);
+      await onDisk(`key ${name}`, () => removeFile(join(folder, name)));
     },
     async loadOrCreate(name, create) {
       const present = await load(name);

@@ -8,6 +8,8 @@ export interface KeyStore {
   load(name: string): Promise<Uint8Array | undefined>;
   /** Stores a key durably, in place of an earlier one. */
   save(name: string, key: Uint8Array): Promise<void>;
+  /** Forgets the key of that name durably, if there is one. */
+  remove(name: string): Promise<void>;
   /** The key of that name; where there is none, what `create` makes, stored. Who calls at once gets the same key. */
   loadOrCreate(name: string, create: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array>;
 }

@@ -16,6 +16,10 @@ export function openMemoryKeyStore(): KeyStore {
       assertKeySize(name, key.byteLength);
       keys.set(name, new Uint8Array(key));
     },
+    async remove(name) {
+      assertKeyName(name);
+      keys.delete(name);
+    },
     async loadOrCreate(name, create) {
       assertKeyName(name);
       if (!keys.has(name)) {

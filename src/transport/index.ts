@@ -2,6 +2,18 @@ export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./
 export { HalfOpen, sourceOf } from "./half-open.ts";
 export { nextChange, type Subscribe } from "./next-change.ts";
 export { publicCiphers } from "./public-tls.ts";
+export {
+  type AskedQuestion,
+  askQuestion,
+  type IssuerRefusal,
+  issuerRefusals,
+  type PresentedQuestion,
+  type QuestionSigner,
+  type QuestionWanted,
+  questionBytesMax,
+  readQuestion,
+  sealedAnswerBytesMax,
+} from "./request-token-question.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
 export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";

@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sameBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
@@ -25,6 +26,9 @@ const lookMillisMax = 5_000;
 
 /** The SVID that new handshakes show, with its key, which never leaves this process. */
 export interface SvidInUse {
+  /** The leaf, DER. */
+  readonly certificate: Uint8Array;
+  readonly privateKey: KeyObject;
   readonly chainPem: string;
   readonly privateKeyPem: string;
   readonly serial: string;
@@ -186,14 +190,18 @@ class Lineage {
     this.#next ??= generateP256();
     const { privateKey, publicKey } = this.#next;
     const { chain, generation } = await request(buildCertificateRequest(privateKey), this.#generation);
-    const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
-    if (leaf?.ok !== true) throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is not a certificate");
+    const [certificate] = chain;
+    const leaf = certificate === undefined ? undefined : parseCertificate(certificate);
+    if (certificate === undefined || leaf?.ok !== true)
+      throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is not a certificate");
     const { serial, sha256, authorityKeyId, notBeforeSeconds, notAfterSeconds, publicKeyInfo } = leaf.value;
     if (!sameBytes(publicKeyInfo, exportPublicKey(publicKey)))
       throw new MeshError("ERR_TRANSPORT_SVID", "what was issued is for another key");
     this.#generation = generation;
     this.#next = undefined;
     return {
+      certificate,
+      privateKey,
       chainPem: chain.map(pemOfCertificate).join(""),
       privateKeyPem: pemOfPrivateKey(privateKey),
       serial,

@@ -128,6 +128,14 @@ const appliers: { readonly [Kind in EntryKind]: Applier } = {
   "foreignrule.put": applyForeignRule,
   "foreignrule.remove": (state, { from, to }: EntryBody<"foreignrule.remove">) =>
     state.rules.delete(`${from} ${to}`) ? ok(true) : fail("conflict", "no such rule"),
+  "requesttoken.put": (state, { to, ...row }: EntryBody<"requesttoken.put">) => {
+    state.requestTokens.set(to, row);
+    return ok(true);
+  },
+  "requesttoken.remove": (state, { to }: EntryBody<"requesttoken.remove">) =>
+    state.requestTokens.delete(to)
+      ? ok(true)
+      : fail("conflict", `nothing is said of request tokens to ${to}`),
 };
 
 function applyEpoch(

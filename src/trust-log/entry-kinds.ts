@@ -8,6 +8,9 @@ const generationMax = 1_000;
 const grantedKindsMax = 64;
 const trafficRoutesMax = 64;
 const timeoutMillisMax = 3_600_000;
+/** A nonce is remembered for as long as its token would be taken. */
+const requestTokenPastSecondsMax = 120;
+const requestTokenFutureSecondsMax = 60;
 
 const servicePrefix = z
   .string()
@@ -160,6 +163,8 @@ const grant = z.strictObject({ role, signatures: z.int().min(1).max(8), approval
 const key = z.strictObject({ name: noteName, role, publicKey: bytes(32, 32) });
 const bound = z.strictObject({ degradeAfterSeconds: z.int().min(1), refuseAfterSeconds: z.int().min(1) });
 const stalenessBounds = z.strictObject({ newHandshake: bound, openConnection: bound });
+
+const requestTokenMode = z.enum(["granted", "per-request", "off"]);
 
 /** What an entry says of a certificate. */
 const issuedSvid = {
@@ -370,6 +375,22 @@ export const entryBodies = {
     paths: z.array(requestPath).max(64),
   }),
   "foreignrule.remove": z.strictObject({ from: foreignCaller, to: servicePattern }),
+  /**
+   * Whether requests to a service carry request tokens: minted by the caller's proxy under a grant (`granted`), one by one
+   * by the issuer (`per-request`), or not at all (`off`). The most specific pattern counts; without any, none are asked for.
+   */
+  "requesttoken.put": z.strictObject({
+    to: servicePattern,
+    mode: requestTokenMode,
+    /** How far a token's time may be from the issuer's: 30 s behind and 5 s ahead where not said. */
+    window: z
+      .strictObject({
+        pastSeconds: z.int().min(1).max(requestTokenPastSecondsMax),
+        futureSeconds: z.int().min(1).max(requestTokenFutureSecondsMax),
+      })
+      .exactOptional(),
+  }),
+  "requesttoken.remove": z.strictObject({ to: servicePattern }),
 } as const;
 
 /** The version in which every kind above is written and understood. */
@@ -379,7 +400,7 @@ export const entryVersion = 1;
  * Which of all kinds a software folds: it has those that came with this number or an earlier one. Goes up by one where
  * a version adds a kind, or lets the body of one hold more; what has it is named in {@link revisionOf}.
  */
-export const entryRevision = 3;
+export const entryRevision = 4;
 
 /** What came later than the first revision. */
 const laterKinds: ReadonlyMap<string, number> = new Map([
@@ -409,6 +430,8 @@ const laterKinds: ReadonlyMap<string, number> = new Map([
   ["remote.remove", 3],
   ["foreignrule.put", 3],
   ["foreignrule.remove", 3],
+  ["requesttoken.put", 4],
+  ["requesttoken.remove", 4],
 ]);
 
 /** The revision that a follower must have in order to fold an entry of a kind; without it, it stops before the entry. */
@@ -433,6 +456,9 @@ export type AuthorRole = z.infer<typeof role>;
 
 /** How sensitive what a service handles is (design: the staleness table has a row for each). */
 export type DataClass = z.infer<typeof dataClass>;
+
+/** How a service's callers come by request tokens. */
+export type RequestTokenMode = z.infer<typeof requestTokenMode>;
 
 /** How long a follower may be without a new epoch before it degrades and before it refuses. */
 export type StalenessBound = z.infer<typeof bound>;

@@ -204,6 +204,11 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
       log.put("foreignrule.put", foreignRule(log));
     return { from, to };
   },
+  "requesttoken.put": () => ({ to: "/shop/*", mode: "granted" }),
+  "requesttoken.remove": (log) => {
+    if (!log.state.requestTokens.has("/shop")) log.put("requesttoken.put", { to: "/shop", mode: "off" });
+    return { to: "/shop" };
+  },
 };
 
 const tokenKeyInfo = base64Of(exportPublicKey(generateP256().publicKey));

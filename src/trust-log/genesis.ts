@@ -55,6 +55,8 @@ const operatorKinds = [
   "remote.remove",
   "foreignrule.put",
   "foreignrule.remove",
+  "requesttoken.put",
+  "requesttoken.remove",
 ];
 const issuerKinds = [
   "ca.issue",

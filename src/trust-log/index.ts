@@ -29,6 +29,7 @@ export {
   entryRevision,
   entryVersion,
   isEntryKind,
+  type RequestTokenMode,
   type RevocationReason,
   revisionOf,
   revocationReasons,
@@ -44,11 +45,13 @@ export {
 } from "./follower.ts";
 export { generationOf, logKeyName } from "./generation.ts";
 export { defaultGrants, type Founding, foundTrustLog } from "./genesis.ts";
+export { issuerKeysOf } from "./issuer-keys.ts";
 export { type ConsistencyClaim, type InclusionClaim, isConsistent, isIncluded } from "./merkle-proof.ts";
 export { emptyRoot, Frontier, hashBytes, leafHash, MerkleTree, nodeHash } from "./merkle-tree.ts";
 export { isNormalPath } from "./path-form.ts";
 export { isPeoples, isPersonName, type PersonRole, peoplesRoles, personOf } from "./person.ts";
 export { mayBeRecovery, type Recovery, type RecoveryRefusal } from "./recovery.ts";
+export { defaultTokenWindow, type RequestTokenPolicy, requestTokenPolicyOf } from "./request-token-policy.ts";
 export { isRouterService, routerLabels } from "./router-service.ts";
 export {
   formatNote,
@@ -107,6 +110,7 @@ export {
   type HoldRow,
   type InstanceRow,
   type RemoteRow,
+  type RequestTokenRow,
   type RevocationRow,
   type RevokedCertificateRow,
   type RuleRow,

@@ -88,6 +88,8 @@ export type TokenKeyRow = EntryBody<"jwk.put">;
 export type FederationRow = Omit<EntryBody<"federation.put">, "trustDomain">;
 /** Where a service of a federated trust domain is reached. */
 export type RemoteRow = { readonly addresses: readonly string[] };
+/** Whether and how requests to a service carry request tokens. */
+export type RequestTokenRow = Omit<EntryBody<"requesttoken.put">, "to">;
 /** What genesis fixed and where the epochs are. */
 export type DomainRow = {
   readonly genesis: string;
@@ -122,6 +124,7 @@ const laterTables: ReadonlySet<string> = new Set([
   "tokenKeys",
   "federation",
   "remotes",
+  "requestTokens",
 ]);
 
 /** The public state of a trust domain: a fold of its trust log, nothing else. */
@@ -160,6 +163,8 @@ export class TrustState {
   readonly federation: StateTable<FederationRow> = new StateTable<FederationRow>("federation");
   /** By SPIFFE ID. */
   readonly remotes: StateTable<RemoteRow> = new StateTable<RemoteRow>("remotes");
+  /** By service pattern. */
+  readonly requestTokens: StateTable<RequestTokenRow> = new StateTable<RequestTokenRow>("requestTokens");
 
   /** The row that genesis wrote; undefined only before genesis. */
   get genesis(): DomainRow | undefined {
@@ -189,6 +194,7 @@ export class TrustState {
       this.tokenKeys,
       this.federation,
       this.remotes,
+      this.requestTokens,
     ];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of any table, to be read as plain JSON
     return tables as unknown as readonly StateTable<never>[];
@@ -217,6 +223,7 @@ export class TrustState {
     copy.tokenKeys.putAll(this.tokenKeys);
     copy.federation.putAll(this.federation);
     copy.remotes.putAll(this.remotes);
+    copy.requestTokens.putAll(this.requestTokens);
     return copy;
   }
 

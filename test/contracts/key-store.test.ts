@@ -48,6 +48,19 @@ describe.each([
     expect(await store.load("log-key")).toEqual(key);
   });
 
+  test("forgets a key, and can make another of that name", async () => {
+    const store = await openStore();
+    await store.save("log-key", key);
+    await store.save("other", key);
+
+    await store.remove("log-key");
+    await store.remove("never-there");
+
+    expect(await store.load("log-key")).toBeUndefined();
+    expect(await store.load("other")).toEqual(key);
+    expect(await store.loadOrCreate("log-key", () => new Uint8Array([9]))).toEqual(new Uint8Array([9]));
+  });
+
   test("creates a key once", async () => {
     const store = await openStore();
 

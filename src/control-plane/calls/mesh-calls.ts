@@ -1,5 +1,6 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
+import { readQuestion } from "../../transport/index.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
 import { openRateLimit } from "../rate-limit.ts";
@@ -11,6 +12,8 @@ const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const listReadsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Tokens of all instances of a node. */
 const tokensPerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
+/** Questions about request tokens of all instances of a node. */
+const questionsPerNode = { perSecond: 2_000, burst: 10_000, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Checkpoints of callers that the log does not name, all of them together. */
 const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
@@ -27,6 +30,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
   const listReads = openRateLimit(parts.clock, listReadsPerNode);
   const tokens = openRateLimit(parts.clock, tokensPerNode);
+  const questions = openRateLimit(parts.clock, questionsPerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
@@ -74,6 +78,15 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       if (!issued.ok)
         throw new ConnectError(`${issued.reason}: ${issued.detail}`, tokenCodeOf(issued.reason));
       return { token: issued.value.token, expiresAtSeconds: BigInt(issued.value.expiresAtSeconds) };
+    },
+    askRequestTokenIssuer: async (request, context) => {
+      const node = callingNode(parts, context);
+      if (!questions.take(node))
+        throw new ConnectError("too many questions about request tokens", Code.ResourceExhausted);
+      const question = readQuestion(request);
+      if (!question.ok)
+        throw new ConnectError(`${question.reason}: ${question.detail}`, Code.InvalidArgument);
+      return parts.requestTokens.answer(node, question.value);
     },
     readRevocationLists: (_request, context) => {
       const node = callingNode(parts, context);

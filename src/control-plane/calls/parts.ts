@@ -6,6 +6,7 @@ import type { HeldAuthorities } from "../held-authorities.ts";
 import type { Issuer } from "../issue-instance-svid.ts";
 import type { TokenIssuer } from "../issue-instance-token.ts";
 import type { Proposals } from "../proposals.ts";
+import type { RequestTokenIssuer } from "../request-token-issuer.ts";
 import type { RevocationLists } from "../revocation-lists.ts";
 import type { RollbackGuard } from "../rollback-guard.ts";
 import type { Sessions } from "../sessions.ts";
@@ -17,6 +18,7 @@ export interface ControlPlaneParts {
   readonly authorities: HeldAuthorities;
   readonly tokens: TokenIssuer;
   readonly tokenKeys: HeldTokenKeys;
+  readonly requestTokens: RequestTokenIssuer;
   readonly registry: FollowerRegistry;
   readonly federation: Federation;
   readonly guard: RollbackGuard;

@@ -238,6 +238,14 @@ export declare type Endpoint = Message<"troth.v1.Endpoint"> & {
    * @generated from field: string address = 3;
    */
   address: string;
+
+  /**
+   * The boot identifier of its proxy, which checks request tokens; empty where it checks none. Hearsay: a wrong one gets
+   * a token refused.
+   *
+   * @generated from field: string token_audience = 10;
+   */
+  tokenAudience: string;
 };
 
 /**
@@ -374,6 +382,284 @@ export declare type IssueTokenResponse = Message<"troth.v1.IssueTokenResponse"> 
  * Use `create(IssueTokenResponseSchema)` to create a new message.
  */
 export declare const IssueTokenResponseSchema: GenMessage<IssueTokenResponse>;
+
+/**
+ * @generated from message troth.v1.AskRequestTokenIssuerRequest
+ */
+export declare type AskRequestTokenIssuerRequest = Message<"troth.v1.AskRequestTokenIssuerRequest"> & {
+  /**
+   * A RequestTokenQuestion.
+   *
+   * @generated from field: bytes question = 1;
+   */
+  question: Uint8Array;
+
+  /**
+   * The asker's own SVID (DER), which the log names.
+   *
+   * @generated from field: bytes certificate = 2;
+   */
+  certificate: Uint8Array;
+
+  /**
+   * By the certificate's key: ES256 over "troth/1 request-token question", a zero byte, and the SHA-256 of the question
+   * and that of the certificate.
+   *
+   * @generated from field: bytes signature = 3;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.AskRequestTokenIssuerRequest.
+ * Use `create(AskRequestTokenIssuerRequestSchema)` to create a new message.
+ */
+export declare const AskRequestTokenIssuerRequestSchema: GenMessage<AskRequestTokenIssuerRequest>;
+
+/**
+ * @generated from message troth.v1.RequestTokenQuestion
+ */
+export declare type RequestTokenQuestion = Message<"troth.v1.RequestTokenQuestion"> & {
+  /**
+   * The number of the newest epoch in the asker's view of the log; one of long ago is a question that somebody has kept.
+   *
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+
+  /**
+   * X25519, 32 bytes, new for every question: what the answer is sealed to.
+   *
+   * @generated from field: bytes seal_to = 2;
+   */
+  sealTo: Uint8Array;
+
+  /**
+   * @generated from oneof troth.v1.RequestTokenQuestion.wanted
+   */
+  wanted: {
+    /**
+     * The asker's own keys, to check request tokens by.
+     *
+     * @generated from field: troth.v1.AudienceKeysWanted audience_keys = 3;
+     */
+    value: AudienceKeysWanted;
+    case: "audienceKeys";
+  } | {
+    /**
+     * Keys to mint request tokens by.
+     *
+     * @generated from field: troth.v1.RequestTokenGrantWanted grant = 4;
+     */
+    value: RequestTokenGrantWanted;
+    case: "grant";
+  } | {
+    /**
+     * One request token.
+     *
+     * @generated from field: troth.v1.RequestTokenWanted token = 5;
+     */
+    value: RequestTokenWanted;
+    case: "token";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message troth.v1.RequestTokenQuestion.
+ * Use `create(RequestTokenQuestionSchema)` to create a new message.
+ */
+export declare const RequestTokenQuestionSchema: GenMessage<RequestTokenQuestion>;
+
+/**
+ * @generated from message troth.v1.AudienceKeysWanted
+ */
+export declare type AudienceKeysWanted = Message<"troth.v1.AudienceKeysWanted"> & {
+  /**
+   * @generated from field: string boot_id = 1;
+   */
+  bootId: string;
+};
+
+/**
+ * Describes the message troth.v1.AudienceKeysWanted.
+ * Use `create(AudienceKeysWantedSchema)` to create a new message.
+ */
+export declare const AudienceKeysWantedSchema: GenMessage<AudienceKeysWanted>;
+
+/**
+ * @generated from message troth.v1.RequestTokenGrantWanted
+ */
+export declare type RequestTokenGrantWanted = Message<"troth.v1.RequestTokenGrantWanted"> & {
+  /**
+   * <instance>/<boot identifier> of the proxy that will check.
+   *
+   * @generated from field: string audience = 1;
+   */
+  audience: string;
+
+  /**
+   * The service prefix that is asked for.
+   *
+   * @generated from field: string destination = 2;
+   */
+  destination: string;
+};
+
+/**
+ * Describes the message troth.v1.RequestTokenGrantWanted.
+ * Use `create(RequestTokenGrantWantedSchema)` to create a new message.
+ */
+export declare const RequestTokenGrantWantedSchema: GenMessage<RequestTokenGrantWanted>;
+
+/**
+ * @generated from message troth.v1.RequestTokenWanted
+ */
+export declare type RequestTokenWanted = Message<"troth.v1.RequestTokenWanted"> & {
+  /**
+   * As in RequestTokenGrantWanted.
+   *
+   * @generated from field: string audience = 1;
+   */
+  audience: string;
+
+  /**
+   * @generated from field: string destination = 2;
+   */
+  destination: string;
+
+  /**
+   * 32 bytes of the TLS exporter.
+   *
+   * @generated from field: bytes channel_binding = 3;
+   */
+  channelBinding: Uint8Array;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes request_digest = 4;
+   */
+  requestDigest: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.RequestTokenWanted.
+ * Use `create(RequestTokenWantedSchema)` to create a new message.
+ */
+export declare const RequestTokenWantedSchema: GenMessage<RequestTokenWanted>;
+
+/**
+ * @generated from message troth.v1.AskRequestTokenIssuerResponse
+ */
+export declare type AskRequestTokenIssuerResponse = Message<"troth.v1.AskRequestTokenIssuerResponse"> & {
+  /**
+   * A RequestTokenAnswer, sealed to the question's key (HPKE in base mode) for "troth/1 request-token answer", bound to
+   * the two digests that the question's signature is over.
+   *
+   * @generated from field: bytes sealed = 1;
+   */
+  sealed: Uint8Array;
+
+  /**
+   * By the issuer's key (Ed25519), over the same text, a zero byte, those digests, and `sealed`.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.AskRequestTokenIssuerResponse.
+ * Use `create(AskRequestTokenIssuerResponseSchema)` to create a new message.
+ */
+export declare const AskRequestTokenIssuerResponseSchema: GenMessage<AskRequestTokenIssuerResponse>;
+
+/**
+ * @generated from message troth.v1.RequestTokenAnswer
+ */
+export declare type RequestTokenAnswer = Message<"troth.v1.RequestTokenAnswer"> & {
+  /**
+   * What the issuer's clock showed, in milliseconds since 1970.
+   *
+   * @generated from field: uint64 issuer_millis = 1;
+   */
+  issuerMillis: bigint;
+
+  /**
+   * @generated from oneof troth.v1.RequestTokenAnswer.outcome
+   */
+  outcome: {
+    /**
+     * @generated from field: troth.v1.RequestTokenKeys keys = 2;
+     */
+    value: RequestTokenKeys;
+    case: "keys";
+  } | {
+    /**
+     * @generated from field: string token = 3;
+     */
+    value: string;
+    case: "token";
+  } | {
+    /**
+     * @generated from field: troth.v1.RequestTokenRefusal refusal = 4;
+     */
+    value: RequestTokenRefusal;
+    case: "refusal";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message troth.v1.RequestTokenAnswer.
+ * Use `create(RequestTokenAnswerSchema)` to create a new message.
+ */
+export declare const RequestTokenAnswerSchema: GenMessage<RequestTokenAnswer>;
+
+/**
+ * One key for each of several key periods, which follow on each other.
+ *
+ * @generated from message troth.v1.RequestTokenKeys
+ */
+export declare type RequestTokenKeys = Message<"troth.v1.RequestTokenKeys"> & {
+  /**
+   * @generated from field: uint32 first_key_period = 1;
+   */
+  firstKeyPeriod: number;
+
+  /**
+   * 32 bytes each.
+   *
+   * @generated from field: repeated bytes keys = 2;
+   */
+  keys: Uint8Array[];
+};
+
+/**
+ * Describes the message troth.v1.RequestTokenKeys.
+ * Use `create(RequestTokenKeysSchema)` to create a new message.
+ */
+export declare const RequestTokenKeysSchema: GenMessage<RequestTokenKeys>;
+
+/**
+ * @generated from message troth.v1.RequestTokenRefusal
+ */
+export declare type RequestTokenRefusal = Message<"troth.v1.RequestTokenRefusal"> & {
+  /**
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message troth.v1.RequestTokenRefusal.
+ * Use `create(RequestTokenRefusalSchema)` to create a new message.
+ */
+export declare const RequestTokenRefusalSchema: GenMessage<RequestTokenRefusal>;
 
 /**
  * @generated from message troth.v1.PrepareTokenKeyRequest
@@ -625,6 +911,13 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: string role = 20;
    */
   role: string;
+
+  /**
+   * As in Endpoint: 16 hexadecimal digits, new in every start of the proxy.
+   *
+   * @generated from field: string token_audience = 24;
+   */
+  tokenAudience: string;
 };
 
 /**
@@ -1453,6 +1746,17 @@ export declare const Mesh: GenService<{
     methodKind: "unary";
     input: typeof IssueTokenRequestSchema;
     output: typeof IssueTokenResponseSchema;
+  },
+  /**
+   * Keys for request tokens, or one such token (docs/specs/request-token.md). The agent hands both on unread: the question
+   * is signed by the asker's SVID's key, the answer by the issuer's key, and only the asker can read it.
+   *
+   * @generated from rpc troth.v1.Mesh.AskRequestTokenIssuer
+   */
+  askRequestTokenIssuer: {
+    methodKind: "unary";
+    input: typeof AskRequestTokenIssuerRequestSchema;
+    output: typeof AskRequestTokenIssuerResponseSchema;
   },
   /**
    * What was revoked before its end, by each authority that signs X.509-SVIDs (RFC 5280, section 5).
