@@ -1,7 +1,7 @@
 import type { Client, ServiceImpl } from "@connectrpc/connect";
 import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
 import { type serveLog, unixConnection } from "../transport/index.ts";
-import { QuestionRelay } from "./question-relay.ts";
+import { questionCalls } from "./question-calls.ts";
 import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
@@ -22,7 +22,6 @@ export function sidecarCalls(
   callers: Pick<SidecarCallers, "admit" | "isOwn" | "hasAny">,
   closing: AbortSignal,
 ): Partial<ServiceImpl<typeof Mesh>> {
-  const questions = new QuestionRelay();
   return {
     follow: async function* (request, { values, signal }) {
       await callers.admit(values.get(unixConnection), request.instance);
@@ -33,7 +32,7 @@ export function sidecarCalls(
       return relay.controlPlane.issueSvid(request, { timeoutMs: callTimeoutMillis });
     },
     // Handed on unread: each question is signed by its instance's key, and each answer by the issuer's.
-    askRequestTokenIssuer: (question) => questions.handOn(relay.controlPlane, question),
+    ...questionCalls(() => relay.controlPlane),
     // Handed on unread: each list is signed by its authority.
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
     report: async ({ followers, alarms }, { values }) => {

@@ -1,5 +1,12 @@
 import { createClient } from "@connectrpc/connect";
-import { type Alarm, type FollowerStatus, Mesh, type Update } from "../../src/protocol/index.ts";
+import {
+  type Alarm,
+  type AskRequestTokenIssuerRequest,
+  type AskRequestTokenIssuerResponse,
+  type FollowerStatus,
+  Mesh,
+  type Update,
+} from "../../src/protocol/index.ts";
 import { openRpcConnection, openRpcServer } from "../../src/transport/index.ts";
 
 /** Stands between a sidecar and the real node agent. */
@@ -15,11 +22,20 @@ export interface DeceitfulAgent extends AsyncDisposable {
   readonly say: (update: Update) => void;
 }
 
+/** What the real agent is asked for on behalf of a sidecar that wants something of the issuer of request tokens. */
+export type HandOn = (
+  question: AskRequestTokenIssuerRequest,
+) => Promise<Pick<AskRequestTokenIssuerResponse, "sealed" | "signature">>;
+
 /** Relays everything but what `alter` makes of each update: another one, or none. */
 export async function openDeceitfulAgent(
   socketPath: string,
   realSocketPath: string,
   alter: (update: Update) => Update | undefined,
+  answer: (question: AskRequestTokenIssuerRequest, handOn: HandOn) => ReturnType<HandOn> = (
+    question,
+    handOn,
+  ) => handOn(question),
 ): Promise<DeceitfulAgent> {
   const alarms: Alarm[] = [];
   let reported: FollowerStatus | undefined;
@@ -51,6 +67,7 @@ export async function openDeceitfulAgent(
         }
       },
       issueSvid: (request) => real.issueSvid(request),
+      askRequestTokenIssuer: (question) => answer(question, (given) => real.askRequestTokenIssuer(given)),
       report: (request) => {
         alarms.push(...request.alarms);
         reported = request.followers.at(-1) ?? reported;

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createCipheriv, createHash } from "node:crypto";
 import { bytesOfHex, hexOf } from "../../src/base/bytes.ts";
 import {
   deriveAudienceKey,
@@ -115,20 +115,28 @@ interface RandomStream {
   readonly text: (alphabet: string, min: number, max: number) => string;
 }
 
-/** SHA-256 in counter mode, some at a time. */
+/** A key stream of AES in counter mode. */
 function randomStream(seed: string): RandomStream {
+  const key = createHash("sha256").update(seed).digest();
+  const cipher = createCipheriv("aes-256-ctr", key, Buffer.alloc(16));
   let pool = Buffer.alloc(0);
-  let counter = 0;
-  const bytesFrom = (length: number) => {
-    while (pool.length < length) {
-      counter += 1;
-      pool = Buffer.concat([pool, createHash("sha256").update(`${seed} ${counter}`).digest()]);
+  let next = 0;
+  const take = (length: number) => {
+    if (next + length > pool.length) {
+      pool = cipher.update(Buffer.alloc(poolBytes));
+      next = 0;
     }
-    const drawn = pool.subarray(0, length);
-    pool = pool.subarray(length);
-    return drawn;
+    next += length;
+    return next - length;
   };
-  const below = (limit: number) => bytesFrom(6).readUIntBE(0, 6) % limit;
+  const bytesFrom = (length: number) => {
+    const at = take(length);
+    return pool.subarray(at, at + length);
+  };
+  const below = (limit: number) => {
+    const at = take(drawnBytes);
+    return pool.readUIntBE(at, drawnBytes) % limit;
+  };
   return {
     bytes: bytesFrom,
     below,
@@ -140,6 +148,9 @@ function randomStream(seed: string): RandomStream {
     },
   };
 }
+
+const poolBytes = 65_536;
+const drawnBytes = 6;
 
 function bytes(hexadecimal: string): Uint8Array {
   const value = bytesOfHex(hexadecimal);

@@ -88,7 +88,8 @@ func decode(line []byte) string {
 		log.Fatal(err)
 	}
 	token, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(text) != 168 || base64.RawURLEncoding.EncodeToString(token) != text {
+	if err != nil || len(text) != 168 || base64.RawURLEncoding.EncodeToString(token) != text ||
+		binary.BigEndian.Uint64(token[6:]) >= 1<<53 {
 		return "request-token-malformed"
 	}
 	if token[0] != 1 {

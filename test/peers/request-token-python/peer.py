@@ -71,6 +71,8 @@ def decode(text):
         return "request-token-malformed"
     token = base64.urlsafe_b64decode(text)
     version, mode, period, issued_at, nonce, fingerprint, digest, tag = struct.unpack(">BBIQ16s32s32s32s", token)
+    if issued_at >= 2**53:
+        return "request-token-malformed"
     if version != 1:
         return "request-token-version"
     name = next((name for name, byte in MODES.items() if byte == mode), None)
