@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { z } from "zod";
-import { entryBodies, entryRevision, isEntryKind, revisionOf } from "./entry-kinds.ts";
+import { entryBodies, isEntryKind } from "./entry-kinds.ts";
+import { entryRevision, revisionOf } from "./entry-revision.ts";
 
 const file = join(import.meta.dirname, "..", "..", "test", "peers", "previous-version", "entry-kinds.json");
 const previous = z

@@ -1,7 +1,8 @@
 import { base64Of } from "../base/bytes.ts";
 import { publicKeyBytes } from "../crypto/index.ts";
 import { signEntry } from "./entry.ts";
-import { type AuthorRole, type EntryBody, entryVersion } from "./entry-kinds.ts";
+import { type AuthorRole, type EntryBody } from "./entry-kinds.ts";
+import { entryVersion } from "./entry-revision.ts";
 import { type NoteSigner, type NoteVerifier, verifierKeyOf } from "./signed-note.ts";
 import { defaultStaleness } from "./staleness.ts";
 import { foldVersion } from "./trust-state.ts";

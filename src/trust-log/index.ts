@@ -26,15 +26,13 @@ export {
   type EntryBody,
   type EntryKind,
   entryBodies,
-  entryRevision,
-  entryVersion,
   isEntryKind,
   type RequestTokenMode,
   type RevocationReason,
-  revisionOf,
   revocationReasons,
   type StalenessBound,
 } from "./entry-kinds.ts";
+export { entryRevision, entryVersion, revisionOf } from "./entry-revision.ts";
 export { type EntryPlace, type EntryRefusal, type FoldOutcome, type FoldStop, foldEntry } from "./fold.ts";
 export {
   type IneffectiveEntry,
