@@ -2,7 +2,7 @@
 export const halfSipKeyBytes = 8;
 
 /**
- * HalfSipHash-1-3 (Aumasson and Bernstein's SipHash on 32-bit words) of 24 bytes: an unsigned 32-bit number that somebody
+ * HalfSipHash-1-3 (Aumasson and Bernstein's SipHash on 32-bit words) of whole words: an unsigned 32-bit number that somebody
  * who does not know the key cannot aim at. For hash tables only.
  */
 export function halfSipHash(key: Uint32Array, words: Uint32Array): number {
@@ -12,13 +12,12 @@ export function halfSipHash(key: Uint32Array, words: Uint32Array): number {
   let v1 = k1;
   let v2 = k0 ^ 0x6c_79_67_65;
   let v3 = k1 ^ 0x74_65_64_62;
-  const blocks = words.length;
-  for (let at = 0; at < blocks + roundsAtEnd + 1; at += 1) {
-    // After the words comes one block with the length, and then empty rounds.
-    const word = at < blocks ? (words[at] ?? 0) : at === blocks ? (blocks * 4) << 24 : 0;
-    if (at > blocks) {
-      if (at === blocks + 1) v2 ^= 0xff;
-    } else v3 ^= word;
+  const blocks = words.length + 1;
+  for (let round = 0; round < blocks + lastRounds; round += 1) {
+    // The block behind the words holds nothing but the length. Then come rounds without a block.
+    const block = round < words.length ? (words[round] ?? 0) : (words.length * 4) << 24;
+    if (round < blocks) v3 ^= block;
+    else if (round === blocks) v2 ^= 0xff;
     v0 = (v0 + v1) | 0;
     v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
     v0 = (v0 << 16) | (v0 >>> 16);
@@ -29,9 +28,9 @@ export function halfSipHash(key: Uint32Array, words: Uint32Array): number {
     v2 = (v2 + v1) | 0;
     v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
     v2 = (v2 << 16) | (v2 >>> 16);
-    if (at <= blocks) v0 ^= word;
+    if (round < blocks) v0 ^= block;
   }
   return (v1 ^ v3) >>> 0;
 }
 
-const roundsAtEnd = 3;
+const lastRounds = 3;

@@ -45,7 +45,8 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
   // The window may begin and end inside a bucket, hence two more than fit into it.
   const bucketCount = Math.ceil((pastMillis + futureMillis) / bucketMillis) + 2;
   const entriesMax = options.bucketEntriesMax ?? nonceBucketEntriesMax;
-  const slotCount = Math.ceil(entriesMax / slotShare);
+  const slotCount = Math.ceil((entriesMax * slotsForSeven) / 7);
+  const bucketBytes = slotCount * bytesPerSlot + senderCounters * Uint32Array.BYTES_PER_ELEMENT;
   const key = hashKey(options.randomBytes);
   const buckets: (Bucket | undefined)[] = Array.from({ length: bucketCount });
   const words = new Uint32Array(wordsPerEntry);
@@ -57,6 +58,7 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
     if (bucket.number > number) return undefined;
     if (bucket.number < number) {
       bucket.taken.fill(0);
+      bucket.bySender.fill(0);
       bucket.entries = 0;
       bucket.number = number;
     }
@@ -72,15 +74,15 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
       const place = Math.floor((halfSipHash(key, words) / 0x1_0000_0000) * slotCount);
       const slot = findSlot(bucket, words, place);
       if (slot === undefined) return "seen";
-      if (bucket.entries >= entriesMax) return "full";
+      if (isFull(bucket, words, entriesMax)) return "full";
       bucket.taken[slot] = 1;
       bucket.words.set(words, slot * wordsPerEntry);
       bucket.entries += 1;
+      bucket.bySender[senderPlace(words)] = sentBy(bucket, words) + 1;
       return "fresh";
     },
-    bytesMax: bucketCount * slotCount * bytesPerSlot,
-    bytes: () =>
-      buckets.reduce((sum, bucket) => sum + (bucket === undefined ? 0 : slotCount * bytesPerSlot), 0),
+    bytesMax: bucketCount * bucketBytes,
+    bytes: () => buckets.reduce((sum, bucket) => sum + (bucket === undefined ? 0 : bucketBytes), 0),
     entries: () => buckets.reduce((sum, bucket) => sum + (bucket?.entries ?? 0), 0),
   };
 }
@@ -92,13 +94,18 @@ interface Bucket {
   readonly words: Uint32Array;
   /** 1 where a slot is taken. */
   readonly taken: Uint8Array;
+  /** How many entries each sender has; senders whose fingerprints begin alike are counted together. */
+  readonly bySender: Uint32Array;
 }
 
 /** Nonce and sender: 16 and 8 bytes. */
 const wordsPerEntry = 6;
 const bytesPerSlot = wordsPerEntry * Uint32Array.BYTES_PER_ELEMENT + 1;
-/** How full a table gets: 36 bytes an entry, and some six looks for a new one when it is full. */
-const slotShare = 0.7;
+/** So a table gets seven tenths full: 36 bytes an entry, and some six looks for a new one at the end. */
+const slotsForSeven = 10;
+const senderCounters = 1_024;
+const commonShare = 0.9;
+const senderShareWhenScarce = 1 / 8;
 
 function emptyBucket(number: number, slotCount: number): Bucket {
   return {
@@ -106,7 +113,22 @@ function emptyBucket(number: number, slotCount: number): Bucket {
     entries: 0,
     words: new Uint32Array(slotCount * wordsPerEntry),
     taken: new Uint8Array(slotCount),
+    bySender: new Uint32Array(senderCounters),
   };
+}
+
+/** One sender alone cannot take the last tenth: it is for those that have sent less than an eighth. */
+function isFull(bucket: Bucket, words: Uint32Array, entriesMax: number): boolean {
+  if (bucket.entries < entriesMax * commonShare) return false;
+  return bucket.entries >= entriesMax || sentBy(bucket, words) >= entriesMax * senderShareWhenScarce;
+}
+
+function sentBy(bucket: Bucket, words: Uint32Array): number {
+  return bucket.bySender[senderPlace(words)] ?? 0;
+}
+
+function senderPlace(words: Uint32Array): number {
+  return (words[wordsPerEntry - 1] ?? 0) % senderCounters;
 }
 
 /** The first free slot from `place` on, or undefined where the words are found before it. */

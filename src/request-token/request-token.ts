@@ -1,5 +1,6 @@
 import { fail, ok, type Result } from "../base/result.ts";
 import {
+  issuedAtHighMax,
   nonceBytes,
   type RequestTokenMode,
   readIssuedAt,
@@ -68,13 +69,14 @@ export function requestTokenText(token: RequestToken): string {
 }
 
 /**
- * Decodes the text of a token into 126 bytes; whether it was the one spelling of them. Node's decoder forgives padding,
+ * Decodes the text of a token into 126 bytes; whether it was the one spelling of them, with a time below 2^53. Node's decoder forgives padding,
  * white space and the other alphabet, so the bytes are encoded again and compared.
  */
 export function decodeRequestToken(text: string, bytes: Buffer): boolean {
   return (
     text.length === requestTokenCharacters &&
     bytes.write(text, 0, requestTokenBytes, "base64url") === requestTokenBytes &&
-    bytes.toString("base64url", 0, requestTokenBytes) === text
+    bytes.toString("base64url", 0, requestTokenBytes) === text &&
+    bytes.readUInt32BE(tokenOffset.issuedAt) <= issuedAtHighMax
   );
 }

@@ -47,7 +47,10 @@ export function writeIssuedAt(bytes: Buffer, millis: number): void {
   bytes.writeUInt32BE(millis % half, tokenOffset.issuedAt + 4);
 }
 
-/** The time in a token, in milliseconds since 1970; not exact above 2^53, which no window comes near. */
+/** The largest first half of a time: times end below 2^53, so that every implementation counts them exactly. */
+export const issuedAtHighMax = 0x1f_ffff;
+
+/** The time in a token, in milliseconds since 1970. */
 export function readIssuedAt(bytes: Buffer): number {
   return bytes.readUInt32BE(tokenOffset.issuedAt) * half + bytes.readUInt32BE(tokenOffset.issuedAt + 4);
 }

@@ -1,6 +1,7 @@
 import {
   BodyCursor,
   chunksOf,
+  type HeadEdits,
   type Http1Limits,
   type Http1ResponseHead,
   isWebSocketAccepted,
@@ -19,6 +20,7 @@ import {
   type RequestHead,
 } from "./forwarding.ts";
 import { requestBytes } from "./head-text.ts";
+import { type PeerTokens, withTokenLine } from "./request-tokens.ts";
 import { silenceMillisOf } from "./tunnel.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
@@ -27,9 +29,12 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   status = 0;
   private readonly client: ForwardingClient;
   private readonly request: RequestHead;
+  private readonly edits: HeadEdits;
   private readonly connections: ConnectionSource;
   private readonly limits: Http1Limits;
   private readonly isChunked: boolean;
+  /** Where the peer may want request tokens. */
+  private readonly tokens: PeerTokens | undefined;
   /** The request as it goes upstream, with what was there of its body; kept while it might be sent again. */
   private head: Buffer;
   private connection: UpstreamConnection | undefined;
@@ -43,6 +48,9 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   private hasSent = false;
   private hasHeard = false;
   private hasRetried = false;
+  private hasRefusedToken = false;
+  /** Whether all that was sent of the request is still here. */
+  private isReplayable = true;
   private isTunnelOpen = false;
   /** Whether the other end of an open tunnel sends no more. */
   private hasTunnelEnded = false;
@@ -54,10 +62,13 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   constructor(
     { client, request, edits, limits, firstBody, end }: ForwardedRequest,
     connections: ConnectionSource,
+    tokens?: PeerTokens,
   ) {
     this.client = client;
     this.request = request;
+    this.edits = edits;
     this.connections = connections;
+    this.tokens = tokens;
     this.limits = limits;
     this.isChunked = request.framing.kind === "chunked";
     this.isRequestComplete = end !== undefined;
@@ -80,6 +91,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
   onBody(body: Buffer, end: MessageEnd | undefined): void {
     const { connection } = this;
     if (connection === undefined || this.isRequestComplete) return;
+    this.isReplayable = false;
     this.isRequestComplete = end !== undefined;
     this.hasBody ||= body.length > 0;
     const bytes = this.framed(body, end);
@@ -114,9 +126,20 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
 
   onConnection(connection: UpstreamConnection): void {
     this.connection = connection;
-    this.hasSent = true;
     connection.lend(this);
-    const isFlowing = connection.write(this.head);
+    const tokens = this.tokens?.on(connection.socket);
+    const token = tokens === undefined ? "" : tokens.mint(this.request, this.edits);
+    if (tokens === undefined || token !== undefined) return this.sendHead(connection, token ?? "");
+    void tokens.obtain(this.request, this.edits).then((obtained) => {
+      if (this.connection !== connection) return;
+      if (obtained.ok) this.sendHead(connection, obtained.value);
+      else this.fail(obtained.reason, obtained.detail);
+    });
+  }
+
+  private sendHead(connection: UpstreamConnection, token: string): void {
+    this.hasSent = true;
+    const isFlowing = connection.write(withTokenLine(this.head, token));
     if (connection.hasRefusedBytes && !this.hasRetried) return this.retry();
     this.waitForProgress();
     if (this.isRequestComplete || this.request.tunnel !== undefined) return;
@@ -162,6 +185,17 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
     this.fail("upstream-reset", detail);
   }
 
+  /** As over HTTP/2: nothing of a request whose token is refused was passed on, so that it may be sent again, once. */
+  private mayShowAnotherToken(head: Http1ResponseHead): boolean {
+    const { connection, tokens } = this;
+    if (tokens === undefined || connection === undefined) return false;
+    if (!tokens.on(connection.socket).learn(head) || !this.isReplayable) return false;
+    const isFirst = !this.hasRefusedToken;
+    this.hasRefusedToken = true;
+    if (isFirst && !this.isRequestComplete) this.client.pauseBody();
+    return isFirst;
+  }
+
   /** As if nothing had been sent: nothing was, or it makes no difference. */
   private retry(): void {
     this.leaveConnection()?.destroy();
@@ -192,6 +226,7 @@ export class Http1Exchange implements Forwarding, Waiter, ConnectionUser {
       }
       if (head.kind === "refused") return this.fail("upstream-malformed-response", head.reason);
       at = head.section.end;
+      if (head.status >= 200 && this.mayShowAnotherToken(head)) return this.retry();
       if (head.status >= 200) return this.beginResponse(head, window, end);
       if (head.status === 101 && this.request.tunnel !== undefined) return this.openTunnel(head, window, end);
       this.interimResponses += 1;

@@ -21,7 +21,10 @@ import {
 } from "./forwarding.ts";
 import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
-import { type OutcomeObserver, SentRequest } from "./sent-request.ts";
+import type { LinkChoice } from "./link-choice.ts";
+import { tokenField } from "./request-tokens.ts";
+import { SentRequest } from "./sent-request.ts";
+import { ShownToken, type TokenTaker } from "./shown-token.ts";
 import { opensTunnel, silenceMillisOf } from "./tunnel.ts";
 import { saysUndelivered } from "./undelivered.ts";
 
@@ -30,20 +33,8 @@ const attemptsMax = 3;
 /** How often a request that no server has looked at is sent again. */
 const resendsMax = 3;
 
-/** The instances that a request can go to. */
-export interface LinkChoice {
-  /** One to try, other than those already tried; undefined where there is none, `overloaded` where none has room. */
-  pick(tried: readonly InstanceLink[]): InstanceLink | "overloaded" | undefined;
-  /** Whether there is another one. */
-  hasOther(than: InstanceLink): boolean;
-  /** Has an instance left alone for a moment where others can be asked. */
-  avoid(link: InstanceLink): void;
-  /** Who wants to know how requests go; nothing is measured for nobody. */
-  readonly outcomes?: OutcomeObserver | undefined;
-}
-
 /** A request on its way as a stream of HTTP/2, or over HTTP/1.1 where that is all a peer speaks, and its response. */
-export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
+export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, TokenTaker {
   private ownStatus = 0;
   private ownResponseBytes = 0;
   private readonly client: ForwardingClient;
@@ -55,6 +46,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   private tried: readonly InstanceLink[] = untried;
   /** The link that has been asked for a connection, while it is awaited. */
   private asked: InstanceLink | undefined;
+  private token: ShownToken | undefined;
   private link: InstanceLink | undefined;
   private lane: LinkSession | undefined;
   private sent: SentRequest | undefined;
@@ -153,6 +145,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.sent?.onAbandoned();
     this.asked?.cancel(this);
     this.asked = undefined;
+    this.token?.cancel();
     this.http1?.abort();
     this.leaveStream()?.reset(errorCode.cancel);
   }
@@ -166,8 +159,24 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
 
   onSession(lane: LinkSession): void {
     this.asked = undefined;
-    const { client, request, requestEnd, firstBody } = this;
+    const { request, edits } = this;
     if (request.tunnel === "websocket" && !lane.session.takesExtendedConnect) return this.useUpgrade();
+    const { tokens } = lane;
+    if (tokens === undefined) return this.onToken(lane, "");
+    this.token ??= new ShownToken(request, edits, this);
+    this.token.ask(lane, tokens);
+    // Until then it is the token's time that runs.
+    if (this.token.isAwaited) this.client.waitAtMost(Number.POSITIVE_INFINITY);
+  }
+
+  onNoToken(detail: string): void {
+    this.leaveAlone();
+    if (this.link !== undefined && !this.tried.includes(this.link)) this.tried = [...this.tried, this.link];
+    this.seek("request-token-unavailable", detail);
+  }
+
+  onToken(lane: LinkSession, token: string): void {
+    const { client, request, requestEnd, firstBody } = this;
     // An empty body in chunks stays a body.
     const isEnd =
       requestEnd !== undefined &&
@@ -175,6 +184,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       firstBody.length === 0 &&
       request.framing.kind !== "chunked";
     const fields = lane.lines.request(request, this.edits);
+    if (token !== "") fields.push(tokenField(token));
     if (!lane.session.takes(fields))
       return this.fail("head-too-large-for-upstream", "the head is larger than the upstream takes");
     const stream = lane.session.open(fields, isEnd, this);
@@ -216,7 +226,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
       cancel: () => pool.cancel(waiter),
     };
     const { client, request, edits, limits, firstBody, requestEnd: end } = this;
-    this.http1 = new Http1Exchange({ client, request, edits, limits, firstBody, end }, connections);
+    const tokens = this.link?.tokens;
+    this.http1 = new Http1Exchange({ client, request, edits, limits, firstBody, end }, connections, tokens);
     this.http1.start();
   }
 
@@ -241,6 +252,9 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
   }
 
   onResponse(head: Http2ResponseHead): void {
+    const tokens = this.lane?.tokens;
+    if (tokens !== undefined && this.token?.isToBeReplaced(tokens, head) === true && this.isReplayable)
+      return this.showAnotherToken();
     this.hasHeard = true;
     this.sent?.onHead(head);
     if (this.mayAskElsewhere(head)) return this.askElsewhere();
@@ -356,6 +370,15 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     return saysUndelivered(head) && this.choice.hasOther(link);
   }
 
+  private showAnotherToken(): void {
+    this.sent?.onAbandoned();
+    this.leaveStream()?.reset(errorCode.cancel);
+    if (this.requestEnd === undefined && this.request.tunnel === undefined) this.client.pauseBody();
+    const lane = this.link?.ready();
+    if (lane === undefined) this.start();
+    else this.onSession(lane);
+  }
+
   private leaveAlone(): void {
     if (this.link !== undefined) this.choice.avoid(this.link);
   }
@@ -369,7 +392,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter {
     this.seek("upstream-connect-failed", "no instance has given it to its application");
   }
 
-  private seek(reason: AcquireRefusal, detail: string): void {
+  private seek(reason: AcquireRefusal | "request-token-unavailable", detail: string): void {
     const link = this.tried.length < attemptsMax ? this.pick() : undefined;
     if (link === undefined) return this.fail(reason, detail);
     if (link === "overloaded")

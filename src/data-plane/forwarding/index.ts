@@ -16,10 +16,11 @@ export type {
 } from "./forwarding.ts";
 export { plainEnd } from "./forwarding.ts";
 export { isGrpcRequest } from "./grpc.ts";
-export { Http2Exchange, type LinkChoice } from "./http2-exchange.ts";
+export { Http2Exchange } from "./http2-exchange.ts";
 export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
 export { connectRequest } from "./judge-fields.ts";
 export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
+export type { LinkChoice } from "./link-choice.ts";
 export { isMirrored, mirroredLine } from "./mirrored-mark.ts";
 export { connectTcp, keptAlive, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
@@ -31,7 +32,8 @@ export {
   problemAnswer,
 } from "./problem-answer.ts";
 export { type RequestFailure, statusOfFailure } from "./request-failure.ts";
-export { isEventStream } from "./response-fields.ts";
+export { type ConnectionTokens, type PeerTokens, requestTokenName } from "./request-tokens.ts";
+export { isEventStream, responseValues } from "./response-fields.ts";
 export type { OutcomeFailure, OutcomeObserver } from "./sent-request.ts";
 export { serveHttp } from "./serve-http.ts";
 export { serveHttp1 } from "./serve-http1.ts";

@@ -13,6 +13,7 @@ import type { ConnectionPool } from "./connection-pool.ts";
 import type { AcquireRefusal } from "./connection-source.ts";
 import { LineFields } from "./line-fields.ts";
 import type { LinkLimits } from "./link-limits.ts";
+import type { ConnectionTokens, PeerTokens } from "./request-tokens.ts";
 
 /** A connection to a peer whose other end has been judged, and what the two sides agreed to speak (ALPN). */
 export interface OpenedLink {
@@ -42,6 +43,8 @@ export interface Flushable {
 export class LinkSession implements SessionOwner {
   readonly session: ClientSession;
   readonly lines = new LineFields();
+  /** Where the peer may want request tokens. */
+  readonly tokens: ConnectionTokens | undefined;
   /** Whether the peer has shown that it lets us in. */
   isReady = false;
   /** Whether another one is to take its place, which may show a newer certificate. */
@@ -54,12 +57,18 @@ export class LinkSession implements SessionOwner {
   constructor(
     socket: Socket,
     timer: CoarseTimer,
-    parts: { readonly link: SessionHome; readonly limits: LinkLimits; readonly report: Report | undefined },
+    parts: {
+      readonly link: SessionHome;
+      readonly limits: LinkLimits;
+      readonly report: Report | undefined;
+      readonly tokens: ConnectionTokens | undefined;
+    },
   ) {
-    const { link, report } = parts;
+    const { link, report, tokens } = parts;
     const { http2: limits = defaultHttp2Limits } = parts.limits;
     this.link = link;
     this.report = report;
+    this.tokens = tokens;
     this.socket = socket;
     socket.setNoDelay(true);
     const onFault = (fault: unknown): void => link.onFault(fault);
@@ -163,6 +172,8 @@ export class InstanceLink implements SessionHome, Deadline {
   private readonly open: OpenLink;
   /** Connections of HTTP/1.1 to the peer, where there can be any. */
   readonly pool: ConnectionPool | undefined;
+  /** Where the peer may want request tokens. */
+  readonly tokens: PeerTokens | undefined;
   private readonly timer: CoarseTimer;
   private readonly limits: LinkLimits;
   private readonly observer: LinkObserver | undefined;
@@ -183,12 +194,14 @@ export class InstanceLink implements SessionHome, Deadline {
     readonly timer: CoarseTimer;
     readonly limits: LinkLimits;
     readonly observer?: LinkObserver;
+    readonly tokens?: PeerTokens | undefined;
   }) {
     this.open = parts.open;
     this.pool = parts.pool;
     this.timer = parts.timer;
     this.limits = parts.limits;
     this.observer = parts.observer;
+    this.tokens = parts.tokens;
     this.timer.add(this);
   }
 
@@ -363,8 +376,10 @@ export class InstanceLink implements SessionHome, Deadline {
     const { socket, isHttp2 } = result.value;
     if (!isHttp2) return this.useHttp1(socket);
     this.speaksHttp1 = false;
-    const { timer, limits } = this;
-    opening.lane = new LinkSession(socket, timer, { link: this, limits, report: this.observer?.onOpened() });
+    const { timer, limits, observer } = this;
+    const tokens = this.tokens?.on(socket);
+    const report = observer?.onOpened();
+    opening.lane = new LinkSession(socket, timer, { link: this, limits, report, tokens });
     opening.lane.isRetiring = opening.isOutdated;
     this.lanes.add(opening.lane);
     // Its close event may have passed before anybody listened.

@@ -23,6 +23,7 @@ export type RequestFailure =
   | "head-too-large-for-client"
   | "request-timeout"
   | "fault-injected"
+  | "request-token-unavailable"
   | "client-gone";
 
 /** The status that goes with a failure beyond the head; 400 for the bytes of a body (RFC 9110, 15.5 and 15.6). */
@@ -48,6 +49,7 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 502;
     case "decision-timeout":
     case "overloaded":
+    case "request-token-unavailable":
     case "fault-injected":
     case "too-many-tcp-connections":
     case "tunnel-drained":
