@@ -17,6 +17,7 @@ import {
 import type { IssuerRefusal, PresentedQuestion } from "../transport/index.ts";
 import { requestTokenPolicyOf, type TrustState } from "../trust-log/index.ts";
 import { tokenEpochAgeSecondsMax } from "./issue-instance-token.ts";
+import { keyFault } from "./log-keys.ts";
 import type { LogWriter } from "./log-writer.ts";
 import { openRateLimit, type RateLimit } from "./rate-limit.ts";
 import type { RequestTokenRoots } from "./request-token-roots.ts";
@@ -38,8 +39,8 @@ export interface RequestTokenIssuerOptions {
   readonly writer: Pick<LogWriter, "state" | "isBroken">;
   readonly guard: Pick<RollbackGuard, "isTrusted">;
   readonly roots: RequestTokenRoots;
-  /** The key that the log names for the issuer. */
-  readonly issuerKey: () => KeyObject;
+  /** The key by which the control plane acts as the issuer, as the log names it; undefined where it is not here. */
+  readonly issuerKey: () => KeyObject | undefined;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
 }
@@ -78,15 +79,20 @@ export class RequestTokenIssuer {
     this.#nonces = nonceSource(options.randomBytes);
   }
 
-  /** Answers a question that a node's agent has handed on, so that only the asker can read it; a no is an answer too. */
+  /**
+   * Answers a question that a node's agent has handed on, so that only the asker can read it; a no is an answer too.
+   * Throws `ERR_CONTROL_PLANE_KEY` where there is no key to sign by.
+   */
   async answer(node: string, question: PresentedQuestion): Promise<ReturnType<PresentedQuestion["answer"]>> {
     const { clock, issuerKey } = this.#options;
+    const key = issuerKey();
+    if (key === undefined) throw keyFault("issuer", "is missing");
     const judged = await this.#judge(node, question);
     const outcome: Outcome = judged.ok
       ? judged.value
       : { case: "refusal", value: { reason: judged.reason, detail: judged.detail } };
     const issuerMillis = BigInt(Math.floor(clock.nowSeconds() * 1000));
-    return question.answer({ issuerMillis, outcome }, issuerKey());
+    return question.answer({ issuerMillis, outcome }, key);
   }
 
   async #judge(node: string, question: PresentedQuestion): Promise<Judged> {
@@ -161,7 +167,8 @@ export class RequestTokenIssuer {
     const purpose = this.#judgePurpose(asker, wanted, "granted");
     if (!purpose.ok) return purpose;
     const { audience, destination, lastPeriod } = purpose.value;
-    return keysAnswer(this.#nowPeriod(), lastPeriod, (keyPeriod) =>
+    // The period before too: a caller's idea of the time may be a little behind.
+    return keysAnswer(this.#nowPeriod() - 1, lastPeriod, (keyPeriod) =>
       clientKeyOf(audienceKey(audience, keyPeriod), asker, { mode: "granted", destination }),
     );
   }
