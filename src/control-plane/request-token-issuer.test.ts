@@ -33,6 +33,7 @@ let state: TrustState;
 let facts: { isTrusted: boolean; isBroken: boolean };
 let issuer: RequestTokenIssuer;
 let issuerKey: typeof issuerKeys.privateKey | undefined;
+let answered: string[];
 let caller: string;
 let callee: string;
 
@@ -41,6 +42,7 @@ beforeEach(() => {
   state = new TrustState();
   facts = { isTrusted: true, isBroken: false };
   issuerKey = issuerKeys.privateKey;
+  answered = [];
   setEpoch(nowSeconds);
   putService("/shop/web", "internal");
   putService("/shop/ledger", "restricted");
@@ -67,6 +69,7 @@ beforeEach(() => {
     issuerKey: () => issuerKey,
     clock,
     randomBytes,
+    answered: (outcome) => answered.push(outcome),
   });
 });
 
@@ -260,6 +263,7 @@ it.each<readonly [string, string, () => void]>([
   change();
 
   expect(await verdict(grant())).toBe(reason);
+  expect(answered).toEqual(["keys", reason]);
 });
 
 it.each<readonly [string, string, Unusual]>([

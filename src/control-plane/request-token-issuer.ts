@@ -16,6 +16,7 @@ import {
 } from "../request-token/index.ts";
 import type { IssuerRefusal, PresentedQuestion } from "../transport/index.ts";
 import { requestTokenPolicyOf, type TrustState } from "../trust-log/index.ts";
+import type { ControlPlaneMetrics } from "./control-plane-metrics.ts";
 import { tokenEpochAgeSecondsMax } from "./issue-instance-token.ts";
 import { keyFault } from "./log-keys.ts";
 import type { LogWriter } from "./log-writer.ts";
@@ -43,10 +44,12 @@ export interface RequestTokenIssuerOptions {
   readonly issuerKey: () => KeyObject | undefined;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
+  /** Told what came of each question. */
+  readonly answered: ControlPlaneMetrics["questionAnswered"];
 }
 
 type Outcome = NonNullable<MessageInitShape<typeof RequestTokenAnswerSchema>["outcome"]>;
-type Judged = Result<Outcome, IssuerRefusal>;
+type Judged = Result<Extract<Outcome, { case: "keys" | "token" }>, IssuerRefusal>;
 
 /** Who asks, as the log has it. */
 interface Asker {
@@ -84,10 +87,11 @@ export class RequestTokenIssuer {
    * Throws `ERR_CONTROL_PLANE_KEY` where there is no key to sign by.
    */
   async answer(node: string, question: PresentedQuestion): Promise<ReturnType<PresentedQuestion["answer"]>> {
-    const { clock, issuerKey } = this.#options;
+    const { clock, issuerKey, answered } = this.#options;
     const key = issuerKey();
     if (key === undefined) throw keyFault("issuer", "is missing");
     const judged = await this.#judge(node, question);
+    answered(judged.ok ? judged.value.case : judged.reason);
     const outcome: Outcome = judged.ok
       ? judged.value
       : { case: "refusal", value: { reason: judged.reason, detail: judged.detail } };
