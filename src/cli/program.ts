@@ -21,6 +21,7 @@ import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
 import { addRuleCommands } from "./tree/rules.ts";
+import { addTokenPolicyCommand } from "./tree/token-policy.ts";
 
 const helpAfter = `
 Examples:
@@ -38,7 +39,10 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     "Run and look:",
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
-  ["Say who may call whom:", [addRuleCommands, addPrefixCommands, addConfigurationCommands]],
+  [
+    "Say who may call whom:",
+    [addRuleCommands, addPrefixCommands, addTokenPolicyCommand, addConfigurationCommands],
+  ],
   [
     "Identity and trust:",
     [addIdentityCommands, addAuthorityCommands, addKeyCommands, addFederationCommands, addLogCommands],

@@ -127,6 +127,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       guard,
       roots: new RequestTokenRoots(options),
       issuerKey: () => requireKey("issuer", keys, writer).privateKey,
+      answered: metrics.questionAnswered,
       clock,
       randomBytes,
     }),
