@@ -2,7 +2,7 @@ import { constants, type Stats } from "node:fs";
 import { access, lstat, readdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { codeOf, messageOf } from "../../base/mesh-error.ts";
-import { Procfs } from "../../peer-process/index.ts";
+import { Procfs, UnixCallers } from "../../peer-process/index.ts";
 import { openFileKeyStore } from "../../storage/index.ts";
 import { verifyLogFiles } from "../commands/verify-log.ts";
 import { exitCode } from "../exit-codes.ts";
@@ -30,8 +30,12 @@ export async function checkDirectory(report: CheckReport, directory: MeshDirecto
     () => agentSocketFinding(directory),
   );
   await report.run(
-    { category, anchor: "callers-told", description: "it is told which process calls a sidecar" },
-    () => callersFinding(new Procfs()),
+    {
+      category,
+      anchor: "callers-told",
+      description: "it is told which process calls a sidecar, or the agent",
+    },
+    () => callersFinding(new Procfs(), new UnixCallers()),
   );
   if (!isMesh) return false;
   await report.run({ category, anchor: "keys-present", description: "the operator's key is there" }, () =>
@@ -131,8 +135,19 @@ async function agentSocketFinding({ agentSocket }: MeshDirectory): Promise<Findi
 }
 
 /** What this machine cannot do for isolation; the rest of it is enforced. */
-export function callersFinding(procfs: Pick<Procfs, "tellsCallers">): Finding | undefined {
-  if (procfs.tellsCallers) return undefined;
+export function callersFinding(
+  procfs: Pick<Procfs, "tellsCallers">,
+  unixCallers: Pick<UnixCallers, "tellsCallers">,
+): Finding | undefined {
+  if (procfs.tellsCallers && unixCallers.tellsCallers) return undefined;
+  if (procfs.tellsCallers)
+    return {
+      error:
+        "ss is not installed, which tells who calls at a Unix socket: programs get no identity over the SPIFFE Workload API there, and any process of the agent's user can ask the agent as another's instance",
+      remedy: "install iproute2, then start the agent again",
+      command: "apt-get install -y iproute2",
+      isWarning: true,
+    };
   return {
     error: `${process.platform} does not tell which process connects to a sidecar: every process of this machine can call in the name of a service that runs here`,
     remedy:

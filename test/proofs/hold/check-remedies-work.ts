@@ -82,6 +82,11 @@ function breakages(bench: Bench): Breakage[] {
       },
     },
     {
+      what: "a Workload API whose socket was removed",
+      anchor: "workload-api",
+      break: () => rm(join(path, "run", "workload.sock")),
+    },
+    {
       what: "a service that nobody runs",
       anchor: "service-served",
       break: () => bench.register("/proof/callee"),
