@@ -31,6 +31,7 @@ export const resourceKinds = [
   "AccessPolicy",
   "TrafficPolicy",
   "WorkloadEntry",
+  "Federation",
   "Instance",
   "Node",
   "Proxy",
@@ -169,6 +170,13 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
           { spiffeId: `spiffe://${trustDomain}${spec.service}` },
         ),
       ),
+  Federation: ({ state }) =>
+    manifestsOf(state)
+      .filter((manifest) => manifest.kind === "Federation")
+      .map(({ metadata, spec }) => {
+        const hasBundle = state.federation.get(metadata.name)?.bundle !== undefined;
+        return resource("Federation", metadata.name, { ...spec }, { hasBundle });
+      }),
   Instance: (facts) => {
     const followers = followersOf(facts);
     return [...facts.state.instances.entries()].map(([name, row]) => {

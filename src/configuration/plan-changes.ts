@@ -8,6 +8,13 @@ import {
 } from "./dialect.ts";
 import { dialectVersion } from "./dialect-text.ts";
 import {
+  type FederationManifest,
+  federationEntries,
+  federationOf,
+  orderedFederation,
+  withoutKnownBundle,
+} from "./federation-manifest.ts";
+import {
   isSameTraffic,
   orderedTraffic,
   type TrafficPolicyManifest,
@@ -16,7 +23,10 @@ import {
 import { orderedEntry, type WorkloadEntryManifest, workloadEntryOf } from "./workload-entry.ts";
 
 /** The part of the public state that the dialect describes. */
-export type DescribedState = Pick<TrustState, "services" | "rules" | "traffic" | "workloads">;
+export type DescribedState = Pick<
+  TrustState,
+  "services" | "rules" | "traffic" | "workloads" | "federation" | "remotes"
+>;
 
 /** What becomes of an object. */
 export type ChangeOutcome = "created" | "changed" | "unchanged" | "removed";
@@ -33,7 +43,11 @@ export interface PlannedEntry {
     | "traffic.put"
     | "traffic.remove"
     | "workload.put"
-    | "workload.remove";
+    | "workload.remove"
+    | "federation.put"
+    | "federation.remove"
+    | "remote.put"
+    | "remote.remove";
   readonly body: JsonObject;
 }
 
@@ -55,11 +69,11 @@ export function planChanges(state: DescribedState, manifests: readonly Manifest[
 }
 
 /**
- * When an object's entries come: services before what speaks of them; rules, which can tell requests apart only where
+ * When an object's entries come: services and federations before what speaks of them; rules, which can tell requests apart only where
  * there are any, after the declaration that a service is no longer called over TCP, and before the one that it is.
  */
 function turnOf(state: DescribedState, { kind, metadata, spec }: Manifest): 0 | 1 | 2 | 3 {
-  if (kind === "Service") return 0;
+  if (kind === "Service" || kind === "Federation") return 0;
   if (kind !== "TrafficPolicy") return 2;
   if (spec.protocol === "tcp") return 3;
   return isTcpService(state, metadata.name) ? 1 : 2;
@@ -87,6 +101,8 @@ function removalOf(before: Manifest): PlannedEntry[] {
       return [{ kind: "traffic.remove", body: { service: name } }];
     case "WorkloadEntry":
       return [{ kind: "workload.remove", body: { name } }];
+    case "Federation":
+      return [{ kind: "federation.remove", body: { trustDomain: name } }];
   }
 }
 
@@ -100,11 +116,13 @@ export function manifestsOf(state: DescribedState): Manifest[] {
   const policies = [...byDestination].map(([to, rows]) => policyOf(to, rows));
   const traffic = [...state.traffic.entries()].map(([name, row]) => trafficPolicyOf(name, row));
   const workloads = [...state.workloads.entries()].map(([name, row]) => workloadEntryOf(name, row));
+  const federations = [...state.federation.entries()].flatMap(([name]) => federationOf(state, name) ?? []);
   return [
     ...services.sort(byName),
     ...policies.sort(byName),
     ...traffic.sort(byName),
     ...workloads.sort(byName),
+    ...federations.sort(byName),
   ];
 }
 
@@ -122,14 +140,16 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
     const row = state.workloads.get(name);
     return row === undefined ? undefined : workloadEntryOf(name, row);
   }
+  if (kind === "Federation") return federationOf(state, name);
   const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
   return rows.length === 0 ? undefined : policyOf(name, rows);
 }
 
-function planChange(state: DescribedState, after: Manifest): PlannedChange {
+function planChange(state: DescribedState, wanted: Manifest): PlannedChange {
+  const after = wanted.kind === "Federation" ? withoutKnownBundle(state, wanted) : wanted;
   const { kind, metadata } = after;
   const before = currentManifest(state, kind, metadata.name);
-  const entries = entriesFor(before, after);
+  const entries = after.kind === "Federation" ? federationEntries(state, after) : entriesFor(before, after);
   const common = { kind, name: metadata.name, entries, before };
   if (after.kind === "AccessPolicy" && after.spec.rules.length === 0)
     return { ...common, outcome: before === undefined ? "unchanged" : "removed", after: undefined };
@@ -137,7 +157,10 @@ function planChange(state: DescribedState, after: Manifest): PlannedChange {
   return { ...common, outcome: entries.length === 0 ? "unchanged" : changed, after };
 }
 
-function entriesFor(before: Manifest | undefined, after: Manifest): PlannedEntry[] {
+function entriesFor(
+  before: Manifest | undefined,
+  after: Exclude<Manifest, FederationManifest>,
+): PlannedEntry[] {
   switch (after.kind) {
     case "Service":
       return serviceEntries(before, after);
@@ -227,6 +250,8 @@ function ordered(manifest: Manifest): Manifest {
       return orderedTraffic(manifest);
     case "WorkloadEntry":
       return orderedEntry(manifest);
+    case "Federation":
+      return orderedFederation(manifest);
   }
 }
 
