@@ -27,6 +27,15 @@ it("keeps certificate, key and bundle for this user alone", async () => {
   expect(await read()).toEqual(["chain a", "key a", "bundle a"]);
 });
 
+it("has a bundle for each federated trust domain, and none of one that is no more", async () => {
+  await using out = await ExportFolder.open(path);
+  await out.write({ ...credentials("a"), federated: new Map([["gone.example", "gone"]]) });
+  await out.write(credentials("b"));
+
+  expect(await readdir(join(path, "federated"))).toEqual(["bank.example.pem"]);
+  expect(await readFile(join(path, "federated", "bank.example.pem"), "utf8")).toBe("bank b");
+});
+
 it("never shows the key of another certificate to one who reads through the same link", async () => {
   await using out = await ExportFolder.open(path);
   await out.write(credentials("a"));
@@ -86,6 +95,7 @@ function credentials(name: string) {
     privateKeyPem: `key ${name}`,
     bundlePem: `bundle ${name}`,
     crlPem: `lists ${name}`,
+    federated: new Map([["bank.example", `bank ${name}`]]),
     serial: "0a",
   };
 }

@@ -8,11 +8,14 @@ import { CliError, exitCode } from "./exit-codes.ts";
 
 /** What other programs are pointed at; each leads into the folder that `current` leads to. */
 const files = ["svid.pem", "svid.pem.key", "bundle.pem", "crl.pem"] as const;
+/** A folder with a bundle for each federated trust domain; roots of several in one file would count for all of them. */
+const federatedFolder = "federated";
+const fileNameBytesMax = 255;
 const present = "current";
 const generationPattern = /^svid-[0-9a-f]{1,64}-[0-9]{1,9}$/;
 
 /**
- * A folder, closed to other users, in which a program finds an SVID with its key and the trust bundle and the revocation lists. They change
+ * A folder, closed to other users, in which a program finds an SVID with its key, the trust bundle, the revocation lists, and the bundles of federated trust domains. They change
  * together, by one rename: whoever reads through `current` never has the key of another certificate.
  */
 export class ExportFolder implements AsyncDisposable {
@@ -55,18 +58,25 @@ export class ExportFolder implements AsyncDisposable {
     ];
     for (const [place, file] of files.entries())
       await writeFileAtomically(join(folder, file), bytesOf(texts[place] ?? ""), 0o600);
+    await makeFolder(join(folder, federatedFolder));
+    for (const [domain, pem] of credentials.federated) {
+      const file = `${domain}.pem`;
+      // Of a name that no file can have.
+      if (file.length > fileNameBytesMax) continue;
+      await writeFileAtomically(join(folder, federatedFolder, file), bytesOf(pem), 0o600);
+    }
     const next = join(this.path, `${present}.next`);
     await rm(next, { force: true });
     await symlink(name, next);
     await rename(next, join(this.path, present));
-    for (const file of files) await link(join(present, file), join(this.path, file));
+    for (const file of [...files, federatedFolder]) await link(join(present, file), join(this.path, file));
     // One who is reading may still have the one before open.
     await this.#removeAllBut([name, before]);
   }
 
   /** The key has ended with its instance; it is not left lying about. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const name of [...files, present]) await rm(join(this.path, name), { force: true });
+    for (const name of [...files, federatedFolder, present]) await rm(join(this.path, name), { force: true });
     await this.#removeAllBut([]);
     await this.#lock[Symbol.asyncDispose]();
   }

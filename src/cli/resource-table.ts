@@ -36,6 +36,8 @@ const emptySentences: { readonly [Kind in ResourceKind]: string } = {
     "No workload entry is set: programs without a sidecar have no identity. troth apply -f FILE sets one.",
   RequestTokenPolicy:
     "No request token policy is set: requests carry no request tokens. troth apply -f FILE sets one.",
+  Federation:
+    "No other trust domain is believed. troth federation add begins a federation, and so does troth apply -f FILE.",
   Instance: "No instance runs. troth run --service NAME -- COMMAND starts one.",
   Node: "No node has joined. troth up joins this machine; troth node invite NAME invites another.",
   Proxy: "No proxy runs. troth run --service NAME -- COMMAND starts one beside the application.",
@@ -76,6 +78,12 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
   RequestTokenPolicy: [
     fromSpec("MODE", "mode"),
     { heading: "WINDOW", cell: ({ status }) => cellText(status["window"]) },
+  ],
+  Federation: [
+    fromSpec("PROFILE", "profile"),
+    { heading: "BUNDLE", cell: ({ status }) => (status["hasBundle"] === true ? "known" : "not read yet") },
+    fromSpec("URL", "url"),
+    { ...fromSpec("ENDPOINT", "endpointSpiffeId"), isWide: true },
   ],
   Instance: [
     fromSpec("SERVICE", "service"),

@@ -32,6 +32,7 @@ export const resourceKinds = [
   "TrafficPolicy",
   "WorkloadEntry",
   "RequestTokenPolicy",
+  "Federation",
   "Instance",
   "Node",
   "Proxy",
@@ -184,6 +185,13 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
           { ...spec },
           { window: spec.mode === "off" ? "" : `${pastSeconds} s behind, ${futureSeconds} s ahead` },
         );
+      }),
+  Federation: ({ state }) =>
+    manifestsOf(state)
+      .filter((manifest) => manifest.kind === "Federation")
+      .map(({ metadata, spec }) => {
+        const hasBundle = state.federation.get(metadata.name)?.bundle !== undefined;
+        return resource("Federation", metadata.name, { ...spec }, { hasBundle });
       }),
   Instance: (facts) => {
     const followers = followersOf(facts);

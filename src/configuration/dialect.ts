@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { entryBodies } from "../trust-log/index.ts";
 import { dialectVersion, servicePrefixText, textLike } from "./dialect-text.ts";
+import { type FederationManifest, federationManifest } from "./federation-manifest.ts";
 import { type RequestTokenPolicyManifest, requestTokenPolicyManifest } from "./request-token-policy.ts";
 import { type TrafficPolicyManifest, trafficPolicyManifest } from "./traffic-policy.ts";
 import { type WorkloadEntryManifest, workloadEntryManifest } from "./workload-entry.ts";
@@ -101,6 +102,7 @@ export const manifestSchemas = {
   TrafficPolicy: trafficPolicyManifest,
   WorkloadEntry: workloadEntryManifest,
   RequestTokenPolicy: requestTokenPolicyManifest,
+  Federation: federationManifest,
 } as const;
 
 /** The kinds that the mesh itself writes: they can be read with `troth get` and not applied. */
@@ -121,7 +123,8 @@ export type Manifest =
   | AccessPolicyManifest
   | TrafficPolicyManifest
   | WorkloadEntryManifest
-  | RequestTokenPolicyManifest;
+  | RequestTokenPolicyManifest
+  | FederationManifest;
 
 /** Whether a kind is one that can be applied. */
 export function isManifestKind(kind: string): kind is ManifestKind {

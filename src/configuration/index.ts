@@ -8,6 +8,7 @@ export {
   type ServiceManifest,
 } from "./dialect.ts";
 export { dialectVersion } from "./dialect-text.ts";
+export type { FederationManifest } from "./federation-manifest.ts";
 export {
   type GatewayDocument,
   type GatewayManifest,

@@ -315,3 +315,91 @@ it("writes a request token policy once, changes and removes it", () => {
   const removal = planRemoval(log.state, "RequestTokenPolicy", "/shop/*");
   expect(removal?.entries).toEqual([{ kind: "requesttoken.remove", body: { to: "/shop/*" } }]);
 });
+
+describe("a federation", () => {
+  const bank = (spec: object = {}): Manifest => ({
+    apiVersion: "troth/v1",
+    kind: "Federation",
+    metadata: { name: "bank.example" },
+    spec: {
+      url: "https://bank.example/bundle",
+      profile: "https_spiffe",
+      endpointSpiffeId: "spiffe://bank.example/endpoint",
+      services: [{ name: "/bank/vault", addresses: ["10.0.0.1:8490"] }],
+      ...spec,
+    },
+  });
+  const place = {
+    url: "https://bank.example/bundle",
+    profile: "https_spiffe",
+    endpointSpiffeId: "spiffe://bank.example/endpoint",
+  } as const;
+
+  function known(): TrustState {
+    const state = new TrustState();
+    state.federation.set("bank.example", { ...place, bundle: "as read since" });
+    state.remotes.set("spiffe://bank.example/bank/vault", { addresses: ["10.0.0.1:8490"] });
+    state.remotes.set("spiffe://other.example/bank/vault", { addresses: ["10.0.0.9:8490"] });
+    return state;
+  }
+
+  it("begins with the bundle of the file, and then its services", () => {
+    const [created] = planChanges(new TrustState(), [bank({ bundle: "to begin with" })]);
+
+    expect(created?.outcome).toBe("created");
+    expect(created?.entries).toEqual([
+      { kind: "federation.put", body: { trustDomain: "bank.example", ...place, bundle: "to begin with" } },
+      {
+        kind: "remote.put",
+        body: { trustDomain: "bank.example", service: "/bank/vault", addresses: ["10.0.0.1:8490"] },
+      },
+    ]);
+  });
+
+  it("is unchanged by the bundle it began with, which has been read anew since", () => {
+    const [again] = planChanges(known(), [bank({ bundle: "to begin with" })]);
+
+    expect([again?.outcome, again?.entries, again?.after]).toEqual(["unchanged", [], bank()]);
+  });
+
+  it("keeps the bundle that is known where the endpoint moves", () => {
+    const [moved] = planChanges(known(), [bank({ url: "https://new.example/", bundle: "to begin with" })]);
+
+    expect(moved?.entries).toEqual([
+      {
+        kind: "federation.put",
+        body: { trustDomain: "bank.example", ...place, url: "https://new.example/", bundle: "as read since" },
+      },
+    ]);
+  });
+
+  it("gives up services that are not listed, and changes those whose addresses are others", () => {
+    const services = [{ name: "/bank/teller", addresses: ["10.0.0.2:8490"] }];
+    const [changed] = planChanges(known(), [bank({ services })]);
+    const put = { trustDomain: "bank.example", service: "/bank/teller", addresses: ["10.0.0.2:8490"] };
+
+    expect(changed?.entries).toEqual([
+      { kind: "remote.put", body: put },
+      { kind: "remote.remove", body: { trustDomain: "bank.example", service: "/bank/vault" } },
+    ]);
+  });
+
+  it("comes before the rules that speak of it, is told without its bundle, and ends by its name", () => {
+    const rules = [{ from: "spiffe://bank.example/*", effect: "allow" as const, methods: [], paths: [] }];
+    const policy: Manifest = {
+      apiVersion: "troth/v1",
+      kind: "AccessPolicy",
+      metadata: { name: "/shop/ledger" },
+      spec: { rules },
+    };
+
+    expect(planChanges(new TrustState(), [policy, bank()]).map(({ kind }) => kind)).toEqual([
+      "Federation",
+      "AccessPolicy",
+    ]);
+    expect(manifestsOf(known())).toEqual([bank()]);
+    expect(planRemoval(known(), "Federation", "bank.example")?.entries).toEqual([
+      { kind: "federation.remove", body: { trustDomain: "bank.example" } },
+    ]);
+  });
+});

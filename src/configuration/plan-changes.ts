@@ -7,6 +7,13 @@ import {
   type ServiceManifest,
 } from "./dialect.ts";
 import { dialectVersion } from "./dialect-text.ts";
+import {
+  type FederationManifest,
+  federationEntries,
+  federationOf,
+  orderedFederation,
+  withoutKnownBundle,
+} from "./federation-manifest.ts";
 import { type RequestTokenPolicyManifest, requestTokenManifestOf } from "./request-token-policy.ts";
 import {
   isSameTraffic,
@@ -19,7 +26,7 @@ import { orderedEntry, type WorkloadEntryManifest, workloadEntryOf } from "./wor
 /** The part of the public state that the dialect describes. */
 export type DescribedState = Pick<
   TrustState,
-  "services" | "rules" | "traffic" | "workloads" | "requestTokens"
+  "services" | "rules" | "traffic" | "workloads" | "requestTokens" | "federation" | "remotes"
 >;
 
 /** What becomes of an object. */
@@ -39,7 +46,11 @@ export interface PlannedEntry {
     | "workload.put"
     | "workload.remove"
     | "requesttoken.put"
-    | "requesttoken.remove";
+    | "requesttoken.remove"
+    | "federation.put"
+    | "federation.remove"
+    | "remote.put"
+    | "remote.remove";
   readonly body: JsonObject;
 }
 
@@ -61,11 +72,11 @@ export function planChanges(state: DescribedState, manifests: readonly Manifest[
 }
 
 /**
- * When an object's entries come: services before what speaks of them; rules, which can tell requests apart only where
+ * When an object's entries come: services and federations before what speaks of them; rules, which can tell requests apart only where
  * there are any, after the declaration that a service is no longer called over TCP, and before the one that it is.
  */
 function turnOf(state: DescribedState, { kind, metadata, spec }: Manifest): 0 | 1 | 2 | 3 {
-  if (kind === "Service") return 0;
+  if (kind === "Service" || kind === "Federation") return 0;
   if (kind !== "TrafficPolicy") return 2;
   if (spec.protocol === "tcp") return 3;
   return isTcpService(state, metadata.name) ? 1 : 2;
@@ -95,6 +106,8 @@ function removalOf(before: Manifest): PlannedEntry[] {
       return [{ kind: "workload.remove", body: { name } }];
     case "RequestTokenPolicy":
       return [{ kind: "requesttoken.remove", body: { to: name } }];
+    case "Federation":
+      return [{ kind: "federation.remove", body: { trustDomain: name } }];
   }
 }
 
@@ -109,12 +122,14 @@ export function manifestsOf(state: DescribedState): Manifest[] {
   const traffic = [...state.traffic.entries()].map(([name, row]) => trafficPolicyOf(name, row));
   const workloads = [...state.workloads.entries()].map(([name, row]) => workloadEntryOf(name, row));
   const tokens = [...state.requestTokens.entries()].map(([name, row]) => requestTokenManifestOf(name, row));
+  const federations = [...state.federation.entries()].flatMap(([name]) => federationOf(state, name) ?? []);
   return [
     ...services.sort(byName),
     ...policies.sort(byName),
     ...traffic.sort(byName),
     ...workloads.sort(byName),
     ...tokens.sort(byName),
+    ...federations.sort(byName),
   ];
 }
 
@@ -136,14 +151,16 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
     const row = state.requestTokens.get(name);
     return row === undefined ? undefined : requestTokenManifestOf(name, row);
   }
+  if (kind === "Federation") return federationOf(state, name);
   const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
   return rows.length === 0 ? undefined : policyOf(name, rows);
 }
 
-function planChange(state: DescribedState, after: Manifest): PlannedChange {
+function planChange(state: DescribedState, wanted: Manifest): PlannedChange {
+  const after = wanted.kind === "Federation" ? withoutKnownBundle(state, wanted) : wanted;
   const { kind, metadata } = after;
   const before = currentManifest(state, kind, metadata.name);
-  const entries = entriesFor(before, after);
+  const entries = after.kind === "Federation" ? federationEntries(state, after) : entriesFor(before, after);
   const common = { kind, name: metadata.name, entries, before };
   if (after.kind === "AccessPolicy" && after.spec.rules.length === 0)
     return { ...common, outcome: before === undefined ? "unchanged" : "removed", after: undefined };
@@ -151,7 +168,10 @@ function planChange(state: DescribedState, after: Manifest): PlannedChange {
   return { ...common, outcome: entries.length === 0 ? "unchanged" : changed, after };
 }
 
-function entriesFor(before: Manifest | undefined, after: Manifest): PlannedEntry[] {
+function entriesFor(
+  before: Manifest | undefined,
+  after: Exclude<Manifest, FederationManifest>,
+): PlannedEntry[] {
   switch (after.kind) {
     case "Service":
       return serviceEntries(before, after);
@@ -253,6 +273,8 @@ function ordered(manifest: Manifest): Manifest {
       return orderedEntry(manifest);
     case "RequestTokenPolicy":
       return manifest;
+    case "Federation":
+      return orderedFederation(manifest);
   }
 }
 

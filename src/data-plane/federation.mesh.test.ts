@@ -6,6 +6,8 @@ import type { Workload } from "../../test/apparatus/workload.ts";
 import type { CertificateAuthority } from "../identity/index.ts";
 import { parseTrustBundle, writeSpiffeBundle } from "../identity/index.ts";
 import { testDomain, testWorld, valueOf } from "../identity/svid-for-tests.ts";
+import { pemOfCertificate } from "../transport/index.ts";
+import { type ExportedCredentials, openExport } from "./open-export.ts";
 
 let shop: MeshInProcess;
 let bank: MeshInProcess;
@@ -71,6 +73,20 @@ it("lets a caller of another trust domain in by a rule for its SPIFFE ID, both w
   expect(await ledger.audit()).toContainEqual(
     expect.objectContaining({ path: "/there", caller: clerkId, rule: `${clerkId} /shop/ledger` }),
   );
+});
+
+it("exports the roots of the other trust domain apart from the trust domain's own", async () => {
+  await shop.putService("/shop/legacy");
+  const saved: ExportedCredentials[] = [];
+  await using _export = await openExport({
+    ...shop.proxyOptions("/shop/legacy"),
+    save: async (credentials) => void saved.push(credentials),
+  });
+
+  const { bundlePem = "", federated } = saved.at(-1) ?? {};
+
+  expect(bundlePem).toBe(pemOfCertificate(shop.root.certificate.der));
+  expect(federated).toEqual(new Map([["bank.example", pemOfCertificate(bank.root.certificate.der)]]));
 });
 
 it("tells a stranger who is denied no rule and no service", async () => {

@@ -7,6 +7,7 @@ import { RevocationListKeeper } from "./keep-revocation-lists.ts";
 import { openCore } from "./open-core.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
+import { federatedBundlesOf } from "./trusted-bundles.ts";
 import { watchApp } from "./watch-app.ts";
 
 const saveAgainMillis = 2_000;
@@ -20,6 +21,8 @@ export interface ExportedCredentials {
   readonly bundlePem: string;
   /** What each authority has revoked before its end (RFC 5280), PEM; empty where the control plane has not said yet. */
   readonly crlPem: string;
+  /** The roots of each federated trust domain, PEM, by its name. They count for that domain alone. */
+  readonly federated: ReadonlyMap<string, string>;
   readonly serial: string;
 }
 
@@ -48,9 +51,11 @@ export async function openExport(options: ExportOptions): Promise<Export> {
   const { log } = options;
   const saver = opened.use(new Saver(options));
   const offer = (svid: SvidInUse): void => {
-    const bundlePem = bundleOf(core.context.view.follower.state);
+    const { state } = core.context.view.follower;
     const { chainPem, privateKeyPem, serial } = svid;
-    saver.offer({ chainPem, privateKeyPem, bundlePem, crlPem: lists.pem, serial });
+    const crlPem = lists.pem;
+    const federated = federatedOf(state);
+    saver.offer({ chainPem, privateKeyPem, bundlePem: bundleOf(state), crlPem, federated, serial });
   };
   const { view, clock } = core.context;
   const read = (): Promise<readonly Uint8Array[]> => core.readRevocationLists();
@@ -119,7 +124,8 @@ class Saver implements AsyncDisposable {
   #save(): void {
     const credentials = this.#newest;
     if (this.#isClosed || this.#saving !== undefined || credentials === undefined) return;
-    const text = `${credentials.chainPem}${credentials.bundlePem}${credentials.crlPem}`;
+    const { chainPem, bundlePem, crlPem, federated } = credentials;
+    const text = [chainPem, bundlePem, crlPem, ...[...federated].flat()].join("");
     if (text === this.#saved) return;
     clearTimeout(this.#again);
     const { save, log } = this.#options;
@@ -145,6 +151,15 @@ function bundleOf({ certificateAuthorities }: TrustState): string {
     .flatMap(([, { isTrusted, certificate }]) => (isTrusted ? (bytesOfBase64(certificate) ?? []) : []))
     .map(pemOfCertificate)
     .join("");
+}
+
+function federatedOf(state: TrustState): ReadonlyMap<string, string> {
+  return new Map(
+    federatedBundlesOf(state).map(({ trustDomain, authorities }) => [
+      trustDomain,
+      authorities.map(({ der }) => pemOfCertificate(der)).join(""),
+    ]),
+  );
 }
 
 function describeExport(core: SidecarCore, options: ExportOptions): object {

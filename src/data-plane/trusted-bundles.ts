@@ -34,7 +34,8 @@ export class TrustedBundles {
   }
 }
 
-function bundlesOf(state: TrustState): TrustBundles {
+/** What federated trust domains say of their authorities, each for itself; a bundle that cannot be read is none. */
+export function federatedBundlesOf(state: TrustState): readonly TrustBundle[] {
   const bundles: TrustBundle[] = [];
   const federated = federatedOf(state);
   for (let place = 0; place < federated.length; place += 2) {
@@ -42,12 +43,16 @@ function bundlesOf(state: TrustState): TrustBundles {
     const bundle = trustDomain.ok
       ? parseSpiffeBundle(trustDomain.value, federated[place + 1] ?? "")
       : undefined;
-    // What cannot be read is no bundle, and without one nothing of a trust domain verifies.
+    // Without one nothing of a trust domain verifies.
     if (bundle?.ok === true) bundles.push(bundle.value.x509);
   }
+  return bundles;
+}
+
+function bundlesOf(state: TrustState): TrustBundles {
   const own = ownBundle(rootsOf(state), revokedKeysOf(state));
   // Last, so that nobody else's word counts for this trust domain.
-  return trustBundlesOf(...bundles, ...(own === undefined ? [] : [own]));
+  return trustBundlesOf(...federatedBundlesOf(state), ...(own === undefined ? [] : [own]));
 }
 
 /** The trust domain, and the roots that its operators put into the log, in base64. */

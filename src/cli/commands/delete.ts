@@ -49,5 +49,10 @@ async function wantedObjects(
       exitCode.usage,
       `${kind} cannot be deleted like this; ${Object.keys(manifestSchemas).join(", ")} can`,
     );
-  return [{ kind, name: kind === "WorkloadEntry" || name.startsWith("/") ? name : `/${name}` }];
+  return [
+    {
+      kind,
+      name: kind === "WorkloadEntry" || kind === "Federation" || name.startsWith("/") ? name : `/${name}`,
+    },
+  ];
 }

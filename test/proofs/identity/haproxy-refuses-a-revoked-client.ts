@@ -29,10 +29,8 @@ export const claim: Claim = {
     const out = join(folder.path, "svid");
     const pidFile = join(folder.path, "pid");
     const exec = `test ! -e ${pidFile} || kill -USR2 "$(cat ${pidFile})"`;
-    const service = "/proof/haproxy";
-    await using exported = startTroth(mesh.path, [
-      ...["identity", "export", "--service", service, "--out", out, "--exec", exec],
-    ]);
+    const options = ["--service", "/proof/haproxy", "--out", out, "--exec", exec];
+    await using exported = startTroth(mesh.path, ["identity", "export", ...options]);
     await exported.untilLine(/^ready/, readyMillisMax);
     const own = join(folder.path, "haproxy");
     await mkdir(own);
