@@ -10,8 +10,8 @@ import {
   mergeEndpoints,
 } from "../protocol/index.ts";
 import { openTracer, type ReadinessCheck, type Tracer } from "../telemetry/index.ts";
-import { LogView, resolvesWithin, type SvidInUse, SvidKeeper } from "../transport/index.ts";
-import { entryRevision, isQuarantined, type NoteSigner, taintedKeyIds } from "../trust-log/index.ts";
+import { DueRenewals, LogView, resolvesWithin, type SvidInUse, SvidKeeper } from "../transport/index.ts";
+import { entryRevision, isQuarantined, type NoteSigner } from "../trust-log/index.ts";
 import { AgentLink } from "./agent-link.ts";
 import { AppUsage } from "./app-usage.ts";
 import { PeerChecker } from "./check-peer.ts";
@@ -32,10 +32,6 @@ import { ExhaustedTraces } from "./traffic/index.ts";
 const rotationShare = 0.1;
 const rotationMillisMax = 10_000;
 const catchUpMillisMax = 60_000;
-/** Over this long the proxies of a mesh replace what a tainted authority has signed. */
-const taintedMillisMax = 5_000;
-/** While only a tainted authority signs, it is not asked again sooner. */
-const taintedAgainMillis = 30_000;
 /** How long a start waits to be told who serves where; until then nothing could be called. */
 const routesMillisMax = 10_000;
 
@@ -73,7 +69,7 @@ export class SidecarCore implements AsyncDisposable {
   #isClockWrong = false;
   /** Why this instance was revoked, which is for good. */
   #revocation: string | undefined;
-  #taintedAgainMillis = 0;
+  #renewals: DueRenewals | undefined;
 
   private constructor(
     options: ProxyOptions,
@@ -230,6 +226,7 @@ export class SidecarCore implements AsyncDisposable {
       log,
       signal: this.#closing.signal,
     });
+    this.#renewals = new DueRenewals(this.#keeper, clock);
     await this.context.requestTokens.audienceKeys.obtain();
     return this.#keeper;
   }
@@ -376,7 +373,8 @@ export class SidecarCore implements AsyncDisposable {
   /** Looks whether the log still has this very instance; connections that it made as one that is no more end now. */
   #judgeOwn(): void {
     const { livePeers, log, instance } = this.context;
-    const { instances, revocations, certificates } = this.context.view.follower.state;
+    const { state } = this.context.view.follower;
+    const { instances, revocations } = state;
     if (this.#keeper === undefined || this.#revocation !== undefined) return;
     if (!instances.has(instance) && livePeers.closeAll() > 0)
       log.warn("connections closed: the log no longer has this instance");
@@ -392,9 +390,8 @@ export class SidecarCore implements AsyncDisposable {
       log.error("this instance was revoked, for good", { instance, reason: revocation.reason });
       this.#keeper[Symbol.dispose]();
       this.#options.revoked?.(revocation.reason);
-    } else if (!this.#isNamed() || certificates.get(this.#keeper.current.sha256)?.isDue === true)
-      this.#keeper.renew();
-    else this.#replaceTainted();
+    } else if (this.#renewals?.stepped(state) === "tainted")
+      log.info("the authority of this SVID is tainted; it is replaced");
   }
 
   #whyUnnamed(): string {
@@ -405,18 +402,6 @@ export class SidecarCore implements AsyncDisposable {
     return held === undefined
       ? "no SVID that the trust log names"
       : `${service} is held (${held.reason}) until an operator lifts it`;
-  }
-
-  /** An SVID of a tainted authority is replaced soon; the authority that signs by now is another one. */
-  #replaceTainted(): void {
-    const keeper = this.#keeper;
-    const nowMillis = this.context.clock.monotonicMillis();
-    if (keeper === undefined || nowMillis < this.#taintedAgainMillis) return;
-    const keys = taintedKeyIds(this.context.view.follower.state);
-    if (!keys.has(keeper.current.authorityKeyId ?? "of none")) return;
-    this.#taintedAgainMillis = nowMillis + taintedAgainMillis;
-    this.context.log.info("the authority of this SVID is tainted; it is replaced");
-    keeper.renewWithin(taintedMillisMax);
   }
 
   /** Whether peers can find this instance's SVID in the trust log. */

@@ -44,7 +44,7 @@ export {
   tokenLifetimeSecondsDefault,
   tokenLifetimeSecondsMax,
 } from "./mint-token.ts";
-export { nextRotationSeconds, type ValidityPeriod } from "./rotation.ts";
+export { nextRotationSeconds, renewalSpreadMillis, type ValidityPeriod } from "./rotation.ts";
 export {
   type CheckedServiceAccount,
   checkServiceAccountToken,

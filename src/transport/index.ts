@@ -1,3 +1,4 @@
+export { type DueRenewal, DueRenewals } from "./due-renewals.ts";
 export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./follow-log.ts";
 export { HalfOpen, sourceOf } from "./half-open.ts";
 export { nextChange, type Subscribe } from "./next-change.ts";

@@ -4,8 +4,8 @@ import { MeshError } from "../../base/mesh-error.ts";
 import { softwareVersion } from "../../base/software-version.ts";
 import { generateEd25519, sha256 } from "../../crypto/index.ts";
 import { type FollowerStatus, FollowerStatusSchema } from "../../protocol/index.ts";
-import { type IssuedChain, type SvidInUse, SvidKeeper } from "../../transport/index.ts";
-import { entryRevision, taintedKeyIds, verifierKeyOf } from "../../trust-log/index.ts";
+import { DueRenewals, type IssuedChain, type SvidInUse, SvidKeeper } from "../../transport/index.ts";
+import { entryRevision, verifierKeyOf } from "../../trust-log/index.ts";
 import type { AgentPort } from "./agent-port.ts";
 import type { WorkloadEntry } from "./entitled-workloads.ts";
 
@@ -22,6 +22,7 @@ export class WorkloadIdentity implements Disposable {
   readonly #closing = new AbortController();
   readonly #leave: () => void;
   #keeper: SvidKeeper | undefined;
+  #renewals: DueRenewals | undefined;
   /** Whether the log has shown the instance, so that its absence says that it was taken away. */
   #wasRegistered = false;
 
@@ -57,6 +58,7 @@ export class WorkloadIdentity implements Disposable {
           return;
         }
         this.#keeper = keeper;
+        this.#renewals = new DueRenewals(keeper, clock);
         rotated();
       },
       () => {
@@ -91,10 +93,7 @@ export class WorkloadIdentity implements Disposable {
   stepped(): void {
     this.#wasRegistered ||= this.isRegistered;
     if (this.#keeper === undefined || !this.isRegistered) return;
-    const { sha256: id, authorityKeyId = "of none" } = this.#keeper.current;
-    const row = this.#state.certificates.get(id);
-    if (row === undefined || row.isDue === true || taintedKeyIds(this.#state).has(authorityKeyId))
-      this.#keeper.renew();
+    this.#renewals?.stepped(this.#state);
     this.report();
   }
 
