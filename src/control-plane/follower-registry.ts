@@ -1,6 +1,8 @@
 import { create } from "@bufbuild/protobuf";
+import { sameBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import {
+  type Advertisement,
   type Alarm,
   AlarmSchema,
   type Endpoint,
@@ -26,6 +28,9 @@ const alarmsPerSourceMax = 32;
 const alarmSourcesMax = 1_024;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
+/** Of a statement, its key and its signature. */
+const advertisementBytesMax = 12_288;
+const none = new Uint8Array(0);
 /** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
 export const alarmReasons = [
   "approval-refused",
@@ -325,18 +330,20 @@ export class FollowerRegistry {
   }
 
   #refreshEndpoints(): void {
+    const before = new Map(this.#endpoints.map((endpoint) => [endpoint.instance, endpoint]));
     const endpoints = [...this.#followers.values()]
       .filter(({ status }) => status.address !== "")
-      .map(({ status: { instance, service, address } }) =>
-        create(EndpointSchema, { instance, service, address }),
-      );
-    const isSame =
-      endpoints.length === this.#endpoints.length &&
-      endpoints.every(
-        (one, place) =>
-          one.instance === this.#endpoints[place]?.instance && one.address === this.#endpoints[place].address,
-      );
-    if (!isSame) this.#endpoints = endpoints;
+      .map(({ status: { instance, service, address, advertisement } }) => {
+        const more = advertisement === undefined ? {} : { advertisement };
+        const endpoint = create(EndpointSchema, { instance, service, address, ...more });
+        const known = before.get(instance);
+        // The same object for the same endpoint: whoever sends lists on sends what is new in them.
+        return known !== undefined && isSame(endpoint, known) ? known : endpoint;
+      });
+    const hasChanged =
+      endpoints.length !== this.#endpoints.length ||
+      endpoints.some((endpoint, place) => endpoint !== this.#endpoints[place]);
+    if (hasChanged) this.#endpoints = endpoints;
   }
 
   #isComplete(state: Registered, now: number): boolean {
@@ -353,9 +360,10 @@ export class FollowerRegistry {
 
 /** A follower's account of itself with the service that the log has it registered as, and nothing of unknown length. */
 function believed(status: FollowerStatus, service: string): FollowerStatus {
-  const { $typeName: _name, $unknown: _unknown, ...fields } = status;
+  const { $typeName: _name, $unknown: _unknown, advertisement, ...fields } = status;
   return create(FollowerStatusSchema, {
     ...fields,
+    ...(isBounded(advertisement) ? { advertisement: { ...advertisement, $unknown: [] } } : {}),
     service,
     address: addressOrNone(status.address),
     adminAddress: addressOrNone(status.adminAddress),
@@ -364,6 +372,24 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
     softwareVersion: versionOrNone(status.softwareVersion),
     stoppedReason: reasonPattern.test(status.stoppedReason) ? status.stoppedReason : "",
   });
+}
+
+function isBounded(advertisement: Advertisement | undefined): advertisement is Advertisement {
+  if (advertisement === undefined) return false;
+  const { statement, publicKey, signature } = advertisement;
+  return statement.byteLength + publicKey.byteLength + signature.byteLength <= advertisementBytesMax;
+}
+
+/** Whether there is nothing in it that callers would have to be told. */
+function isSame(one: Endpoint, other: Endpoint | undefined): boolean {
+  return (
+    other !== undefined &&
+    one.instance === other.instance &&
+    one.service === other.service &&
+    one.address === other.address &&
+    sameBytes(one.advertisement?.signature ?? none, other.advertisement?.signature ?? none) &&
+    sameBytes(one.advertisement?.statement ?? none, other.advertisement?.statement ?? none)
+  );
 }
 
 function versionOrNone(version: string): string {

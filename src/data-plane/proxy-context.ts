@@ -26,6 +26,10 @@ export interface ProxyContext {
   readonly tracer: Tracer | undefined;
   /** What callers are told not to ask for again. */
   readonly exhausted: ExhaustedTraces;
+  /** Tells the control plane what should not have happened. */
+  readonly alarm: (reason: string, detail: string) => void;
+  /** Whether advertisements are believed unchecked; counts in a test domain alone. */
+  readonly dangerBelieveAdvertisements: boolean;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

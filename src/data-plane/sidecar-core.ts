@@ -17,6 +17,7 @@ import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
 import { LivePeers } from "./live-peers.ts";
+import { OwnAdvertisement } from "./own-advertisement.ts";
 import { PeerViolations } from "./peer-violations.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
@@ -46,6 +47,10 @@ export class SidecarCore implements AsyncDisposable {
   /** Where the listeners on loopback are, once they are. */
   adminAddress = "";
   outboundAddress = "";
+  /** Of request tokens that this proxy checks; empty where it checks none. */
+  audience = "";
+  /** What it says that it serves. */
+  readonly own: OwnAdvertisement;
   readonly #options: ProxyOptions;
   readonly #role: ProxyRole;
   readonly #link: AgentLink;
@@ -94,12 +99,17 @@ export class SidecarCore implements AsyncDisposable {
       clock,
       randomBytes,
       log,
+      alarm,
+      dangerBelieveAdvertisements: options.dangerBelieveAdvertisements === true,
       timer: this.#timer,
       exhausted: new ExhaustedTraces(clock),
       checker,
       refused: new RefusedConnections({ audit, metrics, log, alarm }),
       violations: new PeerViolations({ metrics, log }),
     };
+    const { prefixes = [] } = options;
+    const dangerUngranted = options.dangerBelieveAdvertisements === true;
+    this.own = new OwnAdvertisement({ service, instance, prefixes, dangerUngranted, view, log });
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
       deadlineMillis: this.#timer.in(0),
@@ -407,7 +417,9 @@ export class SidecarCore implements AsyncDisposable {
   #status(): FollowerStatus | undefined {
     if (this.#keeper === undefined) return undefined;
     const { service, instance, view, metrics } = this.context;
+    const advertisement = this.own.at(this.#advertised, this.audience, this.#keeper.current);
     return create(FollowerStatusSchema, {
+      ...(advertisement === undefined ? {} : { advertisement }),
       instance,
       service,
       size: BigInt(view.follower.size),

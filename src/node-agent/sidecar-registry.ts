@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { sameBytes } from "../base/bytes.ts";
 import { type Alarm, AlarmSchema, type FollowerStatus, isSameStatus } from "../protocol/index.ts";
 
 /** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
@@ -9,6 +10,9 @@ const alarmsMax = 256;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 const addressCharactersMax = 320;
+/** Of a statement, its key and its signature. */
+const advertisementBytesMax = 12_288;
+const none = new Uint8Array(0);
 const sidecarsMax = 2_000;
 const instancePattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -65,7 +69,10 @@ export class SidecarRegistry {
     for (const status of statuses) {
       if (!this.#present.has(status.instance) || !isBounded(status)) continue;
       const before = this.#statuses.get(status.instance);
-      isNews ||= before?.address !== status.address || before.size !== status.size;
+      isNews ||=
+        before?.address !== status.address ||
+        before.size !== status.size ||
+        !sameBytes(before.advertisement?.signature ?? none, status.advertisement?.signature ?? none);
       if (!isSameStatus(status, before)) this.#note({ ...status, $unknown: [] });
     }
     this.alarm(...alarms);
@@ -169,6 +176,9 @@ export class SidecarRegistry {
 
 function isBounded(status: FollowerStatus): boolean {
   const { service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason } = status;
+  const { statement = none, publicKey = none, signature = none } = status.advertisement ?? {};
+  if (statement.byteLength + publicKey.byteLength + signature.byteLength > advertisementBytesMax)
+    return false;
   return [service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason].every(
     ({ length }) => length <= addressCharactersMax,
   );

@@ -29,10 +29,13 @@ export {
 export {
   Admin,
   Admission,
+  type Advertisement,
+  AdvertisementSchema,
   type Alarm,
   AlarmSchema,
   type Endpoint,
   EndpointSchema,
+  type EndpointSet,
   type FollowerStatus,
   FollowerStatusSchema,
   type GetStatusResponse,

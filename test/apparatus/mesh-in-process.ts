@@ -84,6 +84,9 @@ export interface WorkloadOptions {
   readonly agentSocketPath?: string;
   /** Where spans go. */
   readonly tracing?: Parameters<typeof openSidecar>[0]["tracing"];
+  /** What it serves besides its service's own name. */
+  readonly prefixes?: readonly string[];
+  readonly dangerBelieveAdvertisements?: boolean;
   /** Called where its instance is revoked. */
   readonly revoked?: (reason: string) => void;
 }
@@ -355,6 +358,11 @@ export class MeshInProcess implements AsyncDisposable {
     await this.put("traffic.put", { service, protocol: "tcp", routes: [] });
   }
 
+  /** Lets a service serve a prefix, and so many components below it. */
+  async grant(prefix: string, holder: string, depthMax = 0): Promise<void> {
+    await this.put("prefix.grant", { prefix, holder, depthMax, mayDelegate: false, notAfterSeconds: 0 });
+  }
+
   /** Registers a service and runs one instance of it behind a sidecar; resolves once others can call it. */
   async open(service: string, options: WorkloadOptions = {}): Promise<Workload> {
     if (!this.controlPlane.writer.state.services.has(service)) await this.putService(service);
@@ -365,6 +373,8 @@ export class MeshInProcess implements AsyncDisposable {
     const { instance } = proxy;
     const sidecar = await openSidecar({
       ...proxy,
+      prefixes: (options.prefixes ?? []).map(serviceNameOf),
+      dangerBelieveAdvertisements: options.dangerBelieveAdvertisements === true,
       app: { host: "127.0.0.1", port: app.port, protocol: options.appProtocol ?? "auto" },
       inbound: { host: "127.0.0.1", port: 0 },
       outbound: { host: "127.0.0.1", port: 0 },

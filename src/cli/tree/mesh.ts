@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import {
   appProtocol,
+  dangerBelieveAdvertisements,
   directoryOf,
   help,
   intermediateLifetime,
@@ -11,6 +12,7 @@ import {
   outboundClients,
   output,
   port,
+  prefixes,
   svidLifetime,
   tcp,
   workloadListen,
@@ -82,6 +84,7 @@ function addRunCommand(program: Command): void {
     .option("--mesh-listen <host:port>", "where other proxies call it (default: any port of 127.0.0.1)")
     .addOption(appProtocol())
     .addOption(tcp())
+    .addOption(prefixes())
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(
       new Option("--when-revoked <what>", "where its instance is revoked: end, or go on as another instance")
@@ -90,6 +93,7 @@ function addRunCommand(program: Command): void {
     )
     .addOption(outboundClients())
     .addOption(isolate())
+    .addOption(dangerBelieveAdvertisements())
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(

@@ -2,11 +2,13 @@ import { type Command, Option } from "commander";
 import {
   adminListen,
   appProtocol,
+  dangerBelieveAdvertisements,
   directoryOf,
   intermediateLifetime,
   kubernetes,
   logLevel,
   port,
+  prefixes,
   svidLifetime,
   tcp,
   wholeNumber,
@@ -54,6 +56,8 @@ export function addProcessCommands(program: Command): void {
     .option("--outbound-descriptor <number>", "", wholeNumber)
     .option("--replaces", "", false)
     .addOption(tcp())
+    .addOption(prefixes())
+    .addOption(dangerBelieveAdvertisements())
     .option("--tcp-descriptors <numbers>", "", wholeNumbers)
     .addOption(new Option("--outbound-clients <who>").choices(["own", "any"]).default("any"))
     .addOption(logLevel())

@@ -238,6 +238,13 @@ export declare type Endpoint = Message<"troth.v1.Endpoint"> & {
    * @generated from field: string address = 3;
    */
   address: string;
+
+  /**
+   * What its proxy says of itself under its own signature; absent from one that is older than advertisements.
+   *
+   * @generated from field: troth.v1.Advertisement advertisement = 11;
+   */
+  advertisement?: Advertisement | undefined;
 };
 
 /**
@@ -245,6 +252,41 @@ export declare type Endpoint = Message<"troth.v1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export declare const EndpointSchema: GenMessage<Endpoint>;
+
+/**
+ * What a proxy serves, signed by its SVID's key, so that nobody who passes it on can add a prefix or change an address.
+ * Whether it may serve a prefix is not its to say but the trust log's.
+ *
+ * @generated from message troth.v1.Advertisement
+ */
+export declare type Advertisement = Message<"troth.v1.Advertisement"> & {
+  /**
+   * Canonical JSON (docs/specs/advertisements.md).
+   *
+   * @generated from field: bytes statement = 1;
+   */
+  statement: Uint8Array;
+
+  /**
+   * SubjectPublicKeyInfo, P-256: the key that the log has of the instance.
+   *
+   * @generated from field: bytes public_key = 2;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * ES256 over "troth/1 advertisement", a zero byte, and the statement.
+   *
+   * @generated from field: bytes signature = 3;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.Advertisement.
+ * Use `create(AdvertisementSchema)` to create a new message.
+ */
+export declare const AdvertisementSchema: GenMessage<Advertisement>;
 
 /**
  * @generated from message troth.v1.IssueSvidRequest
@@ -625,6 +667,13 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: string role = 20;
    */
   role: string;
+
+  /**
+   * As in Endpoint; absent while the workload does not serve.
+   *
+   * @generated from field: troth.v1.Advertisement advertisement = 31;
+   */
+  advertisement?: Advertisement | undefined;
 };
 
 /**
