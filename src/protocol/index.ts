@@ -36,6 +36,7 @@ export {
   type Endpoint,
   EndpointSchema,
   type EndpointSet,
+  EndpointSetSchema,
   type FollowerStatus,
   FollowerStatusSchema,
   type GetStatusResponse,

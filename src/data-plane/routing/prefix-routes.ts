@@ -23,6 +23,13 @@ export interface PrefixInstance {
   readonly takesWork: boolean;
 }
 
+/** What routes by prefix need of the proxy that they are of. */
+export interface PrefixContext
+  extends Pick<ProxyContext, "clock" | "log" | "alarm" | "dangerBelieveAdvertisements"> {
+  readonly metrics: Pick<ProxyContext["metrics"], "refusedAdvertisements">;
+  readonly view: { readonly follower: { readonly size: number; readonly state: TrustState } };
+}
+
 /** What routes by prefix are made of. */
 export interface PrefixRouteParts {
   readonly instanceOf: (instance: string) => PrefixInstance | undefined;
@@ -44,7 +51,7 @@ interface PrefixGroup {
  * instances those are asked that advertise the prefix. Opened when first asked for.
  */
 export class PrefixRoutes {
-  readonly #context: ProxyContext;
+  readonly #context: PrefixContext;
   readonly #parts: PrefixRouteParts;
   readonly #advertisements: Advertisements;
   readonly #refused: RefusedAdvertisements;
@@ -52,7 +59,7 @@ export class PrefixRoutes {
   /** What a name belongs to, as the log is now. */
   readonly #matches = new Map<string, PrefixMatch | undefined>();
 
-  constructor(context: ProxyContext, parts: PrefixRouteParts) {
+  constructor(context: PrefixContext, parts: PrefixRouteParts) {
     const { clock, log, metrics, alarm, view } = context;
     this.#context = context;
     this.#parts = parts;
