@@ -19,6 +19,7 @@ import { addPrefixCommands } from "./tree/prefixes.ts";
 import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
+import { addRouteCommands } from "./tree/routes.ts";
 import { addRuleCommands } from "./tree/rules.ts";
 
 const helpAfter = `
@@ -37,7 +38,10 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     "Run and look:",
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
-  ["Say who may call whom:", [addRuleCommands, addPrefixCommands, addConfigurationCommands]],
+  [
+    "Say who may call whom:",
+    [addRuleCommands, addPrefixCommands, addRouteCommands, addConfigurationCommands],
+  ],
   ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addFederationCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],

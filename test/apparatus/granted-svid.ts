@@ -61,7 +61,11 @@ export async function obtainSvid(mesh: RunningMesh, service: string): Promise<Gr
       };
       const advertisement = signAdvertisement(about, privateKey);
       const status = create(FollowerStatusSchema, {
-        ...{ instance, service, address, entryRevision, advertisement },
+        instance,
+        service,
+        address,
+        entryRevision,
+        advertisement,
       });
       await client.report({ followers: [status], alarms: [] });
     },

@@ -73,8 +73,9 @@ interface Known {
   /** What was relayed last, and with which address. */
   told: Advertisement;
   address: string;
-  /** What it last said that was believed. */
+  /** What it last said that was believed, and how it was written. */
   said: AdvertisedInstance | undefined;
+  statement: Uint8Array | undefined;
   /** What it says and nobody has believed yet. */
   next: AdvertisedInstance | undefined;
   sinceMillis: number;
@@ -174,6 +175,7 @@ export class Advertisements {
       told,
       address,
       said: undefined,
+      statement: undefined,
       next: undefined,
       sinceMillis: 0,
       round: 0,
@@ -216,7 +218,7 @@ export class Advertisements {
     const [first = ""] = refused;
     if (refused.length > 0 && refused.length === said.prefixes.length)
       return fail("prefix-not-granted", first);
-    if (said.sequence <= (known.said?.sequence ?? 0)) return fail("old-sequence");
+    if (!isNews(known, said)) return fail("old-sequence");
     if (!isKeyOf(row, told)) return fail("wait");
     if (refused.length > 0) this.#refuse(instance, "prefix-not-granted", first);
     return ok(true);
@@ -250,6 +252,7 @@ export class Advertisements {
     const before = new Set(known.said?.prefixes ?? []);
     const now = new Set(said.prefixes);
     known.said = said;
+    known.statement = known.told.statement;
     known.next = undefined;
     const [gone, come] = [before.difference(now), now.difference(before)];
     for (const prefix of gone) this.#drop(prefix, instance);
@@ -309,6 +312,12 @@ export class Advertisements {
     const isLate = this.#withdrawn.has(`${prefix} ${service}`);
     this.#parts.refused({ reason, instance, service, prefix, holder, isLate });
   }
+}
+
+/** What was believed before is believed again, as of an instance that was away for a moment; nothing older is. */
+function isNews({ said: last, statement, told }: Known, said: AdvertisedInstance): boolean {
+  if (last === undefined || said.sequence > last.sequence) return true;
+  return statement !== undefined && sameBytes(statement, told.statement);
 }
 
 function isKeyOf({ keySha256 }: InstanceRow, { publicKey }: Advertisement): boolean {

@@ -1,6 +1,7 @@
 export {
   type AdvertisedInstance,
   advertisedPrefixesMax,
+  isSignedAdvertisement,
   parseAdvertisement,
   signAdvertisement,
 } from "./advertisement.ts";
