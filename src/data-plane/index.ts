@@ -9,6 +9,7 @@ export {
   type GatewaySettings,
   openGateway,
 } from "./gateway/index.ts";
+export { type HandedOn, type HandingOn, handOnPrefix } from "./hand-on-prefix.ts";
 export { type Export, type ExportedCredentials, type ExportOptions, openExport } from "./open-export.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";

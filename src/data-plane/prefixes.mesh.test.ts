@@ -2,6 +2,7 @@ import http from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
+import { type HandingOn, handOnPrefix } from "./hand-on-prefix.ts";
 
 let mesh: MeshInProcess;
 let caller: Workload;
@@ -107,6 +108,31 @@ test("a proxy refuses a request for a name that its service does not hold, whoev
     return status === 421 && reason === "not-my-prefix";
   });
   expect(mallory.app.seen).toEqual([]);
+});
+
+test("a holder hands a part of its prefix on by its own signature, and takes it back", async () => {
+  const news = { prefix: "/news", holder: "/media/player", depthMax: 2, notAfterSeconds: 0 };
+  await mesh.put("prefix.grant", { ...news, mayDelegate: true });
+  await mesh.putService("/media/live");
+  await mesh.open("/media/live", { prefixes: ["/news/live"] });
+  await mesh.putRule("/shop/web", "/news/live");
+  await mesh.settled();
+  const part = { prefix: "/news/live", holder: "/media/live", depthMax: 0, mayDelegate: false };
+  const handOn = (as: string, what: HandingOn): ReturnType<typeof handOnPrefix> =>
+    handOnPrefix(mesh.proxyOptions(as), what);
+
+  const byNeighbour = await handOn("/shop/mallory", { kind: "prefix.delegate", ...part });
+  const tooDeep = handOn("/media/player", { kind: "prefix.delegate", ...part, depthMax: 2 });
+
+  expect(byNeighbour).toMatchObject({ ok: false, reason: "not-a-holder" });
+  await expect(tooDeep).rejects.toThrow("more than /media/player has of /news");
+  expect(await handOn("/media/player", { kind: "prefix.delegate", ...part })).toMatchObject({ ok: true });
+  await answersOk("live.news.mesh");
+  expect(await handOn("/media/player", { kind: "prefix.recall", prefix: "/news/live" })).toMatchObject({
+    ok: true,
+    value: { under: "/news" },
+  });
+  await until(async () => (await refusalOf("live.news.mesh"))[0] !== 200);
 });
 
 test("an open stream is decided on again when its prefix is withdrawn", async () => {

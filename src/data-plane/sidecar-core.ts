@@ -233,6 +233,11 @@ export class SidecarCore implements AsyncDisposable {
     return this.#link.readRevocationLists();
   }
 
+  /** Has the issuer enter what this instance has signed about a prefix; the log's size with it. */
+  handOnPrefix(kind: string, body: Uint8Array): Promise<number> {
+    return this.#link.handOnPrefix(kind, body);
+  }
+
   /** When the SVID in use ends; 0 before the first. */
   get certificateNotAfterSeconds(): number {
     return this.#keeper?.current.notAfterSeconds ?? 0;

@@ -368,6 +368,8 @@ class Relay {
         issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
         // Handed on unread: each list is signed by its authority.
         readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
+        // Signed by the holder's own key, and judged by every follower of the log.
+        handOnPrefix: (request) => this.#controlPlane.handOnPrefix(request, { timeoutMs: 10_000 }),
         report: ({ followers, alarms }) => {
           if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
           return {};

@@ -32,6 +32,43 @@ export function addPrefixCommands(program: Command): void {
       (await load()).grantPrefix(name, service, { ...options, dir: directoryOf(program) }),
     );
   prefix
+    .command("delegate")
+    .description(
+      "hand a part of a prefix on, as its holder: this machine must be one that the holder runs on",
+    )
+    .argument("<prefix>", "below one that the holder has and may hand on")
+    .argument("<service>", "who may serve it")
+    .requiredOption("--as <holder>", "the service that holds the prefix above")
+    .option("--depth <components>", "how many components below are covered", wholeNumber, 0)
+    .option("--may-delegate", "let it hand parts on in turn", false)
+    .option("--for <duration>", "how long, e.g. 12h (default: as long as the holder has its own)")
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [["troth prefix delegate /media/video/live /media/live --as /media/player --depth 1", ""]],
+        [[1, "refused: the holder has no such prefix, or not as much of it"]],
+      ),
+    )
+    .action(async (name: string, service: string, options) =>
+      (await import("../commands/delegate-prefix.ts")).delegatePrefix(name, service, {
+        ...options,
+        dir: directoryOf(program),
+      }),
+    );
+  prefix
+    .command("recall")
+    .description("take back what was handed on, as the holder of the prefix above")
+    .argument("<prefix>")
+    .requiredOption("--as <holder>", "the service that handed it on")
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import("../commands/delegate-prefix.ts")).recallPrefix(name, {
+        ...options,
+        dir: directoryOf(program),
+      }),
+    );
+  prefix
     .command("list")
     .description("who holds which prefix, from whom, and until when")
     .addOption(output())

@@ -1,5 +1,6 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
+import { enterHandingOn } from "../hand-on-prefix.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
 import { openRateLimit } from "../rate-limit.ts";
@@ -11,6 +12,7 @@ const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const listReadsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Tokens of all instances of a node. */
 const tokensPerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
+const handingOnPerNode = { perSecond: 2, burst: 20, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Checkpoints of callers that the log does not name, all of them together. */
 const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
@@ -27,6 +29,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
   const listReads = openRateLimit(parts.clock, listReadsPerNode);
   const tokens = openRateLimit(parts.clock, tokensPerNode);
+  const handingOn = openRateLimit(parts.clock, handingOnPerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
@@ -81,6 +84,14 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
         throw new ConnectError("too many revocation lists asked for", Code.ResourceExhausted);
       const { lists, size } = parts.revocationLists.read();
       return { lists, size: BigInt(size) };
+    },
+    handOnPrefix: async (request, context) => {
+      const node = callingNode(parts, context);
+      if (!handingOn.take(node))
+        throw new ConnectError("too many prefixes handed on", Code.ResourceExhausted);
+      const entered = await enterHandingOn(parts.issuer.writer, { ...request, node });
+      if (!entered.ok) throw new ConnectError(`${entered.reason}: ${entered.detail}`, Code.PermissionDenied);
+      return { size: BigInt(entered.value) };
     },
     report: async (request, context) => {
       const node = callingNode(parts, context);

@@ -496,6 +496,49 @@ export declare type ReadRevocationListsResponse = Message<"troth.v1.ReadRevocati
 export declare const ReadRevocationListsResponseSchema: GenMessage<ReadRevocationListsResponse>;
 
 /**
+ * @generated from message troth.v1.HandOnPrefixRequest
+ */
+export declare type HandOnPrefixRequest = Message<"troth.v1.HandOnPrefixRequest"> & {
+  /**
+   * prefix.delegate or prefix.recall.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The body of the entry, canonical JSON.
+   *
+   * @generated from field: bytes body = 2;
+   */
+  body: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.HandOnPrefixRequest.
+ * Use `create(HandOnPrefixRequestSchema)` to create a new message.
+ */
+export declare const HandOnPrefixRequestSchema: GenMessage<HandOnPrefixRequest>;
+
+/**
+ * @generated from message troth.v1.HandOnPrefixResponse
+ */
+export declare type HandOnPrefixResponse = Message<"troth.v1.HandOnPrefixResponse"> & {
+  /**
+   * The log's size once it was in it.
+   *
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.HandOnPrefixResponse.
+ * Use `create(HandOnPrefixResponseSchema)` to create a new message.
+ */
+export declare const HandOnPrefixResponseSchema: GenMessage<HandOnPrefixResponse>;
+
+/**
  * @generated from message troth.v1.ReportRequest
  */
 export declare type ReportRequest = Message<"troth.v1.ReportRequest"> & {
@@ -1512,6 +1555,16 @@ export declare const Mesh: GenService<{
     methodKind: "unary";
     input: typeof ReadRevocationListsRequestSchema;
     output: typeof ReadRevocationListsResponseSchema;
+  },
+  /**
+   * Enters what the holder of a prefix has signed about a part of it (docs/specs/trust-log.md, prefix.delegate).
+   *
+   * @generated from rpc troth.v1.Mesh.HandOnPrefix
+   */
+  handOnPrefix: {
+    methodKind: "unary";
+    input: typeof HandOnPrefixRequestSchema;
+    output: typeof HandOnPrefixResponseSchema;
   },
   /**
    * What the followers below have reached and where they serve.

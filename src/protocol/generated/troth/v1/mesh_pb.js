@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file troth/v1/mesh.proto.
  */
 export const file_troth_v1_mesh = /*@__PURE__*/
-  fileDesc("ChN0cm90aC92MS9tZXNoLnByb3RvEgh0cm90aC52MSJ8Cg1Gb2xsb3dSZXF1ZXN0EhEKCWZyb21fc2l6ZRgBIAEoBBIQCghpbnN0YW5jZRgCIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAMgASgNEhgKEGFjY2VwdHNfc25hcHNob3QYBCABKAgSEgoKY2hlY2twb2ludBgFIAEoDCIjCg5SZWFkTG9nUmVxdWVzdBIRCglmcm9tX3NpemUYASABKAQisgEKBlVwZGF0ZRIhCgRzdGVwGAEgASgLMhEudHJvdGgudjEuTG9nU3RlcEgAEioKCWVuZHBvaW50cxgCIAEoCzIVLnRyb3RoLnYxLkVuZHBvaW50U2V0SAASJgoIc25hcHNob3QYAyABKAsyEi50cm90aC52MS5TbmFwc2hvdEgAEiYKCHJlY292ZXJ5GAQgASgLMhIudHJvdGgudjEuUmVjb3ZlcnlIAEIJCgdjb250ZW50IigKCFJlY292ZXJ5Eg0KBWluZGV4GAEgASgEEg0KBWVudHJ5GAIgASgMIkMKB0xvZ1N0ZXASEwoLZmlyc3RfaW5kZXgYASABKAQSDwoHZW50cmllcxgCIAMoDBISCgpjaGVja3BvaW50GAMgASgMIkQKCFNuYXBzaG90EgwKBHRleHQYASABKAkSEwoLZXBvY2hfZW50cnkYAiABKAwSFQoNZ2VuZXNpc19lbnRyeRgDIAEoDCJICgtFbmRwb2ludFNldBIlCgllbmRwb2ludHMYASADKAsyEi50cm90aC52MS5FbmRwb2ludBISCgppc19wYXJ0aWFsGAIgASgIIm4KCEVuZHBvaW50EhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIuCg1hZHZlcnRpc2VtZW50GAsgASgLMhcudHJvdGgudjEuQWR2ZXJ0aXNlbWVudCJJCg1BZHZlcnRpc2VtZW50EhEKCXN0YXRlbWVudBgBIAEoDBISCgpwdWJsaWNfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJ5ChBJc3N1ZVN2aWRSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgDIAEoDBIRCglhdWRpdF9rZXkYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoDSJEChFJc3N1ZVN2aWRSZXNwb25zZRINCgVjaGFpbhgBIAMoDBIMCgRzaXplGAIgASgEEhIKCmdlbmVyYXRpb24YAyABKA0iUQoRSXNzdWVUb2tlblJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSEAoIYXVkaWVuY2UYAiADKAkSGAoQY29uZmlybWF0aW9uX2tleRgDIAEoCSI/ChJJc3N1ZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSGgoSZXhwaXJlc19hdF9zZWNvbmRzGAIgASgDIiUKFlByZXBhcmVUb2tlbktleVJlcXVlc3QSCwoDdXNlGAEgASgJIkgKF1ByZXBhcmVUb2tlbktleVJlc3BvbnNlEhIKCnB1YmxpY19rZXkYASABKAwSGQoRbm90X2FmdGVyX3NlY29uZHMYAiABKAMiHAoaUmVhZFJldm9jYXRpb25MaXN0c1JlcXVlc3QiOgobUmVhZFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEg0KBWxpc3RzGAEgAygMEgwKBHNpemUYAiABKAQiyQEKDVJlcG9ydFJlcXVlc3QSKwoJZm9sbG93ZXJzGAEgAygLMhgudHJvdGgudjEuRm9sbG93ZXJTdGF0dXMSDQoFZW5kZWQYAiADKAkSEgoKYWdlbnRfc2l6ZRgDIAEoBBIfCgZhbGFybXMYBCADKAsyDy50cm90aC52MS5BbGFybRIVCg1jbG9ja19zZWNvbmRzGAUgASgBEhgKEHNvZnR3YXJlX3ZlcnNpb24YBiABKAkSFgoOZW50cnlfcmV2aXNpb24YByABKA0iEAoOUmVwb3J0UmVzcG9uc2UiswMKDkZvbGxvd2VyU3RhdHVzEhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDAoEc2l6ZRgDIAEoBBIPCgdhZGRyZXNzGAQgASgJEhoKEnJlcXVlc3RzX2ZvcndhcmRlZBgFIAEoBBIYChByZXF1ZXN0c19yZWZ1c2VkGAYgASgEEhkKEXN0YWxlbmVzc19zZWNvbmRzGAcgASgBEiUKHWNlcnRpZmljYXRlX25vdF9hZnRlcl9zZWNvbmRzGAggASgDEhUKDWFkbWluX2FkZHJlc3MYCSABKAkSGQoRb3V0Ym91bmRfcmVxdWVzdHMYCiABKAQSGAoQb3V0Ym91bmRfYWRkcmVzcxgLIAEoCRIYChBzb2Z0d2FyZV92ZXJzaW9uGAwgASgJEhYKDmVudHJ5X3JldmlzaW9uGA0gASgNEhMKC2lzX3JldGlyaW5nGA4gASgIEhYKDnN0b3BwZWRfcmVhc29uGA8gASgJEgwKBHJvbGUYFCABKAkSLgoNYWR2ZXJ0aXNlbWVudBgfIAEoCzIXLnRyb3RoLnYxLkFkdmVydGlzZW1lbnQiUAoLSm9pblJlcXVlc3QSDAoEbm9kZRgBIAEoCRISCgppbnZpdGVfa2V5GAIgASgMEhAKCG5vZGVfa2V5GAMgASgMEg0KBXByb29mGAQgASgMIhwKDEpvaW5SZXNwb25zZRIMCgRzaXplGAEgASgEIjwKDUFwcGVuZFJlcXVlc3QSDwoHZW50cmllcxgBIAMoDBIaChJtYXlfc3RvcF9mb2xsb3dlcnMYAiABKAgiHgoOQXBwZW5kUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCIkChRXYXRjaFByb2dyZXNzUmVxdWVzdBIMCgRzaXplGAEgASgEIlkKCFByb2dyZXNzEg0KBWtub3duGAEgASgNEg8KB3JlYWNoZWQYAiABKA0SLQoJZm9sbG93ZXJzGAMgAygLMhoudHJvdGgudjEuRm9sbG93ZXJQcm9ncmVzcyJFChBGb2xsb3dlclByb2dyZXNzEhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDgoGbWlsbGlzGAMgASgBIh8KDlByb3Bvc2VSZXF1ZXN0Eg0KBWVudHJ5GAEgASgMIh0KD1Byb3Bvc2VSZXNwb25zZRIKCgJpZBgBIAEoCSIWChRMaXN0UHJvcG9zYWxzUmVxdWVzdCI+ChVMaXN0UHJvcG9zYWxzUmVzcG9uc2USJQoJcHJvcG9zYWxzGAEgAygLMhIudHJvdGgudjEuUHJvcG9zYWwiJQoIUHJvcG9zYWwSCgoCaWQYASABKAkSDQoFZW50cnkYAiABKAwiOwoOQXBwcm92ZVJlcXVlc3QSDQoFZW50cnkYASABKAwSGgoSbWF5X3N0b3BfZm9sbG93ZXJzGAIgASgIIh8KD0FwcHJvdmVSZXNwb25zZRIMCgRzaXplGAEgASgEIiUKF1dpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0EgoKAmlkGAEgASgJIhoKGFdpdGhkcmF3UHJvcG9zYWxSZXNwb25zZSIUChJPcGVuU2Vzc2lvblJlcXVlc3QiPgoTT3BlblNlc3Npb25SZXNwb25zZRILCgN1cmwYASABKAkSGgoSZXhwaXJlc19hdF9zZWNvbmRzGAIgASgDIhUKE0xpc3RTZXNzaW9uc1JlcXVlc3QiQgoUTGlzdFNlc3Npb25zUmVzcG9uc2USKgoIc2Vzc2lvbnMYASADKAsyGC50cm90aC52MS5Ccm93c2VyU2Vzc2lvbiJLCg5Ccm93c2VyU2Vzc2lvbhIKCgJpZBgBIAEoCRIXCg9lbmRzX2F0X3NlY29uZHMYAiABKAMSFAoMaWRsZV9zZWNvbmRzGAMgASgBIh8KEUVuZFNlc3Npb25SZXF1ZXN0EgoKAmlkGAEgASgJIhQKEkVuZFNlc3Npb25SZXNwb25zZSI8ChdQcmVwYXJlQXV0aG9yaXR5UmVxdWVzdBIMCgRraW5kGAEgASgJEhMKC2NlcnRpZmljYXRlGAIgASgMIk4KGFByZXBhcmVBdXRob3JpdHlSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoDBIPCgdyZXF1ZXN0GAIgASgMEgwKBHNpemUYAyABKAQiHAoaTGlzdEhlbGRBdXRob3JpdGllc1JlcXVlc3QiPAobTGlzdEhlbGRBdXRob3JpdGllc1Jlc3BvbnNlEgwKBGhlbGQYASADKAkSDwoHaXNzdWluZxgCIAEoCSIXChVMaXN0RmVkZXJhdGlvblJlcXVlc3QiYgoWTGlzdEZlZGVyYXRpb25SZXNwb25zZRIvCglzdGFuZGluZ3MYASADKAsyHC50cm90aC52MS5GZWRlcmF0aW9uU3RhbmRpbmcSFwoPYnVuZGxlX2VuZHBvaW50GAIgASgJIp0BChJGZWRlcmF0aW9uU3RhbmRpbmcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiUKGGxhc3Rfc3VjY2Vzc19zZWNvbmRzX2FnbxgCIAEoAUgAiAEBEhIKCmxhc3RfZXJyb3IYAyABKAkSGQoRbmV4dF9wb2xsX3NlY29uZHMYBCABKAFCGwoZX2xhc3Rfc3VjY2Vzc19zZWNvbmRzX2FnbyIwChhSZWZyZXNoRmVkZXJhdGlvblJlcXVlc3QSFAoMdHJ1c3RfZG9tYWluGAEgASgJIlkKGVJlZnJlc2hGZWRlcmF0aW9uUmVzcG9uc2USLgoIc3RhbmRpbmcYASABKAsyHC50cm90aC52MS5GZWRlcmF0aW9uU3RhbmRpbmcSDAoEc2l6ZRgCIAEoBCISChBHZXRTdGF0dXNSZXF1ZXN0It4BChFHZXRTdGF0dXNSZXNwb25zZRIMCgRzaXplGAEgASgEEiMKBW5vZGVzGAIgAygLMhQudHJvdGgudjEuTm9kZVN0YXR1cxIrCglmb2xsb3dlcnMYAyADKAsyGC50cm90aC52MS5Gb2xsb3dlclN0YXR1cxIfCgZhbGFybXMYBCADKAsyDy50cm90aC52MS5BbGFybRIWCg51cHRpbWVfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNIq4BCgpOb2RlU3RhdHVzEgwKBG5vZGUYASABKAkSDAoEc2l6ZRgCIAEoBBIUCgxpc19jb25uZWN0ZWQYAyABKAgSHwoXbGFzdF9yZXBvcnRfc2Vjb25kc19hZ28YBCABKAESGwoTY2xvY2tfYWhlYWRfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNIjwKBUFsYXJtEg4KBnJlYXNvbhgBIAEoCRIOCgZkZXRhaWwYAiABKAkSEwoLc2Vjb25kc19hZ28YAyABKAEy7QIKBE1lc2gSNQoGRm9sbG93EhcudHJvdGgudjEuRm9sbG93UmVxdWVzdBoQLnRyb3RoLnYxLlVwZGF0ZTABEkQKCUlzc3VlU3ZpZBIaLnRyb3RoLnYxLklzc3VlU3ZpZFJlcXVlc3QaGy50cm90aC52MS5Jc3N1ZVN2aWRSZXNwb25zZRJHCgpJc3N1ZVRva2VuEhsudHJvdGgudjEuSXNzdWVUb2tlblJlcXVlc3QaHC50cm90aC52MS5Jc3N1ZVRva2VuUmVzcG9uc2USYgoTUmVhZFJldm9jYXRpb25MaXN0cxIkLnRyb3RoLnYxLlJlYWRSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0GiUudHJvdGgudjEuUmVhZFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEjsKBlJlcG9ydBIXLnRyb3RoLnYxLlJlcG9ydFJlcXVlc3QaGC50cm90aC52MS5SZXBvcnRSZXNwb25zZTJ7CglBZG1pc3Npb24SNwoHUmVhZExvZxIYLnRyb3RoLnYxLlJlYWRMb2dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESNQoESm9pbhIVLnRyb3RoLnYxLkpvaW5SZXF1ZXN0GhYudHJvdGgudjEuSm9pblJlc3BvbnNlMuUJCgVBZG1pbhI7CgZBcHBlbmQSFy50cm90aC52MS5BcHBlbmRSZXF1ZXN0GhgudHJvdGgudjEuQXBwZW5kUmVzcG9uc2USRAoJR2V0U3RhdHVzEhoudHJvdGgudjEuR2V0U3RhdHVzUmVxdWVzdBobLnRyb3RoLnYxLkdldFN0YXR1c1Jlc3BvbnNlEjcKB1JlYWRMb2cSGC50cm90aC52MS5SZWFkTG9nUmVxdWVzdBoQLnRyb3RoLnYxLlVwZGF0ZTABEkUKDVdhdGNoUHJvZ3Jlc3MSHi50cm90aC52MS5XYXRjaFByb2dyZXNzUmVxdWVzdBoSLnRyb3RoLnYxLlByb2dyZXNzMAESPgoHUHJvcG9zZRIYLnRyb3RoLnYxLlByb3Bvc2VSZXF1ZXN0GhkudHJvdGgudjEuUHJvcG9zZVJlc3BvbnNlElAKDUxpc3RQcm9wb3NhbHMSHi50cm90aC52MS5MaXN0UHJvcG9zYWxzUmVxdWVzdBofLnRyb3RoLnYxLkxpc3RQcm9wb3NhbHNSZXNwb25zZRI+CgdBcHByb3ZlEhgudHJvdGgudjEuQXBwcm92ZVJlcXVlc3QaGS50cm90aC52MS5BcHByb3ZlUmVzcG9uc2USWQoQV2l0aGRyYXdQcm9wb3NhbBIhLnRyb3RoLnYxLldpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0GiIudHJvdGgudjEuV2l0aGRyYXdQcm9wb3NhbFJlc3BvbnNlElYKD1ByZXBhcmVUb2tlbktleRIgLnRyb3RoLnYxLlByZXBhcmVUb2tlbktleVJlcXVlc3QaIS50cm90aC52MS5QcmVwYXJlVG9rZW5LZXlSZXNwb25zZRJKCgtPcGVuU2Vzc2lvbhIcLnRyb3RoLnYxLk9wZW5TZXNzaW9uUmVxdWVzdBodLnRyb3RoLnYxLk9wZW5TZXNzaW9uUmVzcG9uc2USTQoMTGlzdFNlc3Npb25zEh0udHJvdGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBoeLnRyb3RoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlEkcKCkVuZFNlc3Npb24SGy50cm90aC52MS5FbmRTZXNzaW9uUmVxdWVzdBocLnRyb3RoLnYxLkVuZFNlc3Npb25SZXNwb25zZRJZChBQcmVwYXJlQXV0aG9yaXR5EiEudHJvdGgudjEuUHJlcGFyZUF1dGhvcml0eVJlcXVlc3QaIi50cm90aC52MS5QcmVwYXJlQXV0aG9yaXR5UmVzcG9uc2USYgoTTGlzdEhlbGRBdXRob3JpdGllcxIkLnRyb3RoLnYxLkxpc3RIZWxkQXV0aG9yaXRpZXNSZXF1ZXN0GiUudHJvdGgudjEuTGlzdEhlbGRBdXRob3JpdGllc1Jlc3BvbnNlElMKDkxpc3RGZWRlcmF0aW9uEh8udHJvdGgudjEuTGlzdEZlZGVyYXRpb25SZXF1ZXN0GiAudHJvdGgudjEuTGlzdEZlZGVyYXRpb25SZXNwb25zZRJcChFSZWZyZXNoRmVkZXJhdGlvbhIiLnRyb3RoLnYxLlJlZnJlc2hGZWRlcmF0aW9uUmVxdWVzdBojLnRyb3RoLnYxLlJlZnJlc2hGZWRlcmF0aW9uUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChN0cm90aC92MS9tZXNoLnByb3RvEgh0cm90aC52MSJ8Cg1Gb2xsb3dSZXF1ZXN0EhEKCWZyb21fc2l6ZRgBIAEoBBIQCghpbnN0YW5jZRgCIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAMgASgNEhgKEGFjY2VwdHNfc25hcHNob3QYBCABKAgSEgoKY2hlY2twb2ludBgFIAEoDCIjCg5SZWFkTG9nUmVxdWVzdBIRCglmcm9tX3NpemUYASABKAQisgEKBlVwZGF0ZRIhCgRzdGVwGAEgASgLMhEudHJvdGgudjEuTG9nU3RlcEgAEioKCWVuZHBvaW50cxgCIAEoCzIVLnRyb3RoLnYxLkVuZHBvaW50U2V0SAASJgoIc25hcHNob3QYAyABKAsyEi50cm90aC52MS5TbmFwc2hvdEgAEiYKCHJlY292ZXJ5GAQgASgLMhIudHJvdGgudjEuUmVjb3ZlcnlIAEIJCgdjb250ZW50IigKCFJlY292ZXJ5Eg0KBWluZGV4GAEgASgEEg0KBWVudHJ5GAIgASgMIkMKB0xvZ1N0ZXASEwoLZmlyc3RfaW5kZXgYASABKAQSDwoHZW50cmllcxgCIAMoDBISCgpjaGVja3BvaW50GAMgASgMIkQKCFNuYXBzaG90EgwKBHRleHQYASABKAkSEwoLZXBvY2hfZW50cnkYAiABKAwSFQoNZ2VuZXNpc19lbnRyeRgDIAEoDCJICgtFbmRwb2ludFNldBIlCgllbmRwb2ludHMYASADKAsyEi50cm90aC52MS5FbmRwb2ludBISCgppc19wYXJ0aWFsGAIgASgIIm4KCEVuZHBvaW50EhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIuCg1hZHZlcnRpc2VtZW50GAsgASgLMhcudHJvdGgudjEuQWR2ZXJ0aXNlbWVudCJJCg1BZHZlcnRpc2VtZW50EhEKCXN0YXRlbWVudBgBIAEoDBISCgpwdWJsaWNfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJ5ChBJc3N1ZVN2aWRSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgDIAEoDBIRCglhdWRpdF9rZXkYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoDSJEChFJc3N1ZVN2aWRSZXNwb25zZRINCgVjaGFpbhgBIAMoDBIMCgRzaXplGAIgASgEEhIKCmdlbmVyYXRpb24YAyABKA0iUQoRSXNzdWVUb2tlblJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSEAoIYXVkaWVuY2UYAiADKAkSGAoQY29uZmlybWF0aW9uX2tleRgDIAEoCSI/ChJJc3N1ZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSGgoSZXhwaXJlc19hdF9zZWNvbmRzGAIgASgDIiUKFlByZXBhcmVUb2tlbktleVJlcXVlc3QSCwoDdXNlGAEgASgJIkgKF1ByZXBhcmVUb2tlbktleVJlc3BvbnNlEhIKCnB1YmxpY19rZXkYASABKAwSGQoRbm90X2FmdGVyX3NlY29uZHMYAiABKAMiHAoaUmVhZFJldm9jYXRpb25MaXN0c1JlcXVlc3QiOgobUmVhZFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEg0KBWxpc3RzGAEgAygMEgwKBHNpemUYAiABKAQiMQoTSGFuZE9uUHJlZml4UmVxdWVzdBIMCgRraW5kGAEgASgJEgwKBGJvZHkYAiABKAwiJAoUSGFuZE9uUHJlZml4UmVzcG9uc2USDAoEc2l6ZRgBIAEoBCLJAQoNUmVwb3J0UmVxdWVzdBIrCglmb2xsb3dlcnMYASADKAsyGC50cm90aC52MS5Gb2xsb3dlclN0YXR1cxINCgVlbmRlZBgCIAMoCRISCgphZ2VudF9zaXplGAMgASgEEh8KBmFsYXJtcxgEIAMoCzIPLnRyb3RoLnYxLkFsYXJtEhUKDWNsb2NrX3NlY29uZHMYBSABKAESGAoQc29mdHdhcmVfdmVyc2lvbhgGIAEoCRIWCg5lbnRyeV9yZXZpc2lvbhgHIAEoDSIQCg5SZXBvcnRSZXNwb25zZSKzAwoORm9sbG93ZXJTdGF0dXMSEAoIaW5zdGFuY2UYASABKAkSDwoHc2VydmljZRgCIAEoCRIMCgRzaXplGAMgASgEEg8KB2FkZHJlc3MYBCABKAkSGgoScmVxdWVzdHNfZm9yd2FyZGVkGAUgASgEEhgKEHJlcXVlc3RzX3JlZnVzZWQYBiABKAQSGQoRc3RhbGVuZXNzX3NlY29uZHMYByABKAESJQodY2VydGlmaWNhdGVfbm90X2FmdGVyX3NlY29uZHMYCCABKAMSFQoNYWRtaW5fYWRkcmVzcxgJIAEoCRIZChFvdXRib3VuZF9yZXF1ZXN0cxgKIAEoBBIYChBvdXRib3VuZF9hZGRyZXNzGAsgASgJEhgKEHNvZnR3YXJlX3ZlcnNpb24YDCABKAkSFgoOZW50cnlfcmV2aXNpb24YDSABKA0SEwoLaXNfcmV0aXJpbmcYDiABKAgSFgoOc3RvcHBlZF9yZWFzb24YDyABKAkSDAoEcm9sZRgUIAEoCRIuCg1hZHZlcnRpc2VtZW50GB8gASgLMhcudHJvdGgudjEuQWR2ZXJ0aXNlbWVudCJQCgtKb2luUmVxdWVzdBIMCgRub2RlGAEgASgJEhIKCmludml0ZV9rZXkYAiABKAwSEAoIbm9kZV9rZXkYAyABKAwSDQoFcHJvb2YYBCABKAwiHAoMSm9pblJlc3BvbnNlEgwKBHNpemUYASABKAQiPAoNQXBwZW5kUmVxdWVzdBIPCgdlbnRyaWVzGAEgAygMEhoKEm1heV9zdG9wX2ZvbGxvd2VycxgCIAEoCCIeCg5BcHBlbmRSZXNwb25zZRIMCgRzaXplGAEgASgEIiQKFFdhdGNoUHJvZ3Jlc3NSZXF1ZXN0EgwKBHNpemUYASABKAQiWQoIUHJvZ3Jlc3MSDQoFa25vd24YASABKA0SDwoHcmVhY2hlZBgCIAEoDRItCglmb2xsb3dlcnMYAyADKAsyGi50cm90aC52MS5Gb2xsb3dlclByb2dyZXNzIkUKEEZvbGxvd2VyUHJvZ3Jlc3MSEAoIaW5zdGFuY2UYASABKAkSDwoHc2VydmljZRgCIAEoCRIOCgZtaWxsaXMYAyABKAEiHwoOUHJvcG9zZVJlcXVlc3QSDQoFZW50cnkYASABKAwiHQoPUHJvcG9zZVJlc3BvbnNlEgoKAmlkGAEgASgJIhYKFExpc3RQcm9wb3NhbHNSZXF1ZXN0Ij4KFUxpc3RQcm9wb3NhbHNSZXNwb25zZRIlCglwcm9wb3NhbHMYASADKAsyEi50cm90aC52MS5Qcm9wb3NhbCIlCghQcm9wb3NhbBIKCgJpZBgBIAEoCRINCgVlbnRyeRgCIAEoDCI7Cg5BcHByb3ZlUmVxdWVzdBINCgVlbnRyeRgBIAEoDBIaChJtYXlfc3RvcF9mb2xsb3dlcnMYAiABKAgiHwoPQXBwcm92ZVJlc3BvbnNlEgwKBHNpemUYASABKAQiJQoXV2l0aGRyYXdQcm9wb3NhbFJlcXVlc3QSCgoCaWQYASABKAkiGgoYV2l0aGRyYXdQcm9wb3NhbFJlc3BvbnNlIhQKEk9wZW5TZXNzaW9uUmVxdWVzdCI+ChNPcGVuU2Vzc2lvblJlc3BvbnNlEgsKA3VybBgBIAEoCRIaChJleHBpcmVzX2F0X3NlY29uZHMYAiABKAMiFQoTTGlzdFNlc3Npb25zUmVxdWVzdCJCChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIqCghzZXNzaW9ucxgBIAMoCzIYLnRyb3RoLnYxLkJyb3dzZXJTZXNzaW9uIksKDkJyb3dzZXJTZXNzaW9uEgoKAmlkGAEgASgJEhcKD2VuZHNfYXRfc2Vjb25kcxgCIAEoAxIUCgxpZGxlX3NlY29uZHMYAyABKAEiHwoRRW5kU2Vzc2lvblJlcXVlc3QSCgoCaWQYASABKAkiFAoSRW5kU2Vzc2lvblJlc3BvbnNlIjwKF1ByZXBhcmVBdXRob3JpdHlSZXF1ZXN0EgwKBGtpbmQYASABKAkSEwoLY2VydGlmaWNhdGUYAiABKAwiTgoYUHJlcGFyZUF1dGhvcml0eVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgMEg8KB3JlcXVlc3QYAiABKAwSDAoEc2l6ZRgDIAEoBCIcChpMaXN0SGVsZEF1dGhvcml0aWVzUmVxdWVzdCI8ChtMaXN0SGVsZEF1dGhvcml0aWVzUmVzcG9uc2USDAoEaGVsZBgBIAMoCRIPCgdpc3N1aW5nGAIgASgJIhcKFUxpc3RGZWRlcmF0aW9uUmVxdWVzdCJiChZMaXN0RmVkZXJhdGlvblJlc3BvbnNlEi8KCXN0YW5kaW5ncxgBIAMoCzIcLnRyb3RoLnYxLkZlZGVyYXRpb25TdGFuZGluZxIXCg9idW5kbGVfZW5kcG9pbnQYAiABKAkinQEKEkZlZGVyYXRpb25TdGFuZGluZxIUCgx0cnVzdF9kb21haW4YASABKAkSJQoYbGFzdF9zdWNjZXNzX3NlY29uZHNfYWdvGAIgASgBSACIAQESEgoKbGFzdF9lcnJvchgDIAEoCRIZChFuZXh0X3BvbGxfc2Vjb25kcxgEIAEoAUIbChlfbGFzdF9zdWNjZXNzX3NlY29uZHNfYWdvIjAKGFJlZnJlc2hGZWRlcmF0aW9uUmVxdWVzdBIUCgx0cnVzdF9kb21haW4YASABKAkiWQoZUmVmcmVzaEZlZGVyYXRpb25SZXNwb25zZRIuCghzdGFuZGluZxgBIAEoCzIcLnRyb3RoLnYxLkZlZGVyYXRpb25TdGFuZGluZxIMCgRzaXplGAIgASgEIhIKEEdldFN0YXR1c1JlcXVlc3Qi3gEKEUdldFN0YXR1c1Jlc3BvbnNlEgwKBHNpemUYASABKAQSIwoFbm9kZXMYAiADKAsyFC50cm90aC52MS5Ob2RlU3RhdHVzEisKCWZvbGxvd2VycxgDIAMoCzIYLnRyb3RoLnYxLkZvbGxvd2VyU3RhdHVzEh8KBmFsYXJtcxgEIAMoCzIPLnRyb3RoLnYxLkFsYXJtEhYKDnVwdGltZV9zZWNvbmRzGAUgASgBEhgKEHNvZnR3YXJlX3ZlcnNpb24YBiABKAkSFgoOZW50cnlfcmV2aXNpb24YByABKA0irgEKCk5vZGVTdGF0dXMSDAoEbm9kZRgBIAEoCRIMCgRzaXplGAIgASgEEhQKDGlzX2Nvbm5lY3RlZBgDIAEoCBIfChdsYXN0X3JlcG9ydF9zZWNvbmRzX2FnbxgEIAEoARIbChNjbG9ja19haGVhZF9zZWNvbmRzGAUgASgBEhgKEHNvZnR3YXJlX3ZlcnNpb24YBiABKAkSFgoOZW50cnlfcmV2aXNpb24YByABKA0iPAoFQWxhcm0SDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRITCgtzZWNvbmRzX2FnbxgDIAEoATK8AwoETWVzaBI1CgZGb2xsb3cSFy50cm90aC52MS5Gb2xsb3dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESRAoJSXNzdWVTdmlkEhoudHJvdGgudjEuSXNzdWVTdmlkUmVxdWVzdBobLnRyb3RoLnYxLklzc3VlU3ZpZFJlc3BvbnNlEkcKCklzc3VlVG9rZW4SGy50cm90aC52MS5Jc3N1ZVRva2VuUmVxdWVzdBocLnRyb3RoLnYxLklzc3VlVG9rZW5SZXNwb25zZRJiChNSZWFkUmV2b2NhdGlvbkxpc3RzEiQudHJvdGgudjEuUmVhZFJldm9jYXRpb25MaXN0c1JlcXVlc3QaJS50cm90aC52MS5SZWFkUmV2b2NhdGlvbkxpc3RzUmVzcG9uc2USTQoMSGFuZE9uUHJlZml4Eh0udHJvdGgudjEuSGFuZE9uUHJlZml4UmVxdWVzdBoeLnRyb3RoLnYxLkhhbmRPblByZWZpeFJlc3BvbnNlEjsKBlJlcG9ydBIXLnRyb3RoLnYxLlJlcG9ydFJlcXVlc3QaGC50cm90aC52MS5SZXBvcnRSZXNwb25zZTJ7CglBZG1pc3Npb24SNwoHUmVhZExvZxIYLnRyb3RoLnYxLlJlYWRMb2dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESNQoESm9pbhIVLnRyb3RoLnYxLkpvaW5SZXF1ZXN0GhYudHJvdGgudjEuSm9pblJlc3BvbnNlMuUJCgVBZG1pbhI7CgZBcHBlbmQSFy50cm90aC52MS5BcHBlbmRSZXF1ZXN0GhgudHJvdGgudjEuQXBwZW5kUmVzcG9uc2USRAoJR2V0U3RhdHVzEhoudHJvdGgudjEuR2V0U3RhdHVzUmVxdWVzdBobLnRyb3RoLnYxLkdldFN0YXR1c1Jlc3BvbnNlEjcKB1JlYWRMb2cSGC50cm90aC52MS5SZWFkTG9nUmVxdWVzdBoQLnRyb3RoLnYxLlVwZGF0ZTABEkUKDVdhdGNoUHJvZ3Jlc3MSHi50cm90aC52MS5XYXRjaFByb2dyZXNzUmVxdWVzdBoSLnRyb3RoLnYxLlByb2dyZXNzMAESPgoHUHJvcG9zZRIYLnRyb3RoLnYxLlByb3Bvc2VSZXF1ZXN0GhkudHJvdGgudjEuUHJvcG9zZVJlc3BvbnNlElAKDUxpc3RQcm9wb3NhbHMSHi50cm90aC52MS5MaXN0UHJvcG9zYWxzUmVxdWVzdBofLnRyb3RoLnYxLkxpc3RQcm9wb3NhbHNSZXNwb25zZRI+CgdBcHByb3ZlEhgudHJvdGgudjEuQXBwcm92ZVJlcXVlc3QaGS50cm90aC52MS5BcHByb3ZlUmVzcG9uc2USWQoQV2l0aGRyYXdQcm9wb3NhbBIhLnRyb3RoLnYxLldpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0GiIudHJvdGgudjEuV2l0aGRyYXdQcm9wb3NhbFJlc3BvbnNlElYKD1ByZXBhcmVUb2tlbktleRIgLnRyb3RoLnYxLlByZXBhcmVUb2tlbktleVJlcXVlc3QaIS50cm90aC52MS5QcmVwYXJlVG9rZW5LZXlSZXNwb25zZRJKCgtPcGVuU2Vzc2lvbhIcLnRyb3RoLnYxLk9wZW5TZXNzaW9uUmVxdWVzdBodLnRyb3RoLnYxLk9wZW5TZXNzaW9uUmVzcG9uc2USTQoMTGlzdFNlc3Npb25zEh0udHJvdGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBoeLnRyb3RoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlEkcKCkVuZFNlc3Npb24SGy50cm90aC52MS5FbmRTZXNzaW9uUmVxdWVzdBocLnRyb3RoLnYxLkVuZFNlc3Npb25SZXNwb25zZRJZChBQcmVwYXJlQXV0aG9yaXR5EiEudHJvdGgudjEuUHJlcGFyZUF1dGhvcml0eVJlcXVlc3QaIi50cm90aC52MS5QcmVwYXJlQXV0aG9yaXR5UmVzcG9uc2USYgoTTGlzdEhlbGRBdXRob3JpdGllcxIkLnRyb3RoLnYxLkxpc3RIZWxkQXV0aG9yaXRpZXNSZXF1ZXN0GiUudHJvdGgudjEuTGlzdEhlbGRBdXRob3JpdGllc1Jlc3BvbnNlElMKDkxpc3RGZWRlcmF0aW9uEh8udHJvdGgudjEuTGlzdEZlZGVyYXRpb25SZXF1ZXN0GiAudHJvdGgudjEuTGlzdEZlZGVyYXRpb25SZXNwb25zZRJcChFSZWZyZXNoRmVkZXJhdGlvbhIiLnRyb3RoLnYxLlJlZnJlc2hGZWRlcmF0aW9uUmVxdWVzdBojLnRyb3RoLnYxLlJlZnJlc2hGZWRlcmF0aW9uUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Describes the message troth.v1.FollowRequest.
@@ -130,277 +130,291 @@ export const ReadRevocationListsResponseSchema = /*@__PURE__*/
   messageDesc(file_troth_v1_mesh, 16);
 
 /**
+ * Describes the message troth.v1.HandOnPrefixRequest.
+ * Use `create(HandOnPrefixRequestSchema)` to create a new message.
+ */
+export const HandOnPrefixRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 17);
+
+/**
+ * Describes the message troth.v1.HandOnPrefixResponse.
+ * Use `create(HandOnPrefixResponseSchema)` to create a new message.
+ */
+export const HandOnPrefixResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 18);
+
+/**
  * Describes the message troth.v1.ReportRequest.
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 17);
+  messageDesc(file_troth_v1_mesh, 19);
 
 /**
  * Describes the message troth.v1.ReportResponse.
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 18);
+  messageDesc(file_troth_v1_mesh, 20);
 
 /**
  * Describes the message troth.v1.FollowerStatus.
  * Use `create(FollowerStatusSchema)` to create a new message.
  */
 export const FollowerStatusSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 19);
+  messageDesc(file_troth_v1_mesh, 21);
 
 /**
  * Describes the message troth.v1.JoinRequest.
  * Use `create(JoinRequestSchema)` to create a new message.
  */
 export const JoinRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 20);
+  messageDesc(file_troth_v1_mesh, 22);
 
 /**
  * Describes the message troth.v1.JoinResponse.
  * Use `create(JoinResponseSchema)` to create a new message.
  */
 export const JoinResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 21);
+  messageDesc(file_troth_v1_mesh, 23);
 
 /**
  * Describes the message troth.v1.AppendRequest.
  * Use `create(AppendRequestSchema)` to create a new message.
  */
 export const AppendRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 22);
+  messageDesc(file_troth_v1_mesh, 24);
 
 /**
  * Describes the message troth.v1.AppendResponse.
  * Use `create(AppendResponseSchema)` to create a new message.
  */
 export const AppendResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 23);
+  messageDesc(file_troth_v1_mesh, 25);
 
 /**
  * Describes the message troth.v1.WatchProgressRequest.
  * Use `create(WatchProgressRequestSchema)` to create a new message.
  */
 export const WatchProgressRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 24);
+  messageDesc(file_troth_v1_mesh, 26);
 
 /**
  * Describes the message troth.v1.Progress.
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 25);
+  messageDesc(file_troth_v1_mesh, 27);
 
 /**
  * Describes the message troth.v1.FollowerProgress.
  * Use `create(FollowerProgressSchema)` to create a new message.
  */
 export const FollowerProgressSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 26);
+  messageDesc(file_troth_v1_mesh, 28);
 
 /**
  * Describes the message troth.v1.ProposeRequest.
  * Use `create(ProposeRequestSchema)` to create a new message.
  */
 export const ProposeRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 27);
+  messageDesc(file_troth_v1_mesh, 29);
 
 /**
  * Describes the message troth.v1.ProposeResponse.
  * Use `create(ProposeResponseSchema)` to create a new message.
  */
 export const ProposeResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 28);
+  messageDesc(file_troth_v1_mesh, 30);
 
 /**
  * Describes the message troth.v1.ListProposalsRequest.
  * Use `create(ListProposalsRequestSchema)` to create a new message.
  */
 export const ListProposalsRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 29);
+  messageDesc(file_troth_v1_mesh, 31);
 
 /**
  * Describes the message troth.v1.ListProposalsResponse.
  * Use `create(ListProposalsResponseSchema)` to create a new message.
  */
 export const ListProposalsResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 30);
+  messageDesc(file_troth_v1_mesh, 32);
 
 /**
  * Describes the message troth.v1.Proposal.
  * Use `create(ProposalSchema)` to create a new message.
  */
 export const ProposalSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 31);
+  messageDesc(file_troth_v1_mesh, 33);
 
 /**
  * Describes the message troth.v1.ApproveRequest.
  * Use `create(ApproveRequestSchema)` to create a new message.
  */
 export const ApproveRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 32);
+  messageDesc(file_troth_v1_mesh, 34);
 
 /**
  * Describes the message troth.v1.ApproveResponse.
  * Use `create(ApproveResponseSchema)` to create a new message.
  */
 export const ApproveResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 33);
+  messageDesc(file_troth_v1_mesh, 35);
 
 /**
  * Describes the message troth.v1.WithdrawProposalRequest.
  * Use `create(WithdrawProposalRequestSchema)` to create a new message.
  */
 export const WithdrawProposalRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 34);
+  messageDesc(file_troth_v1_mesh, 36);
 
 /**
  * Describes the message troth.v1.WithdrawProposalResponse.
  * Use `create(WithdrawProposalResponseSchema)` to create a new message.
  */
 export const WithdrawProposalResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 35);
+  messageDesc(file_troth_v1_mesh, 37);
 
 /**
  * Describes the message troth.v1.OpenSessionRequest.
  * Use `create(OpenSessionRequestSchema)` to create a new message.
  */
 export const OpenSessionRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 36);
+  messageDesc(file_troth_v1_mesh, 38);
 
 /**
  * Describes the message troth.v1.OpenSessionResponse.
  * Use `create(OpenSessionResponseSchema)` to create a new message.
  */
 export const OpenSessionResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 37);
+  messageDesc(file_troth_v1_mesh, 39);
 
 /**
  * Describes the message troth.v1.ListSessionsRequest.
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 38);
+  messageDesc(file_troth_v1_mesh, 40);
 
 /**
  * Describes the message troth.v1.ListSessionsResponse.
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 39);
+  messageDesc(file_troth_v1_mesh, 41);
 
 /**
  * Describes the message troth.v1.BrowserSession.
  * Use `create(BrowserSessionSchema)` to create a new message.
  */
 export const BrowserSessionSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 40);
+  messageDesc(file_troth_v1_mesh, 42);
 
 /**
  * Describes the message troth.v1.EndSessionRequest.
  * Use `create(EndSessionRequestSchema)` to create a new message.
  */
 export const EndSessionRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 41);
+  messageDesc(file_troth_v1_mesh, 43);
 
 /**
  * Describes the message troth.v1.EndSessionResponse.
  * Use `create(EndSessionResponseSchema)` to create a new message.
  */
 export const EndSessionResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 42);
+  messageDesc(file_troth_v1_mesh, 44);
 
 /**
  * Describes the message troth.v1.PrepareAuthorityRequest.
  * Use `create(PrepareAuthorityRequestSchema)` to create a new message.
  */
 export const PrepareAuthorityRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 43);
+  messageDesc(file_troth_v1_mesh, 45);
 
 /**
  * Describes the message troth.v1.PrepareAuthorityResponse.
  * Use `create(PrepareAuthorityResponseSchema)` to create a new message.
  */
 export const PrepareAuthorityResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 44);
+  messageDesc(file_troth_v1_mesh, 46);
 
 /**
  * Describes the message troth.v1.ListHeldAuthoritiesRequest.
  * Use `create(ListHeldAuthoritiesRequestSchema)` to create a new message.
  */
 export const ListHeldAuthoritiesRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 45);
+  messageDesc(file_troth_v1_mesh, 47);
 
 /**
  * Describes the message troth.v1.ListHeldAuthoritiesResponse.
  * Use `create(ListHeldAuthoritiesResponseSchema)` to create a new message.
  */
 export const ListHeldAuthoritiesResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 46);
+  messageDesc(file_troth_v1_mesh, 48);
 
 /**
  * Describes the message troth.v1.ListFederationRequest.
  * Use `create(ListFederationRequestSchema)` to create a new message.
  */
 export const ListFederationRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 47);
+  messageDesc(file_troth_v1_mesh, 49);
 
 /**
  * Describes the message troth.v1.ListFederationResponse.
  * Use `create(ListFederationResponseSchema)` to create a new message.
  */
 export const ListFederationResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 48);
+  messageDesc(file_troth_v1_mesh, 50);
 
 /**
  * Describes the message troth.v1.FederationStanding.
  * Use `create(FederationStandingSchema)` to create a new message.
  */
 export const FederationStandingSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 49);
+  messageDesc(file_troth_v1_mesh, 51);
 
 /**
  * Describes the message troth.v1.RefreshFederationRequest.
  * Use `create(RefreshFederationRequestSchema)` to create a new message.
  */
 export const RefreshFederationRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 50);
+  messageDesc(file_troth_v1_mesh, 52);
 
 /**
  * Describes the message troth.v1.RefreshFederationResponse.
  * Use `create(RefreshFederationResponseSchema)` to create a new message.
  */
 export const RefreshFederationResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 51);
+  messageDesc(file_troth_v1_mesh, 53);
 
 /**
  * Describes the message troth.v1.GetStatusRequest.
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 52);
+  messageDesc(file_troth_v1_mesh, 54);
 
 /**
  * Describes the message troth.v1.GetStatusResponse.
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 53);
+  messageDesc(file_troth_v1_mesh, 55);
 
 /**
  * Describes the message troth.v1.NodeStatus.
  * Use `create(NodeStatusSchema)` to create a new message.
  */
 export const NodeStatusSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 54);
+  messageDesc(file_troth_v1_mesh, 56);
 
 /**
  * Describes the message troth.v1.Alarm.
  * Use `create(AlarmSchema)` to create a new message.
  */
 export const AlarmSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 55);
+  messageDesc(file_troth_v1_mesh, 57);
 
 /**
  * What every process of a mesh speaks with the one above it: a sidecar with its node agent (over the agent's Unix
