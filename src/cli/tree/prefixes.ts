@@ -4,7 +4,14 @@ import { directoryOf, help, output, wholeNumber } from "./options.ts";
 /** Who serves which names: `prefix …`. */
 export function addPrefixCommands(program: Command): void {
   const prefix = program.command("prefix").description("which service may serve which names besides its own");
-  const load = () => import("../commands/prefixes.ts");
+  addAuthorityCommands(program, prefix);
+  addHolderCommands(program, prefix);
+}
+
+const load = () => import("../commands/prefixes.ts");
+
+/** For the prefix authority, and for whoever wants to know. */
+function addAuthorityCommands(program: Command, prefix: Command): void {
   prefix
     .command("grant")
     .description("let a service serve a prefix; to the same service again with other bounds")
@@ -31,6 +38,24 @@ export function addPrefixCommands(program: Command): void {
     .action(async (name: string, service: string, options) =>
       (await load()).grantPrefix(name, service, { ...options, dir: directoryOf(program) }),
     );
+  prefix
+    .command("list")
+    .description("who holds which prefix, from whom, and until when")
+    .addOption(output())
+    .action(async (options) => (await load()).listPrefixes({ ...options, dir: directoryOf(program) }));
+  prefix
+    .command("revoke")
+    .description("take a prefix from its holder, with all that was handed on of it")
+    .argument("<prefix>")
+    .addOption(output())
+    .addHelpText("after", help([["troth prefix revoke /media/video", ""]]))
+    .action(async (name: string, options) =>
+      (await load()).revokePrefix(name, { ...options, dir: directoryOf(program) }),
+    );
+}
+
+/** For services that hold one. */
+function addHolderCommands(program: Command, prefix: Command): void {
   prefix
     .command("delegate")
     .description(
@@ -67,19 +92,5 @@ export function addPrefixCommands(program: Command): void {
         ...options,
         dir: directoryOf(program),
       }),
-    );
-  prefix
-    .command("list")
-    .description("who holds which prefix, from whom, and until when")
-    .addOption(output())
-    .action(async (options) => (await load()).listPrefixes({ ...options, dir: directoryOf(program) }));
-  prefix
-    .command("revoke")
-    .description("take a prefix from its holder, with all that was handed on of it")
-    .argument("<prefix>")
-    .addOption(output())
-    .addHelpText("after", help([["troth prefix revoke /media/video", ""]]))
-    .action(async (name: string, options) =>
-      (await load()).revokePrefix(name, { ...options, dir: directoryOf(program) }),
     );
 }
