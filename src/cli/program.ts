@@ -20,6 +20,7 @@ import { addPrefixCommands } from "./tree/prefixes.ts";
 import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
+import { addRouteCommands } from "./tree/routes.ts";
 import { addRuleCommands } from "./tree/rules.ts";
 import { addTokenPolicyCommand } from "./tree/token-policy.ts";
 
@@ -41,7 +42,7 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
   ],
   [
     "Say who may call whom:",
-    [addRuleCommands, addPrefixCommands, addTokenPolicyCommand, addConfigurationCommands],
+    [addRuleCommands, addPrefixCommands, addRouteCommands, addTokenPolicyCommand, addConfigurationCommands],
   ],
   [
     "Identity and trust:",

@@ -1,6 +1,8 @@
 import { create } from "@bufbuild/protobuf";
+import { sameBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import {
+  type Advertisement,
   type Alarm,
   AlarmSchema,
   type Endpoint,
@@ -31,6 +33,9 @@ const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 /** Instances of which one follower says how its requests go there. */
 const calledMax = 256;
+/** Of a statement, its key and its signature. */
+const advertisementBytesMax = 12_288;
+const none = new Uint8Array(0);
 /** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
 export const alarmReasons = [
   "advertised-in-quarantine",
@@ -358,22 +363,20 @@ export class FollowerRegistry {
   }
 
   #refreshEndpoints(): void {
+    const before = new Map(this.#endpoints.map((endpoint) => [endpoint.instance, endpoint]));
     const endpoints = [...this.#followers.values()]
       .filter(({ status }) => status.address !== "")
-      .map(({ status: { instance, service, address, tokenAudience } }) =>
-        create(EndpointSchema, { instance, service, address, tokenAudience }),
-      );
-    const isSame =
-      endpoints.length === this.#endpoints.length &&
-      endpoints.every((one, place) => {
-        const before = this.#endpoints[place];
-        return (
-          one.instance === before?.instance &&
-          one.address === before.address &&
-          one.tokenAudience === before.tokenAudience
-        );
+      .map(({ status: { instance, service, address, tokenAudience, advertisement } }) => {
+        const more = advertisement === undefined ? {} : { advertisement };
+        const endpoint = create(EndpointSchema, { instance, service, address, tokenAudience, ...more });
+        const known = before.get(instance);
+        // The same object for the same endpoint: whoever sends lists on sends what is new in them.
+        return known !== undefined && isSame(endpoint, known) ? known : endpoint;
       });
-    if (!isSame) this.#endpoints = endpoints;
+    const hasChanged =
+      endpoints.length !== this.#endpoints.length ||
+      endpoints.some((endpoint, place) => endpoint !== this.#endpoints[place]);
+    if (hasChanged) this.#endpoints = endpoints;
   }
 
   #isComplete(state: Registered, now: number): boolean {
@@ -390,9 +393,10 @@ export class FollowerRegistry {
 
 /** A follower's account of itself with the service that the log has it registered as, and nothing of unknown length. */
 function believed(status: FollowerStatus, service: string): FollowerStatus {
-  const { $typeName: _name, $unknown: _unknown, ...fields } = status;
+  const { $typeName: _name, $unknown: _unknown, advertisement, ...fields } = status;
   return create(FollowerStatusSchema, {
     ...fields,
+    ...(isBounded(advertisement) ? { advertisement: { ...advertisement, $unknown: [] } } : {}),
     service,
     address: addressOrNone(status.address),
     adminAddress: addressOrNone(status.adminAddress),
@@ -417,6 +421,25 @@ function believedResources(told: ResourceReport): ResourceReport {
     p90Millis: millis(told.p90Millis),
     p99Millis: millis(told.p99Millis),
   });
+}
+
+function isBounded(advertisement: Advertisement | undefined): advertisement is Advertisement {
+  if (advertisement === undefined) return false;
+  const { statement, publicKey, signature } = advertisement;
+  return statement.byteLength + publicKey.byteLength + signature.byteLength <= advertisementBytesMax;
+}
+
+/** Whether there is nothing in it that callers would have to be told. */
+function isSame(one: Endpoint, other: Endpoint | undefined): boolean {
+  return (
+    other !== undefined &&
+    one.instance === other.instance &&
+    one.service === other.service &&
+    one.address === other.address &&
+    one.tokenAudience === other.tokenAudience &&
+    sameBytes(one.advertisement?.signature ?? none, other.advertisement?.signature ?? none) &&
+    sameBytes(one.advertisement?.statement ?? none, other.advertisement?.statement ?? none)
+  );
 }
 
 function versionOrNone(version: string): string {

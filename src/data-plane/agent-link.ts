@@ -71,6 +71,16 @@ export class AgentLink implements AsyncDisposable {
     return { chain: issued.chain, generation: issued.generation };
   }
 
+  /** Has the issuer enter what this instance has signed about a prefix; the log's size with it, which the view then has. */
+  async handOnPrefix(kind: string, body: Uint8Array): Promise<number> {
+    if (this.#client === undefined)
+      throw new MeshError("ERR_DATA_PLANE_AGENT", "the node agent is not there");
+    const { size } = await this.#client.handOnPrefix({ kind, body }, { timeoutMs: callTimeoutMillis });
+    const { view } = this.#options;
+    await view.waitUntil(() => view.follower.size >= Number(size), callTimeoutMillis);
+    return Number(size);
+  }
+
   /** Asks the control plane, through the agent, for the revocation lists (DER); throws when none can be had now. */
   async readRevocationLists(): Promise<readonly Uint8Array[]> {
     if (this.#client === undefined)

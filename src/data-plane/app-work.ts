@@ -33,7 +33,7 @@ export function appWork(context: ProxyContext, app: AppAddress): InboundWork {
       const { checker, view, service } = context;
       const { state } = view.follower;
       const isStale = checker.freshness("openConnection") === "stale";
-      return `${state.rules.digest()} ${isTcpService(state, service)} ${isStale}`;
+      return `${state.rules.digest()} ${state.prefixes.digest()} ${isTcpService(state, service)} ${isStale}`;
     },
     close: () => toApp.close(),
   };

@@ -3,7 +3,7 @@ import { defaultHttp1Limits } from "./http1/index.ts";
 import { defaultHttp2Limits } from "./http2/index.ts";
 import { inboundLimits } from "./open-inbound.ts";
 import type { ProxyOptions } from "./proxy-options.ts";
-import { balancingLimits } from "./routing/index.ts";
+import { advertisementLimits, balancingLimits } from "./routing/index.ts";
 import type { SidecarCore } from "./sidecar-core.ts";
 import type { SidecarOptions } from "./sidecar-options.ts";
 import { defaultTcpLimits } from "./tcp/index.ts";
@@ -67,6 +67,7 @@ export function describeProxy(core: SidecarCore, options: ProxyOptions, role: Ro
     listeners: role.listeners,
     ...role.own,
     zone: core.router.zone,
+    prefixes: core.own.prefixes,
     endpoints: Object.groupBy(core.router.endpoints(), ({ service }) => service),
     rules: rulesOf(core),
     trafficPolicies: Object.fromEntries(follower.state.traffic.entries()),
@@ -75,6 +76,7 @@ export function describeProxy(core: SidecarCore, options: ProxyOptions, role: Ro
     limits: {
       ...role.limits,
       balancing: balancingLimits,
+      advertisements: advertisementLimits,
       http1: defaultHttp1Limits,
       pool: defaultPoolLimits,
       http2: defaultHttp2Limits,

@@ -9,9 +9,11 @@ export {
   type GatewaySettings,
   openGateway,
 } from "./gateway/index.ts";
+export { type HandedOn, type HandingOn, handOnPrefix } from "./hand-on-prefix.ts";
 export { type Export, type ExportedCredentials, type ExportOptions, openExport } from "./open-export.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
+export { isSignedAdvertisement, parseAdvertisement, signAdvertisement } from "./routing/index.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";
 export type { TcpListener } from "./tcp/index.ts";
 export {

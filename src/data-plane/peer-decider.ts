@@ -2,6 +2,7 @@ import type { AuditRecord } from "../audit/index.ts";
 import { hexOf } from "../base/bytes.ts";
 import { type AccessDecision, decideAccess, decideTcpAccess, evaluatorVersion } from "../policy/index.ts";
 import { type Freshness, isTcpService, type RuleRow } from "../trust-log/index.ts";
+import { AskedDestination } from "./asked-destination.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type Problem,
@@ -31,7 +32,8 @@ export interface Decision extends Omit<AccessDecision, "reason"> {
     | "view-stale"
     | "view-degraded"
     | "service-speaks-tcp"
-    | "service-speaks-http";
+    | "service-speaks-http"
+    | "not-my-prefix";
   /** Of the record in the audit log. */
   readonly decisionId: string;
 }
@@ -51,6 +53,7 @@ export class PeerDecider {
   readonly #context: ProxyContext;
   readonly #peer: CheckedPeer;
   readonly #audience: ProblemAudience;
+  readonly #asked: AskedDestination;
   readonly #decided = new Map<string, Decision>();
   #decidedSize = -1;
   #freshness: Freshness = "stale";
@@ -59,6 +62,7 @@ export class PeerDecider {
     this.#context = context;
     this.#peer = peer;
     this.#audience = audience;
+    this.#asked = new AskedDestination(context);
   }
 
   /** What a span says of a decision made here. */
@@ -85,7 +89,7 @@ export class PeerDecider {
       this.#decidedSize = view.follower.size;
       this.#freshness = freshness;
     }
-    const known = this.#decided.get(keyOf(request));
+    const known = this.#decided.get(this.#keyOf(request));
     asked.decision = known;
     asked.isDenied = known?.effect === "deny";
     if (known?.effect === "allow") return forward;
@@ -104,13 +108,13 @@ export class PeerDecider {
     const judge = (request: RequestHead): Judged => {
       const isTooOld = freshness === "stale" && request.tunnel !== undefined;
       const judgement = isTooOld ? tooOld : this.#judgeByRules(request);
-      judged.set(keyOf(request), judgement);
+      judged.set(this.#keyOf(request), judgement);
       if (judgement.effect === "deny")
         void audit.recordDurably(this.#recordOf(this.#numbered(judgement), request, freshness));
       return judgement;
     };
     return (request) => {
-      const { effect, reason } = judged.get(keyOf(request)) ?? judge(request);
+      const { effect, reason } = judged.get(this.#keyOf(request)) ?? judge(request);
       if (effect === "deny") metrics.deniedRequests.add(reason);
       return effect === "allow";
     };
@@ -123,7 +127,7 @@ export class PeerDecider {
     asked.isDenied = decision.effect === "deny";
     const isShort = pathOf(request.target).length <= decidedPathCharactersMax;
     if (this.#decided.size < decisionsPerConnectionMax && isShort)
-      this.#decided.set(keyOf(request), decision);
+      this.#decided.set(this.#keyOf(request), decision);
     const record = this.#recordOf(decision, request, this.#freshness);
     if (decision.effect === "allow") {
       audit.record(record);
@@ -144,7 +148,7 @@ export class PeerDecider {
       type: "decision",
       ...decision,
       caller: this.#peer.svid.spiffeId,
-      callee: this.#context.service,
+      callee: this.#asked.of(request.host) ?? this.#context.service,
       method: request.method,
       path: decidedPath(request),
       evaluatorVersion,
@@ -163,11 +167,14 @@ export class PeerDecider {
   }
 
   #judgeByRules(request: RequestHead): Judged {
-    const { service: to, view } = this.#context;
+    const { service, view } = this.#context;
     const { service: from } = this.#peer;
     const { state } = view.follower;
+    const to = this.#asked.of(request.host);
+    // A stale route, or whoever took the caller's for another, gets nothing here.
+    if (to === undefined) return { effect: "deny", reason: "not-my-prefix", rule: "" };
     const isTcp = request.tunnel === "connect";
-    if (isTcp !== isTcpService(state, to))
+    if (isTcp !== isTcpService(state, service))
       return { effect: "deny", reason: isTcp ? "service-speaks-http" : "service-speaks-tcp", rule: "" };
     const rules = rulesOf(state.rules.entries());
     if (isTcp) return decideTcpAccess(rules, { from, to });
@@ -175,7 +182,8 @@ export class PeerDecider {
   }
 
   #denial(request: RequestHead, { reason, rule, decisionId }: Decision): Verdict {
-    const { service, view } = this.#context;
+    const { view } = this.#context;
+    const service = this.#asked.of(request.host) ?? this.#context.service;
     const from = this.#peer.service;
     switch (reason) {
       case "view-stale":
@@ -200,6 +208,11 @@ export class PeerDecider {
         const missing = `a request of HTTP, or the declaration that ${service} speaks TCP`;
         return this.#deny(request, { status: 421, reason, detail, missing, decisionId });
       }
+      case "not-my-prefix": {
+        const detail = `${request.host} names nothing that ${service} holds`;
+        const missing = `a prefix grant for ${service} that covers this name`;
+        return this.#deny(request, { status: 421, reason, detail, missing, decisionId });
+      }
       case "request-rule-denies": {
         const detail = `the rule "${rule}" denies some requests, and which ones a TCP connection carries cannot be known`;
         const missing = `the end of the rule "${rule}"`;
@@ -217,6 +230,13 @@ export class PeerDecider {
         return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
       }
     }
+  }
+
+  /** A tunnel is decided on as a GET, but not where only a GET is safe; all TCP connections of a peer are alike. */
+  #keyOf(request: RequestHead): string {
+    const key = `${request.tunnel ?? request.method} ${decidedPath(request)}`;
+    const asked = this.#asked.of(request.host);
+    return asked === this.#context.service ? key : `${key} ${asked ?? "-"}`;
   }
 
   #unrecorded(request: RequestHead): Verdict {
@@ -238,11 +258,6 @@ export class PeerDecider {
 /** What is decided on besides the two services; of a TCP connection nothing more is known. */
 function decidedPath({ tunnel, target }: RequestHead): string {
   return tunnel === "connect" ? "" : pathOf(target);
-}
-
-/** A tunnel is decided on as a GET, but not where only a GET is safe; all TCP connections of a peer are alike. */
-function keyOf(request: RequestHead): string {
-  return `${request.tunnel ?? request.method} ${decidedPath(request)}`;
 }
 
 const tooOld: Judged = { effect: "deny", reason: "view-stale", rule: "" };

@@ -32,6 +32,10 @@ export interface ProxyContext {
   readonly exhausted: ExhaustedTraces;
   /** Of the issuer of request tokens: keys to check them by, grants to mint them by, and its time. */
   readonly requestTokens: RequestTokenKeys;
+  /** Tells the control plane what should not have happened. */
+  readonly alarm: (reason: string, detail: string) => void;
+  /** Whether advertisements are believed unchecked; counts in a test domain alone. */
+  readonly dangerBelieveAdvertisements: boolean;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

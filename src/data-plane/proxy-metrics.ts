@@ -16,6 +16,8 @@ export interface ProxyMetrics {
   readonly ejections: Tally;
   /** Requests of a proxy in a zone that stayed there, and others. */
   readonly zones: { same: number; other: number };
+  /** Advertisements that were not believed, by reason. */
+  readonly refusedAdvertisements: Tally;
   /** What traffic policies did to requests of the application. */
   readonly traffic: TrafficTallies;
   /** TCP connections by outcome. */
@@ -69,6 +71,7 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     http2Violations: { inbound: new Tally(), outbound: new Tally() },
     deniedRequests: new Tally(),
     ejections: new Tally(),
+    refusedAdvertisements: new Tally(),
     zones: { same: 0, other: 0 },
     traffic: { retries: new Tally(), timeouts: new Tally(), mirrored: new Tally(), faults: new Tally() },
     tcpConnections: { inbound: new Tally(), outbound: new Tally() },

@@ -15,6 +15,10 @@ export interface ProxyOptions {
   readonly instance: string;
   readonly anchor: LogAnchor & { readonly trustDomain: string };
   readonly agentSocketPath: string;
+  /** What it serves besides its service's own name, wherever the trust log grants that; nothing unless given. */
+  readonly prefixes?: readonly ServiceName[];
+  /** In a test domain: whether whoever says that it serves a prefix is believed, unchecked. Nobody is unless given. */
+  readonly dangerBelieveAdvertisements?: boolean;
   /** Where the admin listener is; any port of 127.0.0.1 unless given. */
   readonly admin?: { readonly host: string; readonly port: number };
   /** Where spans go; nowhere unless given, and then trace headers pass as they came. */

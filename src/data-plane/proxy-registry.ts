@@ -11,6 +11,7 @@ export function openProxyRegistry(
     | "http2Violations"
     | "deniedRequests"
     | "ejections"
+    | "refusedAdvertisements"
     | "zones"
     | "traffic"
     | "tcpConnections"
@@ -58,6 +59,12 @@ export function openProxyRegistry(
     help: "Instances put out as outliers, by what they were put out for.",
     labels: ["reason"],
     rows: () => rowsOf(counted.ejections),
+  });
+  addCounter(registry, {
+    name: "troth_proxy_refused_advertisements_total",
+    help: "What other proxies said that they serve and was not believed, by reason.",
+    labels: ["reason"],
+    rows: () => rowsOf(counted.refusedAdvertisements),
   });
   addCounter(registry, {
     name: "troth_proxy_routed_requests_total",

@@ -18,6 +18,7 @@ import { PeerChecker } from "./check-peer.ts";
 import { clockNote } from "./clock-note.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
 import { LivePeers } from "./live-peers.ts";
+import { OwnAdvertisement } from "./own-advertisement.ts";
 import { PeerViolations } from "./peer-violations.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
@@ -47,6 +48,8 @@ export class SidecarCore implements AsyncDisposable {
   outboundAddress = "";
   /** What a sidecar measures of its application; other proxies have none. */
   app: AppReport | undefined;
+  /** What it says that it serves. */
+  readonly own: OwnAdvertisement;
   readonly #options: ProxyOptions;
   readonly #role: ProxyRole;
   readonly #link: AgentLink;
@@ -97,6 +100,8 @@ export class SidecarCore implements AsyncDisposable {
       clock,
       randomBytes,
       log,
+      alarm,
+      dangerBelieveAdvertisements: options.dangerBelieveAdvertisements === true,
       timer: this.#timer,
       exhausted: new ExhaustedTraces(clock),
       checker,
@@ -111,6 +116,9 @@ export class SidecarCore implements AsyncDisposable {
         alarm,
       }),
     };
+    const { prefixes = [] } = options;
+    const dangerUngranted = options.dangerBelieveAdvertisements === true;
+    this.own = new OwnAdvertisement({ service, instance, prefixes, dangerUngranted, view, log });
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
       deadlineMillis: this.#timer.in(0),
@@ -234,6 +242,11 @@ export class SidecarCore implements AsyncDisposable {
   /** The revocation lists of the mesh's authorities (DER), unchecked; throws when none can be had now. */
   readRevocationLists(): Promise<readonly Uint8Array[]> {
     return this.#link.readRevocationLists();
+  }
+
+  /** Has the issuer enter what this instance has signed about a prefix; the log's size with it. */
+  handOnPrefix(kind: string, body: Uint8Array): Promise<number> {
+    return this.#link.handOnPrefix(kind, body);
   }
 
   /** When the SVID in use ends; 0 before the first. */
@@ -417,8 +430,10 @@ export class SidecarCore implements AsyncDisposable {
 
   #status(): FollowerStatus | undefined {
     if (this.#keeper === undefined) return undefined;
-    const { service, instance, view, metrics, clock } = this.context;
+    const { service, instance, view, metrics, clock, requestTokens } = this.context;
+    const advertisement = this.own.at(this.#advertised, requestTokens.bootId, this.#keeper.current);
     return create(FollowerStatusSchema, {
+      ...(advertisement === undefined ? {} : { advertisement }),
       instance,
       service,
       size: BigInt(view.follower.size),

@@ -35,6 +35,8 @@ export function sidecarCalls(
     ...questionCalls(() => relay.controlPlane),
     // Handed on unread: each list is signed by its authority.
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
+    // Signed by the holder's own key, and judged by every follower of the log.
+    handOnPrefix: (request) => relay.controlPlane.handOnPrefix(request, { timeoutMs: callTimeoutMillis }),
     report: async ({ followers, alarms }, { values }) => {
       const connection = values.get(unixConnection);
       const isOwn = await Promise.all(followers.map(({ instance }) => callers.isOwn(connection, instance)));

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { sameBytes } from "../base/bytes.ts";
 import { type Alarm, AlarmSchema, type FollowerStatus, isSameStatus } from "../protocol/index.ts";
 
 /** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
@@ -9,6 +10,9 @@ const alarmsMax = 256;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 const addressCharactersMax = 320;
+/** Of a statement, its key and its signature. */
+const advertisementBytesMax = 12_288;
+const none = new Uint8Array(0);
 const sidecarsMax = 2_000;
 /** Instances of which one sidecar says how its requests go there. */
 const calledMax = 256;
@@ -72,7 +76,10 @@ export class SidecarRegistry {
     for (const status of statuses) {
       if (!this.#present.has(status.instance) || !isBounded(status)) continue;
       const before = this.#statuses.get(status.instance);
-      isNews ||= before?.address !== status.address || before.size !== status.size;
+      isNews ||=
+        before?.address !== status.address ||
+        before.size !== status.size ||
+        !sameBytes(before.advertisement?.signature ?? none, status.advertisement?.signature ?? none);
       if (!isSameStatus(status, before)) this.#note({ ...status, $unknown: [] });
     }
     this.alarm(...alarms);
@@ -179,7 +186,9 @@ function isBounded(status: FollowerStatus): boolean {
   const { stoppedReason, tokenAudience } = status;
   const { health = "", healthReason = "" } = status.resources ?? {};
   const texts = [service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason];
+  const { statement = none, publicKey = none, signature = none } = status.advertisement ?? {};
   return (
+    statement.byteLength + publicKey.byteLength + signature.byteLength <= advertisementBytesMax &&
     status.called.length <= calledMax &&
     [...texts, tokenAudience, health, healthReason].every(({ length }) => length <= addressCharactersMax) &&
     status.called.every(({ instance }) => instancePattern.test(instance))

@@ -29,6 +29,8 @@ export {
 export {
   Admin,
   Admission,
+  type Advertisement,
+  AdvertisementSchema,
   type Alarm,
   AlarmSchema,
   type AskRequestTokenIssuerRequest,
@@ -39,6 +41,8 @@ export {
   CalledInstanceSchema,
   type Endpoint,
   EndpointSchema,
+  type EndpointSet,
+  EndpointSetSchema,
   type FollowerStatus,
   FollowerStatusSchema,
   type FollowRequest,

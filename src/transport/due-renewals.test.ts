@@ -1,11 +1,14 @@
 import { expect, it } from "vitest";
 import { fakeClock } from "../../test/fakes/fake-clock.ts";
+import { generateP256 } from "../crypto/index.ts";
 import type { CertificateRow } from "../trust-log/index.ts";
 import { TrustState } from "../trust-log/trust-state.ts";
 import { DueRenewals } from "./due-renewals.ts";
 import type { SvidInUse } from "./svid-keeper.ts";
 
 const svid: SvidInUse = {
+  certificate: new Uint8Array(0),
+  privateKey: generateP256().privateKey,
   chainPem: "",
   privateKeyPem: "",
   serial: "1",

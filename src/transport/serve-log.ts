@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { type EndpointList, type Update, UpdateSchema } from "../protocol/index.ts";
+import { type EndpointList, type EndpointSet, type Update, UpdateSchema } from "../protocol/index.ts";
 import { generationOf, type PresentedSnapshot, parseNote } from "../trust-log/index.ts";
 
 /** A follower that is further behind than this is sent a snapshot, if it takes one. */
@@ -75,14 +75,29 @@ export async function* serveLog(
     const served = source.endpoints;
     // What is not known is not said: the follower goes on with what it knows.
     if (served !== undefined && served !== endpoints) {
+      const value = newsIn(served, endpoints);
       endpoints = served;
-      const { isPartial } = served;
-      const value = { endpoints: [...served.endpoints], isPartial };
       yield create(UpdateSchema, { content: { case: "endpoints", value } });
     }
     if (source.newest?.checkpoint === sent && (source.endpoints ?? endpoints) === endpoints)
       await source.changed(signal);
   }
+}
+
+/** A whole list is sent once; after it what has changed, as long as nobody has gone. */
+function newsIn(
+  served: EndpointList,
+  before: EndpointList | undefined,
+): Pick<EndpointSet, "endpoints" | "isPartial"> {
+  const whole = { endpoints: [...served.endpoints], isPartial: served.isPartial };
+  if (before === undefined || before.isPartial || served.isPartial) return whole;
+  const left = new Map(before.endpoints.map((endpoint) => [endpoint.instance, endpoint]));
+  const news = served.endpoints.filter((endpoint) => {
+    const isKnown = left.get(endpoint.instance) === endpoint;
+    left.delete(endpoint.instance);
+    return !isKnown;
+  });
+  return left.size === 0 ? { endpoints: news, isPartial: true } : whole;
 }
 
 function generationIn({ recoveredSizes = [] }: LogSource): number {

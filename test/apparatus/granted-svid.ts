@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { buildCertificateRequest, generateEd25519, generateP256 } from "../../src/crypto/index.ts";
+import { signAdvertisement } from "../../src/data-plane/routing/index.ts";
 import { FollowerStatusSchema, Mesh, protocolVersion } from "../../src/protocol/index.ts";
 import { openRpcConnection } from "../../src/transport/index.ts";
 import { entryRevision, verifierKeyOf } from "../../src/trust-log/index.ts";
@@ -12,8 +13,8 @@ import type { RunningMesh } from "./running-mesh.ts";
 export interface GrantedSvid extends AsyncDisposable {
   readonly instance: string;
   readonly credentials: Credentials;
-  /** Has callers of the service sent to host:port. */
-  readonly advertise: (address: string) => Promise<void>;
+  /** Has callers of the service sent to host:port, and says that it serves prefixes, granted or not. */
+  readonly advertise: (address: string, prefixes?: readonly string[]) => Promise<void>;
 }
 
 /**
@@ -42,12 +43,30 @@ export async function obtainSvid(mesh: RunningMesh, service: string): Promise<Gr
     certificateRequest: buildCertificateRequest(privateKey),
     auditKey: verifierKeyOf(auditSigner),
   });
+  let sequence = 0;
   const granted = stack.move();
   return {
     instance,
     credentials: credentialsOf(chain, privateKey),
-    advertise: async (address) => {
-      const status = create(FollowerStatusSchema, { instance, service, address, entryRevision });
+    advertise: async (address, prefixes = []) => {
+      sequence += 1;
+      const about = {
+        log: mesh.domain.genesis,
+        instance,
+        address,
+        audience: "",
+        prefixes,
+        sequence,
+        size: 0,
+      };
+      const advertisement = signAdvertisement(about, privateKey);
+      const status = create(FollowerStatusSchema, {
+        instance,
+        service,
+        address,
+        entryRevision,
+        advertisement,
+      });
       await client.report({ followers: [status], alarms: [] });
     },
     [Symbol.asyncDispose]: () => granted.disposeAsync(),

@@ -87,6 +87,9 @@ export interface WorkloadOptions {
   readonly tracing?: Parameters<typeof openSidecar>[0]["tracing"];
   /** How its application is found healthy. */
   readonly health?: Parameters<typeof openSidecar>[0]["health"];
+  /** What it serves besides its service's own name. */
+  readonly prefixes?: readonly string[];
+  readonly dangerBelieveAdvertisements?: boolean;
   /** Called where its instance is revoked. */
   readonly revoked?: (reason: string) => void;
 }
@@ -366,6 +369,11 @@ export class MeshInProcess implements AsyncDisposable {
     await this.put("traffic.put", { service, protocol: "tcp", routes: [] });
   }
 
+  /** Lets a service serve a prefix, and so many components below it. */
+  async grant(prefix: string, holder: string, depthMax = 0): Promise<void> {
+    await this.put("prefix.grant", { prefix, holder, depthMax, mayDelegate: false, notAfterSeconds: 0 });
+  }
+
   /** Registers a service and runs one instance of it behind a sidecar; resolves once others can call it. */
   async open(service: string, options: WorkloadOptions = {}): Promise<Workload> {
     if (!this.controlPlane.writer.state.services.has(service)) await this.putService(service);
@@ -376,6 +384,8 @@ export class MeshInProcess implements AsyncDisposable {
     const { instance } = proxy;
     const sidecar = await openSidecar({
       ...proxy,
+      prefixes: (options.prefixes ?? []).map(serviceNameOf),
+      dangerBelieveAdvertisements: options.dangerBelieveAdvertisements === true,
       app: { host: "127.0.0.1", port: app.port, protocol: options.appProtocol ?? "auto" },
       health: options.health,
       inbound: { host: "127.0.0.1", port: 0 },

@@ -12,9 +12,11 @@ export async function attack(name: string, options: { dir: string; output: Outpu
       exitCode.notFound,
       `no attack is called ${name}; there are: ${attacks.map((one) => one.name).join(", ")}, all`,
     );
-  using client = await OperatorClient.open(meshDirectory(options.dir));
+  const directory = meshDirectory(options.dir);
+  using client = await OperatorClient.open(directory);
   const outcomes: (AttackOutcome & { name: string; story: string })[] = [];
-  for (const one of chosen) outcomes.push({ name: one.name, story: one.story, ...(await one.run(client)) });
+  for (const one of chosen)
+    outcomes.push({ name: one.name, story: one.story, ...(await one.run(client, directory)) });
   const stopped = outcomes.filter(({ wasStopped }) => wasStopped).length;
   printAnswer(options.output, "AttackReport", { outcomes, stopped, tried: outcomes.length }, () => {
     const lines = outcomes.map(

@@ -11,8 +11,10 @@ import { createRoot, issueSvid, parseSpiffeId, parseTrustDomain } from "../../id
 import type { FollowerStatus } from "../../protocol/index.ts";
 import { pemOfCertificate } from "../../transport/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
+import type { MeshDirectory } from "../mesh-directory.ts";
 import type { OperatorClient } from "../operator-client.ts";
 import { randomBytes, systemClock } from "../system.ts";
+import { forgePrefix, hijackRoute } from "./prefix-attacks.ts";
 
 const attackTimeoutMillis = 5_000;
 
@@ -27,7 +29,7 @@ export interface AttackOutcome {
 export interface Attack {
   readonly name: string;
   readonly story: string;
-  readonly run: (client: OperatorClient) => Promise<AttackOutcome>;
+  readonly run: (client: OperatorClient, directory: MeshDirectory) => Promise<AttackOutcome>;
 }
 
 /** The attacks that ship with the demo. */
@@ -52,6 +54,17 @@ export const attacks: readonly Attack[] = [
     story: "somebody shows the ledger a payments certificate from a CA of her own",
     run: async (client) =>
       refusedByLedger(client, forgedPayments(client.domain.trustDomain), "untrusted-issuer"),
+  },
+  {
+    name: "route-hijack",
+    story:
+      "a registered instance of a neighbour says that it serves the ledger's name, to be sent its callers",
+    run: hijackRoute,
+  },
+  {
+    name: "forged-prefix",
+    story: "somebody who passes on what payments' proxy says of itself adds a prefix to it",
+    run: forgePrefix,
   },
 ];
 

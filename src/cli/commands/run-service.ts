@@ -48,6 +48,9 @@ export interface RunOptions {
   readonly appProtocol?: AppProtocol | "tcp";
   /** Ports for connections to services over TCP, as `15432=/shop/db` or `/shop/db`; none unless given. */
   readonly tcp?: readonly string[];
+  /** What it serves besides its own name; nothing unless given. */
+  readonly prefix?: readonly string[];
+  readonly dangerBelieveAdvertisements?: boolean;
   readonly httpProxy: boolean;
   /** What to do where the instance is revoked: end, as unless given, or go on as another instance. */
   readonly whenRevoked?: WhenRevoked;
@@ -74,6 +77,7 @@ export interface RunningService extends AsyncDisposable {
 export async function runService(command: readonly string[], options: RunOptions): Promise<number> {
   const directory = meshDirectory(options.dir);
   const name = requireServiceName(options.service);
+  (options.prefix ?? []).forEach(requireServiceName);
   const hasOnlyJoined = (await joinedMesh(directory)) !== undefined;
   // A machine that has only joined holds no key to register a service with.
   const { appProtocol } = options;
@@ -271,6 +275,8 @@ async function startSidecar(
         "--log-level",
         options.logLevel,
         ...(options.meshListen === undefined ? [] : ["--mesh-listen", options.meshListen]),
+        ...(options.prefix ?? []).flatMap((prefix) => ["--prefix", requireServiceName(prefix)]),
+        ...(options.dangerBelieveAdvertisements === true ? ["--danger-believe-advertisements"] : []),
         ...ports.tcp.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
       ],
       logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),

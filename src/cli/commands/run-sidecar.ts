@@ -8,6 +8,7 @@ import { announceTarget } from "../scrape-targets.ts";
 import { parseTcpPort } from "../tcp-ports.ts";
 import { onParentMessage, tellParent } from "../until-stopped.ts";
 import { runProcess } from "./run-process.ts";
+import { requireServiceName } from "./run-service.ts";
 
 /** The sidecar of one workload instance. */
 export async function runSidecar(options: {
@@ -24,6 +25,8 @@ export async function runSidecar(options: {
   /** Whether another sidecar on that socket is to go once this one is known. */
   replaces: boolean;
   tcp: readonly string[];
+  prefix: readonly string[];
+  dangerBelieveAdvertisements: boolean;
   /** The sockets bound to the ports of `tcp`, in the same order, where the supervisor holds them. */
   tcpDescriptors?: readonly number[];
   /** `own` serves the application's processes alone, which the supervisor tells of. */
@@ -40,6 +43,8 @@ export async function runSidecar(options: {
       const sidecar = stack.use(
         await openSidecar({
           ...proxy,
+          prefixes: options.prefix.map(requireServiceName),
+          dangerBelieveAdvertisements: options.dangerBelieveAdvertisements,
           app: { host: "127.0.0.1", port: options.appPort, protocol: options.appProtocol },
           inbound:
             options.meshListen === undefined

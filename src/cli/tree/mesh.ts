@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import {
   appProtocol,
+  dangerBelieveAdvertisements,
   directoryOf,
   dockerSocket,
   help,
@@ -12,6 +13,7 @@ import {
   outboundClients,
   output,
   port,
+  prefixes,
   svidLifetime,
   tcp,
   workloadListen,
@@ -89,6 +91,7 @@ function addRunCommand(program: Command): void {
     .option("--mesh-listen <host:port>", "where other proxies call it (default: any port of 127.0.0.1)")
     .addOption(appProtocol())
     .addOption(tcp())
+    .addOption(prefixes())
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(
       new Option("--when-revoked <what>", "where its instance is revoked: end, or go on as another instance")
@@ -97,6 +100,7 @@ function addRunCommand(program: Command): void {
     )
     .addOption(outboundClients())
     .addOption(isolate())
+    .addOption(dangerBelieveAdvertisements())
     .addOption(logLevel())
     .argument("<command...>", "the application and its arguments, after --")
     .addHelpText(

@@ -62,6 +62,22 @@ export function tcp(): Option {
     .default([], "none");
 }
 
+/** `--prefix`, as often as wanted. */
+export function prefixes(): Option {
+  return new Option(
+    "--prefix <prefix...>",
+    "what it serves besides its own name, e.g. /media/video; in force wherever and as long as the trust log grants it (troth prefix grant)",
+  ).default([], "none");
+}
+
+/** `--danger-believe-advertisements`. */
+export function dangerBelieveAdvertisements(): Option {
+  return new Option(
+    "--danger-believe-advertisements",
+    "route to whoever says that it serves a prefix, unchecked; in test domains only, to see what the checks are for",
+  ).default(false);
+}
+
 /** `--outbound-clients`; the environment may say it for all of a shell's commands. */
 export function outboundClients(): Option {
   return new Option(

@@ -4,7 +4,14 @@ import { directoryOf, help, output, wholeNumber } from "./options.ts";
 /** Who serves which names: `prefix …`. */
 export function addPrefixCommands(program: Command): void {
   const prefix = program.command("prefix").description("which service may serve which names besides its own");
-  const load = () => import("../commands/prefixes.ts");
+  addAuthorityCommands(program, prefix);
+  addHolderCommands(program, prefix);
+}
+
+const load = () => import("../commands/prefixes.ts");
+
+/** For the prefix authority, and for whoever wants to know. */
+function addAuthorityCommands(program: Command, prefix: Command): void {
   prefix
     .command("grant")
     .description("let a service serve a prefix; to the same service again with other bounds")
@@ -44,5 +51,46 @@ export function addPrefixCommands(program: Command): void {
     .addHelpText("after", help([["troth prefix revoke /media/video", ""]]))
     .action(async (name: string, options) =>
       (await load()).revokePrefix(name, { ...options, dir: directoryOf(program) }),
+    );
+}
+
+/** For services that hold one. */
+function addHolderCommands(program: Command, prefix: Command): void {
+  prefix
+    .command("delegate")
+    .description(
+      "hand a part of a prefix on, as its holder: this machine must be one that the holder runs on",
+    )
+    .argument("<prefix>", "below one that the holder has and may hand on")
+    .argument("<service>", "who may serve it")
+    .requiredOption("--as <holder>", "the service that holds the prefix above")
+    .option("--depth <components>", "how many components below are covered", wholeNumber, 0)
+    .option("--may-delegate", "let it hand parts on in turn", false)
+    .option("--for <duration>", "how long, e.g. 12h (default: as long as the holder has its own)")
+    .addOption(output())
+    .addHelpText(
+      "after",
+      help(
+        [["troth prefix delegate /media/video/live /media/live --as /media/player --depth 1", ""]],
+        [[1, "refused: the holder has no such prefix, or not as much of it"]],
+      ),
+    )
+    .action(async (name: string, service: string, options) =>
+      (await import("../commands/delegate-prefix.ts")).delegatePrefix(name, service, {
+        ...options,
+        dir: directoryOf(program),
+      }),
+    );
+  prefix
+    .command("recall")
+    .description("take back what was handed on, as the holder of the prefix above")
+    .argument("<prefix>")
+    .requiredOption("--as <holder>", "the service that handed it on")
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import("../commands/delegate-prefix.ts")).recallPrefix(name, {
+        ...options,
+        dir: directoryOf(program),
+      }),
     );
 }

@@ -2,12 +2,14 @@ import { type Command, Option } from "commander";
 import {
   adminListen,
   appProtocol,
+  dangerBelieveAdvertisements,
   directoryOf,
   dockerSocket,
   intermediateLifetime,
   kubernetes,
   logLevel,
   port,
+  prefixes,
   svidLifetime,
   tcp,
   wholeNumber,
@@ -55,6 +57,8 @@ export function addProcessCommands(program: Command): void {
     .option("--outbound-descriptor <number>", "", wholeNumber)
     .option("--replaces", "", false)
     .addOption(tcp())
+    .addOption(prefixes())
+    .addOption(dangerBelieveAdvertisements())
     .option("--tcp-descriptors <numbers>", "", wholeNumbers)
     .addOption(new Option("--outbound-clients <who>").choices(["own", "any"]).default("any"))
     .addOption(logLevel())

@@ -1,6 +1,7 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
 import { readQuestion } from "../../transport/index.ts";
+import { enterHandingOn } from "../hand-on-prefix.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
 import { openRateLimit } from "../rate-limit.ts";
@@ -14,6 +15,7 @@ const listReadsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 const tokensPerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 /** Questions about request tokens of all instances of a node. */
 const questionsPerNode = { perSecond: 2_000, burst: 10_000, callersMax: 10_000 };
+const handingOnPerNode = { perSecond: 2, burst: 20, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Checkpoints of callers that the log does not name, all of them together. */
 const checkpointsOfUnknown = { perSecond: 20, burst: 100, callersMax: 1 };
@@ -31,6 +33,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const listReads = openRateLimit(parts.clock, listReadsPerNode);
   const tokens = openRateLimit(parts.clock, tokensPerNode);
   const questions = openRateLimit(parts.clock, questionsPerNode);
+  const handingOn = openRateLimit(parts.clock, handingOnPerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
   const streams = new Map<string, number>();
@@ -94,6 +97,14 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
         throw new ConnectError("too many revocation lists asked for", Code.ResourceExhausted);
       const { lists, size } = parts.revocationLists.read();
       return { lists, size: BigInt(size) };
+    },
+    handOnPrefix: async (request, context) => {
+      const node = callingNode(parts, context);
+      if (!handingOn.take(node))
+        throw new ConnectError("too many prefixes handed on", Code.ResourceExhausted);
+      const entered = await enterHandingOn(parts.issuer.writer, { ...request, node });
+      if (!entered.ok) throw new ConnectError(`${entered.reason}: ${entered.detail}`, Code.PermissionDenied);
+      return { size: BigInt(entered.value) };
     },
     report: async (request, context) => {
       const node = callingNode(parts, context);

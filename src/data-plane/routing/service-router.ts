@@ -14,7 +14,9 @@ import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/i
 import type { ProxyContext } from "../proxy-context.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
 import { Balancer, Member } from "./balancer.ts";
+import { type KnownEndpoint, standingOf } from "./known-endpoint.ts";
 import { openInstanceLink } from "./open-instance-link.ts";
+import { type PrefixInstance, PrefixRoutes } from "./prefix-routes.ts";
 import { type Passage, routerLinkLimits, ZoneRouters } from "./zone-routers.ts";
 
 /** Spellings of service names that are remembered. */
@@ -37,38 +39,11 @@ export type RouteRefusal =
 
 /** Where a request goes. */
 export interface Route {
+  /** Whose instances are asked. */
   readonly service: string;
+  /** What is asked for, as rules name it: the service itself, or a prefix that it holds. */
+  readonly destination: string;
   readonly upstream: Upstream;
-}
-
-/** An endpoint with what is going on there. */
-export interface KnownEndpoint {
-  readonly service: string;
-  readonly instance: string;
-  readonly address: string;
-  /** Where its node is; empty where nobody has said. */
-  readonly zone: string;
-  /** The router that the newest connection goes through, as service and instance; empty where through none. */
-  readonly via: string;
-  /** Whether it is one that takes callers into its zone, and is called by no application. */
-  readonly isRouter: boolean;
-  /** Whether it could not be reached a moment ago, so that others are preferred. */
-  readonly isAvoided: boolean;
-  /** Whether it has been decided that others are preferred (`instance.degrade`). */
-  readonly isDegraded: boolean;
-  /** `in`, `out` (ejected as an outlier), or on `probation` after that. */
-  readonly standing: "in" | "out" | "probation";
-  /** Why it was ejected last; empty where it never was. */
-  readonly ejectedFor: string;
-  /** For how long it is still out. */
-  readonly ejectedSeconds: number;
-  /** How often it was ejected lately; each time doubles the next. */
-  readonly ejections: number;
-  /** Requests of this proxy that are there or wait for a connection. */
-  readonly inFlight: number;
-  readonly openConnections: number;
-  readonly idleConnections: number;
-  readonly waitingRequests: number;
 }
 
 /** An endpoint, and where it is. */
@@ -111,6 +86,9 @@ export class ServiceRouter {
   readonly #byService = new Map<string, ServiceInstances>();
   /** Links to instances that have gone, while requests on them end. */
   readonly #leaving = new Set<InstanceLink>();
+  /** Those that have an instance of their own in the log, by that. */
+  readonly #byInstance = new Map<string, Instance>();
+  readonly #prefixes: PrefixRoutes;
   /** What the agent said last of who serves where. */
   #endpoints: readonly Endpoint[] = [];
   /** SPIFFE IDs of services of federated trust domains, by the `Host` that names them. */
@@ -131,6 +109,11 @@ export class ServiceRouter {
     const { clock, log, metrics, exhausted, view } = context;
     const rows = (): TrustState["traffic"] => view.follower.state.traffic;
     const counts = metrics.traffic;
+    this.#prefixes = new PrefixRoutes(context, {
+      instanceOf: (instance) => this.#prefixInstanceOf(instance),
+      openBalancer: (holder) => this.#openBalancer(holder),
+      hasZone: () => this.#zone !== "",
+    });
     this.#traffic = new TrafficPolicies({ rows, clock, log, counts, exhausted, upstreamOf, random });
   }
 
@@ -143,16 +126,21 @@ export class ServiceRouter {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
-      this.#instances.set(key, this.#openInstance(endpoint));
+      const opened = this.#openInstance(endpoint);
+      this.#instances.set(key, opened);
+      if (endpoint.service.startsWith("/")) this.#byInstance.set(endpoint.instance, opened);
     }
-    for (const [key, { link }] of this.#instances) {
+    for (const [key, instance] of this.#instances) {
       if (present.has(key)) continue;
+      const { link, endpoint } = instance;
       // An instance that is offered no more wants no more requests. Those it has are its own to end: it may be back.
       link.drain(true);
       this.#leaving.add(link);
       this.#instances.delete(key);
+      if (this.#byInstance.get(endpoint.instance) === instance) this.#byInstance.delete(endpoint.instance);
     }
-    this.sweep();
+    this.#letGo();
+    this.#prefixes.take(this.#endpoints);
     this.#arrange();
   }
 
@@ -166,12 +154,14 @@ export class ServiceRouter {
     for (const instance of this.#instances.values()) {
       if (this.#steppedInstance(instance)) hasChanged = true;
     }
+    this.#prefixes.stepped();
     if (hasChanged) this.#arrange();
     for (const [service, known] of this.#byService) this.#takePolicy(service, known);
   }
 
   /**
-   * Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`, and
+   * Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`, or the longest prefix
+   * granted to one that covers this name, and
    * `payments.shop.other.example` that of the trust domain other.example, where an operator has said where it is.
    */
   route(host: string): Result<Route, RouteRefusal> {
@@ -181,7 +171,10 @@ export class ServiceRouter {
         "not-a-mesh-name",
         `${host}; services are called as name.mesh, e.g. payments.shop.mesh, and those of a federated trust domain that an operator has made known (troth federation remote) as name.trust-domain`,
       );
-    return this.routeTo(name);
+    const route = this.routeTo(name);
+    if (route.ok || route.reason !== "unknown-service") return route;
+    const found = this.#prefixes.routeTo(name);
+    return found.ok ? ok(this.#policed(found.value)) : found;
   }
 
   /** Where a request to a service goes. */
@@ -197,10 +190,9 @@ export class ServiceRouter {
     const route = this.#byService.get(name)?.route;
     if (route !== undefined) return ok(this.#policed(route));
     const { services, remotes } = view.follower.state;
-    const isRegistered = services.has(name) || remotes.has(name);
-    return isRegistered
-      ? fail("no-instances", `${name} is registered but nothing serves it now`)
-      : fail("unknown-service", name);
+    if (services.has(name) || remotes.has(name))
+      return fail("no-instances", `${name} is registered but nothing serves it now`);
+    return fail("unknown-service", name);
   }
 
   /** All endpoints that it has been told of. */
@@ -220,6 +212,7 @@ export class ServiceRouter {
       openConnections: link.openCount,
       idleConnections: link.idleCount,
       waitingRequests: link.waitingCount,
+      ...this.#prefixes.saidBy(endpoint.instance),
     }));
   }
 
@@ -257,8 +250,13 @@ export class ServiceRouter {
     }
   }
 
-  /** Lets go of links whose last request has ended. */
+  /** Lets go of links whose last request has ended, and of what has waited or been remembered long enough. */
   sweep(): void {
+    this.#letGo();
+    this.#prefixes.sweep();
+  }
+
+  #letGo(): void {
     for (const link of this.#leaving) {
       if (link.openCount > 0 || link.waitingCount > 0) continue;
       link.close();
@@ -269,6 +267,7 @@ export class ServiceRouter {
   /** Breaks everything. */
   close(): void {
     this.#traffic.close();
+    this.#prefixes.close();
     for (const { link } of this.#instances.values()) link.close();
     for (const link of this.#leaving) link.close();
     this.#instances.clear();
@@ -278,7 +277,7 @@ export class ServiceRouter {
 
   /** A route as the traffic policy of its service wants it. */
   #policed(route: Route): Route {
-    const upstream = this.#traffic.over(route.service, route.upstream);
+    const upstream = this.#traffic.over(route.service, route.upstream, route.destination);
     return upstream === route.upstream ? route : { ...route, upstream };
   }
 
@@ -337,7 +336,7 @@ export class ServiceRouter {
     const members = new Map<string, Member<InstanceLink>[]>();
     const routers = new Map<string, Member<InstanceLink>[]>();
     for (const { endpoint, member, isDraining, isRouter, zone } of this.#instances.values()) {
-      if (isDraining) continue;
+      if (isDraining || this.#isPrefix(endpoint.service)) continue;
       member.isNear = isRouter || this.#zone === "" || zone === this.#zone;
       if (!isRouter) listed(members, endpoint.service).push(member);
       else if (zone !== "") listed(routers, zone).push(member);
@@ -352,6 +351,22 @@ export class ServiceRouter {
       const known = this.#byService.get(service) ?? this.#openService(service);
       known.balancer.setMembers(present, this.#zone !== "");
     }
+    this.#prefixes.arrange();
+  }
+
+  /** Whether a name is a prefix that some service holds: then no instance is one of a service of that name. */
+  #isPrefix(name: string): boolean {
+    const { services, prefixes } = this.#context.view.follower.state;
+    return prefixes.has(name) && !services.has(name);
+  }
+
+  #prefixInstanceOf(instance: string): PrefixInstance | undefined {
+    const known = this.#byInstance.get(instance);
+    // What the agent calls it is hearsay; it is what the log has it registered as.
+    const service = this.#context.view.follower.state.instances.get(instance)?.service;
+    if (known === undefined || service !== known.endpoint.service) return undefined;
+    const { link, member, isDraining, isRouter } = known;
+    return { service, link, isNear: member.isNear, takesWork: !isDraining && !isRouter };
   }
 
   #openInstance(endpoint: Endpoint): Instance {
@@ -364,6 +379,7 @@ export class ServiceRouter {
       onUnreachable: () => {
         link.noteFailure(false);
         this.#byService.get(endpoint.service)?.balancer.unreachable(link);
+        this.#prefixes.unreachable(link);
         if (opened.isRouter) this.#routers.unreachable(link);
       },
       onReached: (router) => {
@@ -392,9 +408,9 @@ export class ServiceRouter {
       if (via === router) link.renew(this.#random() * moveMillisMax);
   }
 
-  #openService(service: string): ServiceInstances {
+  #openBalancer(service: string): Balancer<InstanceLink> {
     const { clock, metrics } = this.#context;
-    const balancer = new Balancer<InstanceLink>({
+    return new Balancer<InstanceLink>({
       clock,
       random: this.#random,
       zones: metrics.zones,
@@ -403,8 +419,16 @@ export class ServiceRouter {
         onReturned: (member) => this.#noteReturned(service, member),
       },
     });
+  }
+
+  #openService(service: string): ServiceInstances {
+    const balancer = this.#openBalancer(service);
     const upstream: Upstream = { begin: (request) => new Http2Exchange(request, balancer) };
-    const opened: ServiceInstances = { balancer, route: { service, upstream }, policy: undefined };
+    const opened: ServiceInstances = {
+      balancer,
+      route: { service, destination: service, upstream },
+      policy: undefined,
+    };
     this.#byService.set(service, opened);
     this.#takePolicy(service, opened);
     return opened;
@@ -468,13 +492,4 @@ function listed<Item>(lists: Map<string, Item[]>, key: string): Item[] {
   const known = lists.get(key) ?? [];
   lists.set(key, known);
   return known;
-}
-
-function standingOf(
-  { standing }: Member<InstanceLink>,
-  now: number,
-): Pick<KnownEndpoint, "standing" | "ejectedFor" | "ejectedSeconds" | "ejections"> {
-  const { state, reason, untilMillis, ejections } = standing;
-  const left = state === "out" ? Math.max(0, Math.ceil((untilMillis - now) / 1000)) : 0;
-  return { standing: state, ejectedFor: reason ?? "", ejectedSeconds: left, ejections };
 }

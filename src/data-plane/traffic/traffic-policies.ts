@@ -32,7 +32,8 @@ export class TrafficPolicies {
   readonly #parts: TrafficParts;
   readonly #waits: Waits;
   readonly #mirrors: Mirrors;
-  readonly #services = new Map<string, PolicedService>();
+  /** By what is asked for: a service, or a prefix that one holds. */
+  readonly #ways = new Map<string, PolicedService>();
 
   constructor(parts: TrafficParts) {
     const { clock, counts, upstreamOf } = parts;
@@ -42,17 +43,22 @@ export class TrafficPolicies {
     this.#mirrors = new Mirrors({ upstreamOf, waits: this.#waits, counts, onFault });
   }
 
-  /** The way to a service as its policy wants it; the same way where there is none. */
-  over(service: string, upstream: Upstream): Upstream {
+  /** The way to a service as its policy wants it, or to a prefix that it holds; the same way where there is none. */
+  over(service: string, upstream: Upstream, destination = service): Upstream {
     const rows = this.#parts.rows();
     if (rows.size === 0) return upstream;
     const row = rows.get(service);
     if (row === undefined) return upstream;
-    let policed = this.#services.get(service);
+    let policed = this.#ways.get(destination);
     if (policed?.row !== row || policed.upstream !== upstream) {
-      policed = this.#compile(service, { row, upstream, budget: policed?.budget ?? new RetryBudget() });
+      policed = this.#compile(service, {
+        row,
+        upstream,
+        service,
+        budget: policed?.budget ?? new RetryBudget(),
+      });
       this.#forget();
-      this.#services.set(service, policed);
+      this.#ways.set(destination, policed);
     }
     return policed;
   }
@@ -78,7 +84,8 @@ export class TrafficPolicies {
   /** Lets go of services whose policy has been removed. */
   #forget(): void {
     const rows = this.#parts.rows();
-    for (const service of this.#services.keys()) if (!rows.has(service)) this.#services.delete(service);
+    for (const [destination, { service }] of this.#ways)
+      if (!rows.has(service)) this.#ways.delete(destination);
   }
 
   #onFault(fault: unknown, service = ""): void {
@@ -87,6 +94,7 @@ export class TrafficPolicies {
 }
 
 interface PolicedParts {
+  readonly service: string;
   readonly row: TrafficRow;
   readonly upstream: Upstream;
   readonly budget: RetryBudget;
@@ -99,6 +107,7 @@ interface SharedParts extends Pick<PolicyService, "waits" | "counts" | "random" 
 
 /** The way to one service under one policy. */
 class PolicedService implements Upstream {
+  readonly service: string;
   readonly row: TrafficRow;
   readonly upstream: Upstream;
   readonly budget: RetryBudget;
@@ -106,7 +115,8 @@ class PolicedService implements Upstream {
   readonly #routes: RouteTable;
   readonly #service: PolicyService;
 
-  constructor({ row, upstream, budget }: PolicedParts, shared: SharedParts) {
+  constructor({ service, row, upstream, budget }: PolicedParts, shared: SharedParts) {
+    this.service = service;
     this.row = row;
     this.upstream = upstream;
     this.budget = budget;

@@ -19,9 +19,9 @@ export function routerWork(rules: Omit<TunnelRules, "carry">, limits: RouterLimi
       return { observe: () => observe(context, decider), review: () => decider.review() };
     },
     reviewedBy: () => {
-      const { rules: allowed, instances, zones } = context.view.follower.state;
+      const { rules: allowed, instances, zones, prefixes } = context.view.follower.state;
       const isStale = context.checker.freshness("openConnection") === "stale";
-      return `${allowed.digest()} ${instances.digest()} ${zones.digest()} ${isStale}`;
+      return `${allowed.digest()} ${instances.digest()} ${zones.digest()} ${prefixes.digest()} ${isStale}`;
     },
     close: () => {},
   };

@@ -2,6 +2,7 @@ import type { AuditRecord } from "../../audit/index.ts";
 import { hexOf } from "../../base/bytes.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { decideAnyAccess, evaluatorVersion } from "../../policy/index.ts";
+import type { RuleRow, TrustState } from "../../trust-log/index.ts";
 import type { CheckedPeer } from "../check-peer.ts";
 import {
   problemAnswer,
@@ -151,7 +152,7 @@ export class TunnelDecider {
     if (located.zone === "" || located.zone !== zone())
       return refuse("other-zone", `${to} at ${located.endpoint.address} is not in the zone of this router`);
     const rules = [...state.rules.entries()].map(([, rule]) => rule);
-    const { effect, reason, rule } = decideAnyAccess(rules, { from, to });
+    const { effect, reason, rule } = decideByNames(rules, from, namesOf(state, to));
     if (effect === "allow") return { callee: to, rule, outcome: ok(located) };
     return reason === "no-rule"
       ? refuse(
@@ -179,6 +180,27 @@ export class TunnelDecider {
       freshness: this.#rules.context.checker.freshness("openConnection"),
     };
   }
+}
+
+/** What an instance of a service may be called as: which of them a tunnel's requests name, only its own proxy can read. */
+function* namesOf({ prefixes }: TrustState, service: string): Generator<string> {
+  yield service;
+  for (const [prefix, { holder }] of prefixes.entries()) if (holder === service) yield prefix;
+}
+
+/** The first decision that allows, or else what was decided of the service's own name. */
+function decideByNames(
+  rules: readonly RuleRow[],
+  from: string,
+  names: Iterable<string>,
+): ReturnType<typeof decideAnyAccess> {
+  let first: ReturnType<typeof decideAnyAccess> | undefined;
+  for (const to of names) {
+    const decision = decideAnyAccess(rules, { from, to });
+    if (decision.effect === "allow") return decision;
+    first ??= decision;
+  }
+  return first ?? { effect: "deny", reason: "no-rule", rule: "" };
 }
 
 function statusOf(reason: TunnelRefusal): number {

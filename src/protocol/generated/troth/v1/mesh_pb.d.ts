@@ -246,6 +246,13 @@ export declare type Endpoint = Message<"troth.v1.Endpoint"> & {
    * @generated from field: string token_audience = 10;
    */
   tokenAudience: string;
+
+  /**
+   * What its proxy says of itself under its own signature; absent from one that is older than advertisements.
+   *
+   * @generated from field: troth.v1.Advertisement advertisement = 11;
+   */
+  advertisement?: Advertisement | undefined;
 };
 
 /**
@@ -253,6 +260,41 @@ export declare type Endpoint = Message<"troth.v1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export declare const EndpointSchema: GenMessage<Endpoint>;
+
+/**
+ * What a proxy serves, signed by its SVID's key, so that nobody who passes it on can add a prefix or change an address.
+ * Whether it may serve a prefix is not its to say but the trust log's.
+ *
+ * @generated from message troth.v1.Advertisement
+ */
+export declare type Advertisement = Message<"troth.v1.Advertisement"> & {
+  /**
+   * Canonical JSON (docs/specs/advertisements.md).
+   *
+   * @generated from field: bytes statement = 1;
+   */
+  statement: Uint8Array;
+
+  /**
+   * SubjectPublicKeyInfo, P-256: the key that the log has of the instance.
+   *
+   * @generated from field: bytes public_key = 2;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * ES256 over "troth/1 advertisement", a zero byte, and the statement.
+   *
+   * @generated from field: bytes signature = 3;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.Advertisement.
+ * Use `create(AdvertisementSchema)` to create a new message.
+ */
+export declare const AdvertisementSchema: GenMessage<Advertisement>;
 
 /**
  * @generated from message troth.v1.IssueSvidRequest
@@ -740,6 +782,49 @@ export declare type ReadRevocationListsResponse = Message<"troth.v1.ReadRevocati
 export declare const ReadRevocationListsResponseSchema: GenMessage<ReadRevocationListsResponse>;
 
 /**
+ * @generated from message troth.v1.HandOnPrefixRequest
+ */
+export declare type HandOnPrefixRequest = Message<"troth.v1.HandOnPrefixRequest"> & {
+  /**
+   * prefix.delegate or prefix.recall.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The body of the entry, canonical JSON.
+   *
+   * @generated from field: bytes body = 2;
+   */
+  body: Uint8Array;
+};
+
+/**
+ * Describes the message troth.v1.HandOnPrefixRequest.
+ * Use `create(HandOnPrefixRequestSchema)` to create a new message.
+ */
+export declare const HandOnPrefixRequestSchema: GenMessage<HandOnPrefixRequest>;
+
+/**
+ * @generated from message troth.v1.HandOnPrefixResponse
+ */
+export declare type HandOnPrefixResponse = Message<"troth.v1.HandOnPrefixResponse"> & {
+  /**
+   * The log's size once it was in it.
+   *
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message troth.v1.HandOnPrefixResponse.
+ * Use `create(HandOnPrefixResponseSchema)` to create a new message.
+ */
+export declare const HandOnPrefixResponseSchema: GenMessage<HandOnPrefixResponse>;
+
+/**
  * @generated from message troth.v1.ReportRequest
  */
 export declare type ReportRequest = Message<"troth.v1.ReportRequest"> & {
@@ -932,6 +1017,13 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
    * @generated from field: repeated troth.v1.CalledInstance called = 31;
    */
   called: CalledInstance[];
+
+  /**
+   * As in Endpoint; absent while the workload does not serve.
+   *
+   * @generated from field: troth.v1.Advertisement advertisement = 32;
+   */
+  advertisement?: Advertisement | undefined;
 };
 
 /**
@@ -2041,6 +2133,16 @@ export declare const Mesh: GenService<{
     methodKind: "unary";
     input: typeof ReadRevocationListsRequestSchema;
     output: typeof ReadRevocationListsResponseSchema;
+  },
+  /**
+   * Enters what the holder of a prefix has signed about a part of it (docs/specs/trust-log.md, prefix.delegate).
+   *
+   * @generated from rpc troth.v1.Mesh.HandOnPrefix
+   */
+  handOnPrefix: {
+    methodKind: "unary";
+    input: typeof HandOnPrefixRequestSchema;
+    output: typeof HandOnPrefixResponseSchema;
   },
   /**
    * What the followers below have reached and where they serve.

@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file troth/v1/mesh.proto.
  */
 export const file_troth_v1_mesh = /*@__PURE__*/
-  fileDesc("ChN0cm90aC92MS9tZXNoLnByb3RvEgh0cm90aC52MSJ8Cg1Gb2xsb3dSZXF1ZXN0EhEKCWZyb21fc2l6ZRgBIAEoBBIQCghpbnN0YW5jZRgCIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAMgASgNEhgKEGFjY2VwdHNfc25hcHNob3QYBCABKAgSEgoKY2hlY2twb2ludBgFIAEoDCIjCg5SZWFkTG9nUmVxdWVzdBIRCglmcm9tX3NpemUYASABKAQisgEKBlVwZGF0ZRIhCgRzdGVwGAEgASgLMhEudHJvdGgudjEuTG9nU3RlcEgAEioKCWVuZHBvaW50cxgCIAEoCzIVLnRyb3RoLnYxLkVuZHBvaW50U2V0SAASJgoIc25hcHNob3QYAyABKAsyEi50cm90aC52MS5TbmFwc2hvdEgAEiYKCHJlY292ZXJ5GAQgASgLMhIudHJvdGgudjEuUmVjb3ZlcnlIAEIJCgdjb250ZW50IigKCFJlY292ZXJ5Eg0KBWluZGV4GAEgASgEEg0KBWVudHJ5GAIgASgMIkMKB0xvZ1N0ZXASEwoLZmlyc3RfaW5kZXgYASABKAQSDwoHZW50cmllcxgCIAMoDBISCgpjaGVja3BvaW50GAMgASgMIkQKCFNuYXBzaG90EgwKBHRleHQYASABKAkSEwoLZXBvY2hfZW50cnkYAiABKAwSFQoNZ2VuZXNpc19lbnRyeRgDIAEoDCJICgtFbmRwb2ludFNldBIlCgllbmRwb2ludHMYASADKAsyEi50cm90aC52MS5FbmRwb2ludBISCgppc19wYXJ0aWFsGAIgASgIIlYKCEVuZHBvaW50EhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIWCg50b2tlbl9hdWRpZW5jZRgKIAEoCSJ5ChBJc3N1ZVN2aWRSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgDIAEoDBIRCglhdWRpdF9rZXkYBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoDSJEChFJc3N1ZVN2aWRSZXNwb25zZRINCgVjaGFpbhgBIAMoDBIMCgRzaXplGAIgASgEEhIKCmdlbmVyYXRpb24YAyABKA0iUQoRSXNzdWVUb2tlblJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSEAoIYXVkaWVuY2UYAiADKAkSGAoQY29uZmlybWF0aW9uX2tleRgDIAEoCSI/ChJJc3N1ZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSGgoSZXhwaXJlc19hdF9zZWNvbmRzGAIgASgDIlgKHEFza1JlcXVlc3RUb2tlbklzc3VlclJlcXVlc3QSEAoIcXVlc3Rpb24YASABKAwSEwoLY2VydGlmaWNhdGUYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMItoBChRSZXF1ZXN0VG9rZW5RdWVzdGlvbhINCgVlcG9jaBgBIAEoBBIPCgdzZWFsX3RvGAIgASgMEjUKDWF1ZGllbmNlX2tleXMYAyABKAsyHC50cm90aC52MS5BdWRpZW5jZUtleXNXYW50ZWRIABIyCgVncmFudBgEIAEoCzIhLnRyb3RoLnYxLlJlcXVlc3RUb2tlbkdyYW50V2FudGVkSAASLQoFdG9rZW4YBSABKAsyHC50cm90aC52MS5SZXF1ZXN0VG9rZW5XYW50ZWRIAEIICgZ3YW50ZWQiJQoSQXVkaWVuY2VLZXlzV2FudGVkEg8KB2Jvb3RfaWQYASABKAkiQAoXUmVxdWVzdFRva2VuR3JhbnRXYW50ZWQSEAoIYXVkaWVuY2UYASABKAkSEwoLZGVzdGluYXRpb24YAiABKAkibAoSUmVxdWVzdFRva2VuV2FudGVkEhAKCGF1ZGllbmNlGAEgASgJEhMKC2Rlc3RpbmF0aW9uGAIgASgJEhcKD2NoYW5uZWxfYmluZGluZxgDIAEoDBIWCg5yZXF1ZXN0X2RpZ2VzdBgEIAEoDCJCCh1Bc2tSZXF1ZXN0VG9rZW5Jc3N1ZXJSZXNwb25zZRIOCgZzZWFsZWQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIqUBChJSZXF1ZXN0VG9rZW5BbnN3ZXISFQoNaXNzdWVyX21pbGxpcxgBIAEoBBIqCgRrZXlzGAIgASgLMhoudHJvdGgudjEuUmVxdWVzdFRva2VuS2V5c0gAEg8KBXRva2VuGAMgASgJSAASMAoHcmVmdXNhbBgEIAEoCzIdLnRyb3RoLnYxLlJlcXVlc3RUb2tlblJlZnVzYWxIAEIJCgdvdXRjb21lIjoKEFJlcXVlc3RUb2tlbktleXMSGAoQZmlyc3Rfa2V5X3BlcmlvZBgBIAEoDRIMCgRrZXlzGAIgAygMIjUKE1JlcXVlc3RUb2tlblJlZnVzYWwSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCSIlChZQcmVwYXJlVG9rZW5LZXlSZXF1ZXN0EgsKA3VzZRgBIAEoCSJIChdQcmVwYXJlVG9rZW5LZXlSZXNwb25zZRISCgpwdWJsaWNfa2V5GAEgASgMEhkKEW5vdF9hZnRlcl9zZWNvbmRzGAIgASgDIhwKGlJlYWRSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0IjoKG1JlYWRSZXZvY2F0aW9uTGlzdHNSZXNwb25zZRINCgVsaXN0cxgBIAMoDBIMCgRzaXplGAIgASgEIskBCg1SZXBvcnRSZXF1ZXN0EisKCWZvbGxvd2VycxgBIAMoCzIYLnRyb3RoLnYxLkZvbGxvd2VyU3RhdHVzEg0KBWVuZGVkGAIgAygJEhIKCmFnZW50X3NpemUYAyABKAQSHwoGYWxhcm1zGAQgAygLMg8udHJvdGgudjEuQWxhcm0SFQoNY2xvY2tfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNIhAKDlJlcG9ydFJlc3BvbnNlIvIDCg5Gb2xsb3dlclN0YXR1cxIQCghpbnN0YW5jZRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEgwKBHNpemUYAyABKAQSDwoHYWRkcmVzcxgEIAEoCRIaChJyZXF1ZXN0c19mb3J3YXJkZWQYBSABKAQSGAoQcmVxdWVzdHNfcmVmdXNlZBgGIAEoBBIZChFzdGFsZW5lc3Nfc2Vjb25kcxgHIAEoARIlCh1jZXJ0aWZpY2F0ZV9ub3RfYWZ0ZXJfc2Vjb25kcxgIIAEoAxIVCg1hZG1pbl9hZGRyZXNzGAkgASgJEhkKEW91dGJvdW5kX3JlcXVlc3RzGAogASgEEhgKEG91dGJvdW5kX2FkZHJlc3MYCyABKAkSGAoQc29mdHdhcmVfdmVyc2lvbhgMIAEoCRIWCg5lbnRyeV9yZXZpc2lvbhgNIAEoDRITCgtpc19yZXRpcmluZxgOIAEoCBIWCg5zdG9wcGVkX3JlYXNvbhgPIAEoCRIMCgRyb2xlGBQgASgJEhYKDnRva2VuX2F1ZGllbmNlGBggASgJEisKCXJlc291cmNlcxgeIAEoCzIYLnRyb3RoLnYxLlJlc291cmNlUmVwb3J0EigKBmNhbGxlZBgfIAMoCzIYLnRyb3RoLnYxLkNhbGxlZEluc3RhbmNlItQBCg5SZXNvdXJjZVJlcG9ydBIOCgZoZWFsdGgYASABKAkSFQoNaGVhbHRoX3JlYXNvbhgCIAEoCRIRCglpbl9mbGlnaHQYAyABKA0SEAoIcmVxdWVzdHMYBCABKA0SDgoGZXJyb3JzGAUgASgNEhIKCnA1MF9taWxsaXMYBiABKAESEgoKcDkwX21pbGxpcxgHIAEoARISCgpwOTlfbWlsbGlzGAggASgBEhQKDGNwdV9wZXJtaWxsZRgJIAEoDRIUCgxtZW1vcnlfYnl0ZXMYCiABKAQiRgoOQ2FsbGVkSW5zdGFuY2USEAoIaW5zdGFuY2UYASABKAkSEAoIcmVxdWVzdHMYAiABKAQSEAoIZmFpbHVyZXMYAyABKAQiUAoLSm9pblJlcXVlc3QSDAoEbm9kZRgBIAEoCRISCgppbnZpdGVfa2V5GAIgASgMEhAKCG5vZGVfa2V5GAMgASgMEg0KBXByb29mGAQgASgMIhwKDEpvaW5SZXNwb25zZRIMCgRzaXplGAEgASgEIjwKDUFwcGVuZFJlcXVlc3QSDwoHZW50cmllcxgBIAMoDBIaChJtYXlfc3RvcF9mb2xsb3dlcnMYAiABKAgiHgoOQXBwZW5kUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCIkChRXYXRjaFByb2dyZXNzUmVxdWVzdBIMCgRzaXplGAEgASgEIlkKCFByb2dyZXNzEg0KBWtub3duGAEgASgNEg8KB3JlYWNoZWQYAiABKA0SLQoJZm9sbG93ZXJzGAMgAygLMhoudHJvdGgudjEuRm9sbG93ZXJQcm9ncmVzcyJFChBGb2xsb3dlclByb2dyZXNzEhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDgoGbWlsbGlzGAMgASgBIh8KDlByb3Bvc2VSZXF1ZXN0Eg0KBWVudHJ5GAEgASgMIh0KD1Byb3Bvc2VSZXNwb25zZRIKCgJpZBgBIAEoCSIWChRMaXN0UHJvcG9zYWxzUmVxdWVzdCI+ChVMaXN0UHJvcG9zYWxzUmVzcG9uc2USJQoJcHJvcG9zYWxzGAEgAygLMhIudHJvdGgudjEuUHJvcG9zYWwiJQoIUHJvcG9zYWwSCgoCaWQYASABKAkSDQoFZW50cnkYAiABKAwiOwoOQXBwcm92ZVJlcXVlc3QSDQoFZW50cnkYASABKAwSGgoSbWF5X3N0b3BfZm9sbG93ZXJzGAIgASgIIh8KD0FwcHJvdmVSZXNwb25zZRIMCgRzaXplGAEgASgEIiUKF1dpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0EgoKAmlkGAEgASgJIhoKGFdpdGhkcmF3UHJvcG9zYWxSZXNwb25zZSIUChJPcGVuU2Vzc2lvblJlcXVlc3QiPgoTT3BlblNlc3Npb25SZXNwb25zZRILCgN1cmwYASABKAkSGgoSZXhwaXJlc19hdF9zZWNvbmRzGAIgASgDIhUKE0xpc3RTZXNzaW9uc1JlcXVlc3QiQgoUTGlzdFNlc3Npb25zUmVzcG9uc2USKgoIc2Vzc2lvbnMYASADKAsyGC50cm90aC52MS5Ccm93c2VyU2Vzc2lvbiJLCg5Ccm93c2VyU2Vzc2lvbhIKCgJpZBgBIAEoCRIXCg9lbmRzX2F0X3NlY29uZHMYAiABKAMSFAoMaWRsZV9zZWNvbmRzGAMgASgBIh8KEUVuZFNlc3Npb25SZXF1ZXN0EgoKAmlkGAEgASgJIhQKEkVuZFNlc3Npb25SZXNwb25zZSI8ChdQcmVwYXJlQXV0aG9yaXR5UmVxdWVzdBIMCgRraW5kGAEgASgJEhMKC2NlcnRpZmljYXRlGAIgASgMIk4KGFByZXBhcmVBdXRob3JpdHlSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoDBIPCgdyZXF1ZXN0GAIgASgMEgwKBHNpemUYAyABKAQiHAoaTGlzdEhlbGRBdXRob3JpdGllc1JlcXVlc3QiPAobTGlzdEhlbGRBdXRob3JpdGllc1Jlc3BvbnNlEgwKBGhlbGQYASADKAkSDwoHaXNzdWluZxgCIAEoCSIXChVMaXN0RmVkZXJhdGlvblJlcXVlc3QiYgoWTGlzdEZlZGVyYXRpb25SZXNwb25zZRIvCglzdGFuZGluZ3MYASADKAsyHC50cm90aC52MS5GZWRlcmF0aW9uU3RhbmRpbmcSFwoPYnVuZGxlX2VuZHBvaW50GAIgASgJIp0BChJGZWRlcmF0aW9uU3RhbmRpbmcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiUKGGxhc3Rfc3VjY2Vzc19zZWNvbmRzX2FnbxgCIAEoAUgAiAEBEhIKCmxhc3RfZXJyb3IYAyABKAkSGQoRbmV4dF9wb2xsX3NlY29uZHMYBCABKAFCGwoZX2xhc3Rfc3VjY2Vzc19zZWNvbmRzX2FnbyIwChhSZWZyZXNoRmVkZXJhdGlvblJlcXVlc3QSFAoMdHJ1c3RfZG9tYWluGAEgASgJIlkKGVJlZnJlc2hGZWRlcmF0aW9uUmVzcG9uc2USLgoIc3RhbmRpbmcYASABKAsyHC50cm90aC52MS5GZWRlcmF0aW9uU3RhbmRpbmcSDAoEc2l6ZRgCIAEoBCISChBHZXRTdGF0dXNSZXF1ZXN0IosCChFHZXRTdGF0dXNSZXNwb25zZRIMCgRzaXplGAEgASgEEiMKBW5vZGVzGAIgAygLMhQudHJvdGgudjEuTm9kZVN0YXR1cxIrCglmb2xsb3dlcnMYAyADKAsyGC50cm90aC52MS5Gb2xsb3dlclN0YXR1cxIfCgZhbGFybXMYBCADKAsyDy50cm90aC52MS5BbGFybRIWCg51cHRpbWVfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNEisKCGZpbmRpbmdzGB4gAygLMhkudHJvdGgudjEuSW5zdGFuY2VGaW5kaW5nIpMBCg9JbnN0YW5jZUZpbmRpbmcSEAoIaW5zdGFuY2UYASABKAkSFwoPY2FsbGVyX3JlcXVlc3RzGAIgASgEEhcKD2NhbGxlcl9mYWlsdXJlcxgDIAEoBBITCgtjdnNzX3RlbnRocxgEIAEoDRIVCg12dWxuZXJhYmlsaXR5GAUgASgJEhAKCHdpdGhoZWxkGAYgASgJIq4BCgpOb2RlU3RhdHVzEgwKBG5vZGUYASABKAkSDAoEc2l6ZRgCIAEoBBIUCgxpc19jb25uZWN0ZWQYAyABKAgSHwoXbGFzdF9yZXBvcnRfc2Vjb25kc19hZ28YBCABKAESGwoTY2xvY2tfYWhlYWRfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNIjwKBUFsYXJtEg4KBnJlYXNvbhgBIAEoCRIOCgZkZXRhaWwYAiABKAkSEwoLc2Vjb25kc19hZ28YAyABKAEiJAoUUHJlcGFyZU93bktleVJlcXVlc3QSDAoEcm9sZRgBIAEoCSI2ChVQcmVwYXJlT3duS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAudHJvdGgudjEuT3duS2V5IhQKEkxpc3RPd25LZXlzUmVxdWVzdCI1ChNMaXN0T3duS2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC50cm90aC52MS5Pd25LZXkiRwoGT3duS2V5EgwKBG5hbWUYASABKAkSDAoEcm9sZRgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEg0KBXN0YXRlGAQgASgJMtcDCgRNZXNoEjUKBkZvbGxvdxIXLnRyb3RoLnYxLkZvbGxvd1JlcXVlc3QaEC50cm90aC52MS5VcGRhdGUwARJECglJc3N1ZVN2aWQSGi50cm90aC52MS5Jc3N1ZVN2aWRSZXF1ZXN0GhsudHJvdGgudjEuSXNzdWVTdmlkUmVzcG9uc2USRwoKSXNzdWVUb2tlbhIbLnRyb3RoLnYxLklzc3VlVG9rZW5SZXF1ZXN0GhwudHJvdGgudjEuSXNzdWVUb2tlblJlc3BvbnNlEmgKFUFza1JlcXVlc3RUb2tlbklzc3VlchImLnRyb3RoLnYxLkFza1JlcXVlc3RUb2tlbklzc3VlclJlcXVlc3QaJy50cm90aC52MS5Bc2tSZXF1ZXN0VG9rZW5Jc3N1ZXJSZXNwb25zZRJiChNSZWFkUmV2b2NhdGlvbkxpc3RzEiQudHJvdGgudjEuUmVhZFJldm9jYXRpb25MaXN0c1JlcXVlc3QaJS50cm90aC52MS5SZWFkUmV2b2NhdGlvbkxpc3RzUmVzcG9uc2USOwoGUmVwb3J0EhcudHJvdGgudjEuUmVwb3J0UmVxdWVzdBoYLnRyb3RoLnYxLlJlcG9ydFJlc3BvbnNlMnsKCUFkbWlzc2lvbhI3CgdSZWFkTG9nEhgudHJvdGgudjEuUmVhZExvZ1JlcXVlc3QaEC50cm90aC52MS5VcGRhdGUwARI1CgRKb2luEhUudHJvdGgudjEuSm9pblJlcXVlc3QaFi50cm90aC52MS5Kb2luUmVzcG9uc2UygwsKBUFkbWluEjsKBkFwcGVuZBIXLnRyb3RoLnYxLkFwcGVuZFJlcXVlc3QaGC50cm90aC52MS5BcHBlbmRSZXNwb25zZRJECglHZXRTdGF0dXMSGi50cm90aC52MS5HZXRTdGF0dXNSZXF1ZXN0GhsudHJvdGgudjEuR2V0U3RhdHVzUmVzcG9uc2USNwoHUmVhZExvZxIYLnRyb3RoLnYxLlJlYWRMb2dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESRQoNV2F0Y2hQcm9ncmVzcxIeLnRyb3RoLnYxLldhdGNoUHJvZ3Jlc3NSZXF1ZXN0GhIudHJvdGgudjEuUHJvZ3Jlc3MwARI+CgdQcm9wb3NlEhgudHJvdGgudjEuUHJvcG9zZVJlcXVlc3QaGS50cm90aC52MS5Qcm9wb3NlUmVzcG9uc2USUAoNTGlzdFByb3Bvc2FscxIeLnRyb3RoLnYxLkxpc3RQcm9wb3NhbHNSZXF1ZXN0Gh8udHJvdGgudjEuTGlzdFByb3Bvc2Fsc1Jlc3BvbnNlEj4KB0FwcHJvdmUSGC50cm90aC52MS5BcHByb3ZlUmVxdWVzdBoZLnRyb3RoLnYxLkFwcHJvdmVSZXNwb25zZRJZChBXaXRoZHJhd1Byb3Bvc2FsEiEudHJvdGgudjEuV2l0aGRyYXdQcm9wb3NhbFJlcXVlc3QaIi50cm90aC52MS5XaXRoZHJhd1Byb3Bvc2FsUmVzcG9uc2USVgoPUHJlcGFyZVRva2VuS2V5EiAudHJvdGgudjEuUHJlcGFyZVRva2VuS2V5UmVxdWVzdBohLnRyb3RoLnYxLlByZXBhcmVUb2tlbktleVJlc3BvbnNlEkoKC09wZW5TZXNzaW9uEhwudHJvdGgudjEuT3BlblNlc3Npb25SZXF1ZXN0Gh0udHJvdGgudjEuT3BlblNlc3Npb25SZXNwb25zZRJNCgxMaXN0U2Vzc2lvbnMSHS50cm90aC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh4udHJvdGgudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USRwoKRW5kU2Vzc2lvbhIbLnRyb3RoLnYxLkVuZFNlc3Npb25SZXF1ZXN0GhwudHJvdGgudjEuRW5kU2Vzc2lvblJlc3BvbnNlElkKEFByZXBhcmVBdXRob3JpdHkSIS50cm90aC52MS5QcmVwYXJlQXV0aG9yaXR5UmVxdWVzdBoiLnRyb3RoLnYxLlByZXBhcmVBdXRob3JpdHlSZXNwb25zZRJiChNMaXN0SGVsZEF1dGhvcml0aWVzEiQudHJvdGgudjEuTGlzdEhlbGRBdXRob3JpdGllc1JlcXVlc3QaJS50cm90aC52MS5MaXN0SGVsZEF1dGhvcml0aWVzUmVzcG9uc2USUwoOTGlzdEZlZGVyYXRpb24SHy50cm90aC52MS5MaXN0RmVkZXJhdGlvblJlcXVlc3QaIC50cm90aC52MS5MaXN0RmVkZXJhdGlvblJlc3BvbnNlElwKEVJlZnJlc2hGZWRlcmF0aW9uEiIudHJvdGgudjEuUmVmcmVzaEZlZGVyYXRpb25SZXF1ZXN0GiMudHJvdGgudjEuUmVmcmVzaEZlZGVyYXRpb25SZXNwb25zZRJQCg1QcmVwYXJlT3duS2V5Eh4udHJvdGgudjEuUHJlcGFyZU93bktleVJlcXVlc3QaHy50cm90aC52MS5QcmVwYXJlT3duS2V5UmVzcG9uc2USSgoLTGlzdE93bktleXMSHC50cm90aC52MS5MaXN0T3duS2V5c1JlcXVlc3QaHS50cm90aC52MS5MaXN0T3duS2V5c1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("ChN0cm90aC92MS9tZXNoLnByb3RvEgh0cm90aC52MSJ8Cg1Gb2xsb3dSZXF1ZXN0EhEKCWZyb21fc2l6ZRgBIAEoBBIQCghpbnN0YW5jZRgCIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAMgASgNEhgKEGFjY2VwdHNfc25hcHNob3QYBCABKAgSEgoKY2hlY2twb2ludBgFIAEoDCIjCg5SZWFkTG9nUmVxdWVzdBIRCglmcm9tX3NpemUYASABKAQisgEKBlVwZGF0ZRIhCgRzdGVwGAEgASgLMhEudHJvdGgudjEuTG9nU3RlcEgAEioKCWVuZHBvaW50cxgCIAEoCzIVLnRyb3RoLnYxLkVuZHBvaW50U2V0SAASJgoIc25hcHNob3QYAyABKAsyEi50cm90aC52MS5TbmFwc2hvdEgAEiYKCHJlY292ZXJ5GAQgASgLMhIudHJvdGgudjEuUmVjb3ZlcnlIAEIJCgdjb250ZW50IigKCFJlY292ZXJ5Eg0KBWluZGV4GAEgASgEEg0KBWVudHJ5GAIgASgMIkMKB0xvZ1N0ZXASEwoLZmlyc3RfaW5kZXgYASABKAQSDwoHZW50cmllcxgCIAMoDBISCgpjaGVja3BvaW50GAMgASgMIkQKCFNuYXBzaG90EgwKBHRleHQYASABKAkSEwoLZXBvY2hfZW50cnkYAiABKAwSFQoNZ2VuZXNpc19lbnRyeRgDIAEoDCJICgtFbmRwb2ludFNldBIlCgllbmRwb2ludHMYASADKAsyEi50cm90aC52MS5FbmRwb2ludBISCgppc19wYXJ0aWFsGAIgASgIIoYBCghFbmRwb2ludBIQCghpbnN0YW5jZRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSFgoOdG9rZW5fYXVkaWVuY2UYCiABKAkSLgoNYWR2ZXJ0aXNlbWVudBgLIAEoCzIXLnRyb3RoLnYxLkFkdmVydGlzZW1lbnQiSQoNQWR2ZXJ0aXNlbWVudBIRCglzdGF0ZW1lbnQYASABKAwSEgoKcHVibGljX2tleRgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwieQoQSXNzdWVTdmlkUmVxdWVzdBIQCghpbnN0YW5jZRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAyABKAwSEQoJYXVkaXRfa2V5GAQgASgJEhIKCmdlbmVyYXRpb24YBSABKA0iRAoRSXNzdWVTdmlkUmVzcG9uc2USDQoFY2hhaW4YASADKAwSDAoEc2l6ZRgCIAEoBBISCgpnZW5lcmF0aW9uGAMgASgNIlEKEUlzc3VlVG9rZW5SZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEhAKCGF1ZGllbmNlGAIgAygJEhgKEGNvbmZpcm1hdGlvbl9rZXkYAyABKAkiPwoSSXNzdWVUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEhoKEmV4cGlyZXNfYXRfc2Vjb25kcxgCIAEoAyJYChxBc2tSZXF1ZXN0VG9rZW5Jc3N1ZXJSZXF1ZXN0EhAKCHF1ZXN0aW9uGAEgASgMEhMKC2NlcnRpZmljYXRlGAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCLaAQoUUmVxdWVzdFRva2VuUXVlc3Rpb24SDQoFZXBvY2gYASABKAQSDwoHc2VhbF90bxgCIAEoDBI1Cg1hdWRpZW5jZV9rZXlzGAMgASgLMhwudHJvdGgudjEuQXVkaWVuY2VLZXlzV2FudGVkSAASMgoFZ3JhbnQYBCABKAsyIS50cm90aC52MS5SZXF1ZXN0VG9rZW5HcmFudFdhbnRlZEgAEi0KBXRva2VuGAUgASgLMhwudHJvdGgudjEuUmVxdWVzdFRva2VuV2FudGVkSABCCAoGd2FudGVkIiUKEkF1ZGllbmNlS2V5c1dhbnRlZBIPCgdib290X2lkGAEgASgJIkAKF1JlcXVlc3RUb2tlbkdyYW50V2FudGVkEhAKCGF1ZGllbmNlGAEgASgJEhMKC2Rlc3RpbmF0aW9uGAIgASgJImwKElJlcXVlc3RUb2tlbldhbnRlZBIQCghhdWRpZW5jZRgBIAEoCRITCgtkZXN0aW5hdGlvbhgCIAEoCRIXCg9jaGFubmVsX2JpbmRpbmcYAyABKAwSFgoOcmVxdWVzdF9kaWdlc3QYBCABKAwiQgodQXNrUmVxdWVzdFRva2VuSXNzdWVyUmVzcG9uc2USDgoGc2VhbGVkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCKlAQoSUmVxdWVzdFRva2VuQW5zd2VyEhUKDWlzc3Vlcl9taWxsaXMYASABKAQSKgoEa2V5cxgCIAEoCzIaLnRyb3RoLnYxLlJlcXVlc3RUb2tlbktleXNIABIPCgV0b2tlbhgDIAEoCUgAEjAKB3JlZnVzYWwYBCABKAsyHS50cm90aC52MS5SZXF1ZXN0VG9rZW5SZWZ1c2FsSABCCQoHb3V0Y29tZSI6ChBSZXF1ZXN0VG9rZW5LZXlzEhgKEGZpcnN0X2tleV9wZXJpb2QYASABKA0SDAoEa2V5cxgCIAMoDCI1ChNSZXF1ZXN0VG9rZW5SZWZ1c2FsEg4KBnJlYXNvbhgBIAEoCRIOCgZkZXRhaWwYAiABKAkiJQoWUHJlcGFyZVRva2VuS2V5UmVxdWVzdBILCgN1c2UYASABKAkiSAoXUHJlcGFyZVRva2VuS2V5UmVzcG9uc2USEgoKcHVibGljX2tleRgBIAEoDBIZChFub3RfYWZ0ZXJfc2Vjb25kcxgCIAEoAyIcChpSZWFkUmV2b2NhdGlvbkxpc3RzUmVxdWVzdCI6ChtSZWFkUmV2b2NhdGlvbkxpc3RzUmVzcG9uc2USDQoFbGlzdHMYASADKAwSDAoEc2l6ZRgCIAEoBCIxChNIYW5kT25QcmVmaXhSZXF1ZXN0EgwKBGtpbmQYASABKAkSDAoEYm9keRgCIAEoDCIkChRIYW5kT25QcmVmaXhSZXNwb25zZRIMCgRzaXplGAEgASgEIskBCg1SZXBvcnRSZXF1ZXN0EisKCWZvbGxvd2VycxgBIAMoCzIYLnRyb3RoLnYxLkZvbGxvd2VyU3RhdHVzEg0KBWVuZGVkGAIgAygJEhIKCmFnZW50X3NpemUYAyABKAQSHwoGYWxhcm1zGAQgAygLMg8udHJvdGgudjEuQWxhcm0SFQoNY2xvY2tfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNIhAKDlJlcG9ydFJlc3BvbnNlIqIECg5Gb2xsb3dlclN0YXR1cxIQCghpbnN0YW5jZRgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEgwKBHNpemUYAyABKAQSDwoHYWRkcmVzcxgEIAEoCRIaChJyZXF1ZXN0c19mb3J3YXJkZWQYBSABKAQSGAoQcmVxdWVzdHNfcmVmdXNlZBgGIAEoBBIZChFzdGFsZW5lc3Nfc2Vjb25kcxgHIAEoARIlCh1jZXJ0aWZpY2F0ZV9ub3RfYWZ0ZXJfc2Vjb25kcxgIIAEoAxIVCg1hZG1pbl9hZGRyZXNzGAkgASgJEhkKEW91dGJvdW5kX3JlcXVlc3RzGAogASgEEhgKEG91dGJvdW5kX2FkZHJlc3MYCyABKAkSGAoQc29mdHdhcmVfdmVyc2lvbhgMIAEoCRIWCg5lbnRyeV9yZXZpc2lvbhgNIAEoDRITCgtpc19yZXRpcmluZxgOIAEoCBIWCg5zdG9wcGVkX3JlYXNvbhgPIAEoCRIMCgRyb2xlGBQgASgJEhYKDnRva2VuX2F1ZGllbmNlGBggASgJEisKCXJlc291cmNlcxgeIAEoCzIYLnRyb3RoLnYxLlJlc291cmNlUmVwb3J0EigKBmNhbGxlZBgfIAMoCzIYLnRyb3RoLnYxLkNhbGxlZEluc3RhbmNlEi4KDWFkdmVydGlzZW1lbnQYICABKAsyFy50cm90aC52MS5BZHZlcnRpc2VtZW50ItQBCg5SZXNvdXJjZVJlcG9ydBIOCgZoZWFsdGgYASABKAkSFQoNaGVhbHRoX3JlYXNvbhgCIAEoCRIRCglpbl9mbGlnaHQYAyABKA0SEAoIcmVxdWVzdHMYBCABKA0SDgoGZXJyb3JzGAUgASgNEhIKCnA1MF9taWxsaXMYBiABKAESEgoKcDkwX21pbGxpcxgHIAEoARISCgpwOTlfbWlsbGlzGAggASgBEhQKDGNwdV9wZXJtaWxsZRgJIAEoDRIUCgxtZW1vcnlfYnl0ZXMYCiABKAQiRgoOQ2FsbGVkSW5zdGFuY2USEAoIaW5zdGFuY2UYASABKAkSEAoIcmVxdWVzdHMYAiABKAQSEAoIZmFpbHVyZXMYAyABKAQiUAoLSm9pblJlcXVlc3QSDAoEbm9kZRgBIAEoCRISCgppbnZpdGVfa2V5GAIgASgMEhAKCG5vZGVfa2V5GAMgASgMEg0KBXByb29mGAQgASgMIhwKDEpvaW5SZXNwb25zZRIMCgRzaXplGAEgASgEIjwKDUFwcGVuZFJlcXVlc3QSDwoHZW50cmllcxgBIAMoDBIaChJtYXlfc3RvcF9mb2xsb3dlcnMYAiABKAgiHgoOQXBwZW5kUmVzcG9uc2USDAoEc2l6ZRgBIAEoBCIkChRXYXRjaFByb2dyZXNzUmVxdWVzdBIMCgRzaXplGAEgASgEIlkKCFByb2dyZXNzEg0KBWtub3duGAEgASgNEg8KB3JlYWNoZWQYAiABKA0SLQoJZm9sbG93ZXJzGAMgAygLMhoudHJvdGgudjEuRm9sbG93ZXJQcm9ncmVzcyJFChBGb2xsb3dlclByb2dyZXNzEhAKCGluc3RhbmNlGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDgoGbWlsbGlzGAMgASgBIh8KDlByb3Bvc2VSZXF1ZXN0Eg0KBWVudHJ5GAEgASgMIh0KD1Byb3Bvc2VSZXNwb25zZRIKCgJpZBgBIAEoCSIWChRMaXN0UHJvcG9zYWxzUmVxdWVzdCI+ChVMaXN0UHJvcG9zYWxzUmVzcG9uc2USJQoJcHJvcG9zYWxzGAEgAygLMhIudHJvdGgudjEuUHJvcG9zYWwiJQoIUHJvcG9zYWwSCgoCaWQYASABKAkSDQoFZW50cnkYAiABKAwiOwoOQXBwcm92ZVJlcXVlc3QSDQoFZW50cnkYASABKAwSGgoSbWF5X3N0b3BfZm9sbG93ZXJzGAIgASgIIh8KD0FwcHJvdmVSZXNwb25zZRIMCgRzaXplGAEgASgEIiUKF1dpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0EgoKAmlkGAEgASgJIhoKGFdpdGhkcmF3UHJvcG9zYWxSZXNwb25zZSIUChJPcGVuU2Vzc2lvblJlcXVlc3QiPgoTT3BlblNlc3Npb25SZXNwb25zZRILCgN1cmwYASABKAkSGgoSZXhwaXJlc19hdF9zZWNvbmRzGAIgASgDIhUKE0xpc3RTZXNzaW9uc1JlcXVlc3QiQgoUTGlzdFNlc3Npb25zUmVzcG9uc2USKgoIc2Vzc2lvbnMYASADKAsyGC50cm90aC52MS5Ccm93c2VyU2Vzc2lvbiJLCg5Ccm93c2VyU2Vzc2lvbhIKCgJpZBgBIAEoCRIXCg9lbmRzX2F0X3NlY29uZHMYAiABKAMSFAoMaWRsZV9zZWNvbmRzGAMgASgBIh8KEUVuZFNlc3Npb25SZXF1ZXN0EgoKAmlkGAEgASgJIhQKEkVuZFNlc3Npb25SZXNwb25zZSI8ChdQcmVwYXJlQXV0aG9yaXR5UmVxdWVzdBIMCgRraW5kGAEgASgJEhMKC2NlcnRpZmljYXRlGAIgASgMIk4KGFByZXBhcmVBdXRob3JpdHlSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoDBIPCgdyZXF1ZXN0GAIgASgMEgwKBHNpemUYAyABKAQiHAoaTGlzdEhlbGRBdXRob3JpdGllc1JlcXVlc3QiPAobTGlzdEhlbGRBdXRob3JpdGllc1Jlc3BvbnNlEgwKBGhlbGQYASADKAkSDwoHaXNzdWluZxgCIAEoCSIXChVMaXN0RmVkZXJhdGlvblJlcXVlc3QiYgoWTGlzdEZlZGVyYXRpb25SZXNwb25zZRIvCglzdGFuZGluZ3MYASADKAsyHC50cm90aC52MS5GZWRlcmF0aW9uU3RhbmRpbmcSFwoPYnVuZGxlX2VuZHBvaW50GAIgASgJIp0BChJGZWRlcmF0aW9uU3RhbmRpbmcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiUKGGxhc3Rfc3VjY2Vzc19zZWNvbmRzX2FnbxgCIAEoAUgAiAEBEhIKCmxhc3RfZXJyb3IYAyABKAkSGQoRbmV4dF9wb2xsX3NlY29uZHMYBCABKAFCGwoZX2xhc3Rfc3VjY2Vzc19zZWNvbmRzX2FnbyIwChhSZWZyZXNoRmVkZXJhdGlvblJlcXVlc3QSFAoMdHJ1c3RfZG9tYWluGAEgASgJIlkKGVJlZnJlc2hGZWRlcmF0aW9uUmVzcG9uc2USLgoIc3RhbmRpbmcYASABKAsyHC50cm90aC52MS5GZWRlcmF0aW9uU3RhbmRpbmcSDAoEc2l6ZRgCIAEoBCISChBHZXRTdGF0dXNSZXF1ZXN0IosCChFHZXRTdGF0dXNSZXNwb25zZRIMCgRzaXplGAEgASgEEiMKBW5vZGVzGAIgAygLMhQudHJvdGgudjEuTm9kZVN0YXR1cxIrCglmb2xsb3dlcnMYAyADKAsyGC50cm90aC52MS5Gb2xsb3dlclN0YXR1cxIfCgZhbGFybXMYBCADKAsyDy50cm90aC52MS5BbGFybRIWCg51cHRpbWVfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNEisKCGZpbmRpbmdzGB4gAygLMhkudHJvdGgudjEuSW5zdGFuY2VGaW5kaW5nIpMBCg9JbnN0YW5jZUZpbmRpbmcSEAoIaW5zdGFuY2UYASABKAkSFwoPY2FsbGVyX3JlcXVlc3RzGAIgASgEEhcKD2NhbGxlcl9mYWlsdXJlcxgDIAEoBBITCgtjdnNzX3RlbnRocxgEIAEoDRIVCg12dWxuZXJhYmlsaXR5GAUgASgJEhAKCHdpdGhoZWxkGAYgASgJIq4BCgpOb2RlU3RhdHVzEgwKBG5vZGUYASABKAkSDAoEc2l6ZRgCIAEoBBIUCgxpc19jb25uZWN0ZWQYAyABKAgSHwoXbGFzdF9yZXBvcnRfc2Vjb25kc19hZ28YBCABKAESGwoTY2xvY2tfYWhlYWRfc2Vjb25kcxgFIAEoARIYChBzb2Z0d2FyZV92ZXJzaW9uGAYgASgJEhYKDmVudHJ5X3JldmlzaW9uGAcgASgNIjwKBUFsYXJtEg4KBnJlYXNvbhgBIAEoCRIOCgZkZXRhaWwYAiABKAkSEwoLc2Vjb25kc19hZ28YAyABKAEiJAoUUHJlcGFyZU93bktleVJlcXVlc3QSDAoEcm9sZRgBIAEoCSI2ChVQcmVwYXJlT3duS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAudHJvdGgudjEuT3duS2V5IhQKEkxpc3RPd25LZXlzUmVxdWVzdCI1ChNMaXN0T3duS2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC50cm90aC52MS5Pd25LZXkiRwoGT3duS2V5EgwKBG5hbWUYASABKAkSDAoEcm9sZRgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEg0KBXN0YXRlGAQgASgJMqYECgRNZXNoEjUKBkZvbGxvdxIXLnRyb3RoLnYxLkZvbGxvd1JlcXVlc3QaEC50cm90aC52MS5VcGRhdGUwARJECglJc3N1ZVN2aWQSGi50cm90aC52MS5Jc3N1ZVN2aWRSZXF1ZXN0GhsudHJvdGgudjEuSXNzdWVTdmlkUmVzcG9uc2USRwoKSXNzdWVUb2tlbhIbLnRyb3RoLnYxLklzc3VlVG9rZW5SZXF1ZXN0GhwudHJvdGgudjEuSXNzdWVUb2tlblJlc3BvbnNlEmgKFUFza1JlcXVlc3RUb2tlbklzc3VlchImLnRyb3RoLnYxLkFza1JlcXVlc3RUb2tlbklzc3VlclJlcXVlc3QaJy50cm90aC52MS5Bc2tSZXF1ZXN0VG9rZW5Jc3N1ZXJSZXNwb25zZRJiChNSZWFkUmV2b2NhdGlvbkxpc3RzEiQudHJvdGgudjEuUmVhZFJldm9jYXRpb25MaXN0c1JlcXVlc3QaJS50cm90aC52MS5SZWFkUmV2b2NhdGlvbkxpc3RzUmVzcG9uc2USTQoMSGFuZE9uUHJlZml4Eh0udHJvdGgudjEuSGFuZE9uUHJlZml4UmVxdWVzdBoeLnRyb3RoLnYxLkhhbmRPblByZWZpeFJlc3BvbnNlEjsKBlJlcG9ydBIXLnRyb3RoLnYxLlJlcG9ydFJlcXVlc3QaGC50cm90aC52MS5SZXBvcnRSZXNwb25zZTJ7CglBZG1pc3Npb24SNwoHUmVhZExvZxIYLnRyb3RoLnYxLlJlYWRMb2dSZXF1ZXN0GhAudHJvdGgudjEuVXBkYXRlMAESNQoESm9pbhIVLnRyb3RoLnYxLkpvaW5SZXF1ZXN0GhYudHJvdGgudjEuSm9pblJlc3BvbnNlMoMLCgVBZG1pbhI7CgZBcHBlbmQSFy50cm90aC52MS5BcHBlbmRSZXF1ZXN0GhgudHJvdGgudjEuQXBwZW5kUmVzcG9uc2USRAoJR2V0U3RhdHVzEhoudHJvdGgudjEuR2V0U3RhdHVzUmVxdWVzdBobLnRyb3RoLnYxLkdldFN0YXR1c1Jlc3BvbnNlEjcKB1JlYWRMb2cSGC50cm90aC52MS5SZWFkTG9nUmVxdWVzdBoQLnRyb3RoLnYxLlVwZGF0ZTABEkUKDVdhdGNoUHJvZ3Jlc3MSHi50cm90aC52MS5XYXRjaFByb2dyZXNzUmVxdWVzdBoSLnRyb3RoLnYxLlByb2dyZXNzMAESPgoHUHJvcG9zZRIYLnRyb3RoLnYxLlByb3Bvc2VSZXF1ZXN0GhkudHJvdGgudjEuUHJvcG9zZVJlc3BvbnNlElAKDUxpc3RQcm9wb3NhbHMSHi50cm90aC52MS5MaXN0UHJvcG9zYWxzUmVxdWVzdBofLnRyb3RoLnYxLkxpc3RQcm9wb3NhbHNSZXNwb25zZRI+CgdBcHByb3ZlEhgudHJvdGgudjEuQXBwcm92ZVJlcXVlc3QaGS50cm90aC52MS5BcHByb3ZlUmVzcG9uc2USWQoQV2l0aGRyYXdQcm9wb3NhbBIhLnRyb3RoLnYxLldpdGhkcmF3UHJvcG9zYWxSZXF1ZXN0GiIudHJvdGgudjEuV2l0aGRyYXdQcm9wb3NhbFJlc3BvbnNlElYKD1ByZXBhcmVUb2tlbktleRIgLnRyb3RoLnYxLlByZXBhcmVUb2tlbktleVJlcXVlc3QaIS50cm90aC52MS5QcmVwYXJlVG9rZW5LZXlSZXNwb25zZRJKCgtPcGVuU2Vzc2lvbhIcLnRyb3RoLnYxLk9wZW5TZXNzaW9uUmVxdWVzdBodLnRyb3RoLnYxLk9wZW5TZXNzaW9uUmVzcG9uc2USTQoMTGlzdFNlc3Npb25zEh0udHJvdGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBoeLnRyb3RoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlEkcKCkVuZFNlc3Npb24SGy50cm90aC52MS5FbmRTZXNzaW9uUmVxdWVzdBocLnRyb3RoLnYxLkVuZFNlc3Npb25SZXNwb25zZRJZChBQcmVwYXJlQXV0aG9yaXR5EiEudHJvdGgudjEuUHJlcGFyZUF1dGhvcml0eVJlcXVlc3QaIi50cm90aC52MS5QcmVwYXJlQXV0aG9yaXR5UmVzcG9uc2USYgoTTGlzdEhlbGRBdXRob3JpdGllcxIkLnRyb3RoLnYxLkxpc3RIZWxkQXV0aG9yaXRpZXNSZXF1ZXN0GiUudHJvdGgudjEuTGlzdEhlbGRBdXRob3JpdGllc1Jlc3BvbnNlElMKDkxpc3RGZWRlcmF0aW9uEh8udHJvdGgudjEuTGlzdEZlZGVyYXRpb25SZXF1ZXN0GiAudHJvdGgudjEuTGlzdEZlZGVyYXRpb25SZXNwb25zZRJcChFSZWZyZXNoRmVkZXJhdGlvbhIiLnRyb3RoLnYxLlJlZnJlc2hGZWRlcmF0aW9uUmVxdWVzdBojLnRyb3RoLnYxLlJlZnJlc2hGZWRlcmF0aW9uUmVzcG9uc2USUAoNUHJlcGFyZU93bktleRIeLnRyb3RoLnYxLlByZXBhcmVPd25LZXlSZXF1ZXN0Gh8udHJvdGgudjEuUHJlcGFyZU93bktleVJlc3BvbnNlEkoKC0xpc3RPd25LZXlzEhwudHJvdGgudjEuTGlzdE93bktleXNSZXF1ZXN0Gh0udHJvdGgudjEuTGlzdE93bktleXNSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Describes the message troth.v1.FollowRequest.
@@ -67,452 +67,473 @@ export const EndpointSchema = /*@__PURE__*/
   messageDesc(file_troth_v1_mesh, 7);
 
 /**
+ * Describes the message troth.v1.Advertisement.
+ * Use `create(AdvertisementSchema)` to create a new message.
+ */
+export const AdvertisementSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 8);
+
+/**
  * Describes the message troth.v1.IssueSvidRequest.
  * Use `create(IssueSvidRequestSchema)` to create a new message.
  */
 export const IssueSvidRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 8);
+  messageDesc(file_troth_v1_mesh, 9);
 
 /**
  * Describes the message troth.v1.IssueSvidResponse.
  * Use `create(IssueSvidResponseSchema)` to create a new message.
  */
 export const IssueSvidResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 9);
+  messageDesc(file_troth_v1_mesh, 10);
 
 /**
  * Describes the message troth.v1.IssueTokenRequest.
  * Use `create(IssueTokenRequestSchema)` to create a new message.
  */
 export const IssueTokenRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 10);
+  messageDesc(file_troth_v1_mesh, 11);
 
 /**
  * Describes the message troth.v1.IssueTokenResponse.
  * Use `create(IssueTokenResponseSchema)` to create a new message.
  */
 export const IssueTokenResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 11);
+  messageDesc(file_troth_v1_mesh, 12);
 
 /**
  * Describes the message troth.v1.AskRequestTokenIssuerRequest.
  * Use `create(AskRequestTokenIssuerRequestSchema)` to create a new message.
  */
 export const AskRequestTokenIssuerRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 12);
+  messageDesc(file_troth_v1_mesh, 13);
 
 /**
  * Describes the message troth.v1.RequestTokenQuestion.
  * Use `create(RequestTokenQuestionSchema)` to create a new message.
  */
 export const RequestTokenQuestionSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 13);
+  messageDesc(file_troth_v1_mesh, 14);
 
 /**
  * Describes the message troth.v1.AudienceKeysWanted.
  * Use `create(AudienceKeysWantedSchema)` to create a new message.
  */
 export const AudienceKeysWantedSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 14);
+  messageDesc(file_troth_v1_mesh, 15);
 
 /**
  * Describes the message troth.v1.RequestTokenGrantWanted.
  * Use `create(RequestTokenGrantWantedSchema)` to create a new message.
  */
 export const RequestTokenGrantWantedSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 15);
+  messageDesc(file_troth_v1_mesh, 16);
 
 /**
  * Describes the message troth.v1.RequestTokenWanted.
  * Use `create(RequestTokenWantedSchema)` to create a new message.
  */
 export const RequestTokenWantedSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 16);
+  messageDesc(file_troth_v1_mesh, 17);
 
 /**
  * Describes the message troth.v1.AskRequestTokenIssuerResponse.
  * Use `create(AskRequestTokenIssuerResponseSchema)` to create a new message.
  */
 export const AskRequestTokenIssuerResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 17);
+  messageDesc(file_troth_v1_mesh, 18);
 
 /**
  * Describes the message troth.v1.RequestTokenAnswer.
  * Use `create(RequestTokenAnswerSchema)` to create a new message.
  */
 export const RequestTokenAnswerSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 18);
+  messageDesc(file_troth_v1_mesh, 19);
 
 /**
  * Describes the message troth.v1.RequestTokenKeys.
  * Use `create(RequestTokenKeysSchema)` to create a new message.
  */
 export const RequestTokenKeysSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 19);
+  messageDesc(file_troth_v1_mesh, 20);
 
 /**
  * Describes the message troth.v1.RequestTokenRefusal.
  * Use `create(RequestTokenRefusalSchema)` to create a new message.
  */
 export const RequestTokenRefusalSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 20);
+  messageDesc(file_troth_v1_mesh, 21);
 
 /**
  * Describes the message troth.v1.PrepareTokenKeyRequest.
  * Use `create(PrepareTokenKeyRequestSchema)` to create a new message.
  */
 export const PrepareTokenKeyRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 21);
+  messageDesc(file_troth_v1_mesh, 22);
 
 /**
  * Describes the message troth.v1.PrepareTokenKeyResponse.
  * Use `create(PrepareTokenKeyResponseSchema)` to create a new message.
  */
 export const PrepareTokenKeyResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 22);
+  messageDesc(file_troth_v1_mesh, 23);
 
 /**
  * Describes the message troth.v1.ReadRevocationListsRequest.
  * Use `create(ReadRevocationListsRequestSchema)` to create a new message.
  */
 export const ReadRevocationListsRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 23);
+  messageDesc(file_troth_v1_mesh, 24);
 
 /**
  * Describes the message troth.v1.ReadRevocationListsResponse.
  * Use `create(ReadRevocationListsResponseSchema)` to create a new message.
  */
 export const ReadRevocationListsResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 24);
+  messageDesc(file_troth_v1_mesh, 25);
+
+/**
+ * Describes the message troth.v1.HandOnPrefixRequest.
+ * Use `create(HandOnPrefixRequestSchema)` to create a new message.
+ */
+export const HandOnPrefixRequestSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 26);
+
+/**
+ * Describes the message troth.v1.HandOnPrefixResponse.
+ * Use `create(HandOnPrefixResponseSchema)` to create a new message.
+ */
+export const HandOnPrefixResponseSchema = /*@__PURE__*/
+  messageDesc(file_troth_v1_mesh, 27);
 
 /**
  * Describes the message troth.v1.ReportRequest.
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 25);
+  messageDesc(file_troth_v1_mesh, 28);
 
 /**
  * Describes the message troth.v1.ReportResponse.
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 26);
+  messageDesc(file_troth_v1_mesh, 29);
 
 /**
  * Describes the message troth.v1.FollowerStatus.
  * Use `create(FollowerStatusSchema)` to create a new message.
  */
 export const FollowerStatusSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 27);
+  messageDesc(file_troth_v1_mesh, 30);
 
 /**
  * Describes the message troth.v1.ResourceReport.
  * Use `create(ResourceReportSchema)` to create a new message.
  */
 export const ResourceReportSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 28);
+  messageDesc(file_troth_v1_mesh, 31);
 
 /**
  * Describes the message troth.v1.CalledInstance.
  * Use `create(CalledInstanceSchema)` to create a new message.
  */
 export const CalledInstanceSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 29);
+  messageDesc(file_troth_v1_mesh, 32);
 
 /**
  * Describes the message troth.v1.JoinRequest.
  * Use `create(JoinRequestSchema)` to create a new message.
  */
 export const JoinRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 30);
+  messageDesc(file_troth_v1_mesh, 33);
 
 /**
  * Describes the message troth.v1.JoinResponse.
  * Use `create(JoinResponseSchema)` to create a new message.
  */
 export const JoinResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 31);
+  messageDesc(file_troth_v1_mesh, 34);
 
 /**
  * Describes the message troth.v1.AppendRequest.
  * Use `create(AppendRequestSchema)` to create a new message.
  */
 export const AppendRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 32);
+  messageDesc(file_troth_v1_mesh, 35);
 
 /**
  * Describes the message troth.v1.AppendResponse.
  * Use `create(AppendResponseSchema)` to create a new message.
  */
 export const AppendResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 33);
+  messageDesc(file_troth_v1_mesh, 36);
 
 /**
  * Describes the message troth.v1.WatchProgressRequest.
  * Use `create(WatchProgressRequestSchema)` to create a new message.
  */
 export const WatchProgressRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 34);
+  messageDesc(file_troth_v1_mesh, 37);
 
 /**
  * Describes the message troth.v1.Progress.
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 35);
+  messageDesc(file_troth_v1_mesh, 38);
 
 /**
  * Describes the message troth.v1.FollowerProgress.
  * Use `create(FollowerProgressSchema)` to create a new message.
  */
 export const FollowerProgressSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 36);
+  messageDesc(file_troth_v1_mesh, 39);
 
 /**
  * Describes the message troth.v1.ProposeRequest.
  * Use `create(ProposeRequestSchema)` to create a new message.
  */
 export const ProposeRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 37);
+  messageDesc(file_troth_v1_mesh, 40);
 
 /**
  * Describes the message troth.v1.ProposeResponse.
  * Use `create(ProposeResponseSchema)` to create a new message.
  */
 export const ProposeResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 38);
+  messageDesc(file_troth_v1_mesh, 41);
 
 /**
  * Describes the message troth.v1.ListProposalsRequest.
  * Use `create(ListProposalsRequestSchema)` to create a new message.
  */
 export const ListProposalsRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 39);
+  messageDesc(file_troth_v1_mesh, 42);
 
 /**
  * Describes the message troth.v1.ListProposalsResponse.
  * Use `create(ListProposalsResponseSchema)` to create a new message.
  */
 export const ListProposalsResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 40);
+  messageDesc(file_troth_v1_mesh, 43);
 
 /**
  * Describes the message troth.v1.Proposal.
  * Use `create(ProposalSchema)` to create a new message.
  */
 export const ProposalSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 41);
+  messageDesc(file_troth_v1_mesh, 44);
 
 /**
  * Describes the message troth.v1.ApproveRequest.
  * Use `create(ApproveRequestSchema)` to create a new message.
  */
 export const ApproveRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 42);
+  messageDesc(file_troth_v1_mesh, 45);
 
 /**
  * Describes the message troth.v1.ApproveResponse.
  * Use `create(ApproveResponseSchema)` to create a new message.
  */
 export const ApproveResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 43);
+  messageDesc(file_troth_v1_mesh, 46);
 
 /**
  * Describes the message troth.v1.WithdrawProposalRequest.
  * Use `create(WithdrawProposalRequestSchema)` to create a new message.
  */
 export const WithdrawProposalRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 44);
+  messageDesc(file_troth_v1_mesh, 47);
 
 /**
  * Describes the message troth.v1.WithdrawProposalResponse.
  * Use `create(WithdrawProposalResponseSchema)` to create a new message.
  */
 export const WithdrawProposalResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 45);
+  messageDesc(file_troth_v1_mesh, 48);
 
 /**
  * Describes the message troth.v1.OpenSessionRequest.
  * Use `create(OpenSessionRequestSchema)` to create a new message.
  */
 export const OpenSessionRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 46);
+  messageDesc(file_troth_v1_mesh, 49);
 
 /**
  * Describes the message troth.v1.OpenSessionResponse.
  * Use `create(OpenSessionResponseSchema)` to create a new message.
  */
 export const OpenSessionResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 47);
+  messageDesc(file_troth_v1_mesh, 50);
 
 /**
  * Describes the message troth.v1.ListSessionsRequest.
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 48);
+  messageDesc(file_troth_v1_mesh, 51);
 
 /**
  * Describes the message troth.v1.ListSessionsResponse.
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 49);
+  messageDesc(file_troth_v1_mesh, 52);
 
 /**
  * Describes the message troth.v1.BrowserSession.
  * Use `create(BrowserSessionSchema)` to create a new message.
  */
 export const BrowserSessionSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 50);
+  messageDesc(file_troth_v1_mesh, 53);
 
 /**
  * Describes the message troth.v1.EndSessionRequest.
  * Use `create(EndSessionRequestSchema)` to create a new message.
  */
 export const EndSessionRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 51);
+  messageDesc(file_troth_v1_mesh, 54);
 
 /**
  * Describes the message troth.v1.EndSessionResponse.
  * Use `create(EndSessionResponseSchema)` to create a new message.
  */
 export const EndSessionResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 52);
+  messageDesc(file_troth_v1_mesh, 55);
 
 /**
  * Describes the message troth.v1.PrepareAuthorityRequest.
  * Use `create(PrepareAuthorityRequestSchema)` to create a new message.
  */
 export const PrepareAuthorityRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 53);
+  messageDesc(file_troth_v1_mesh, 56);
 
 /**
  * Describes the message troth.v1.PrepareAuthorityResponse.
  * Use `create(PrepareAuthorityResponseSchema)` to create a new message.
  */
 export const PrepareAuthorityResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 54);
+  messageDesc(file_troth_v1_mesh, 57);
 
 /**
  * Describes the message troth.v1.ListHeldAuthoritiesRequest.
  * Use `create(ListHeldAuthoritiesRequestSchema)` to create a new message.
  */
 export const ListHeldAuthoritiesRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 55);
+  messageDesc(file_troth_v1_mesh, 58);
 
 /**
  * Describes the message troth.v1.ListHeldAuthoritiesResponse.
  * Use `create(ListHeldAuthoritiesResponseSchema)` to create a new message.
  */
 export const ListHeldAuthoritiesResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 56);
+  messageDesc(file_troth_v1_mesh, 59);
 
 /**
  * Describes the message troth.v1.ListFederationRequest.
  * Use `create(ListFederationRequestSchema)` to create a new message.
  */
 export const ListFederationRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 57);
+  messageDesc(file_troth_v1_mesh, 60);
 
 /**
  * Describes the message troth.v1.ListFederationResponse.
  * Use `create(ListFederationResponseSchema)` to create a new message.
  */
 export const ListFederationResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 58);
+  messageDesc(file_troth_v1_mesh, 61);
 
 /**
  * Describes the message troth.v1.FederationStanding.
  * Use `create(FederationStandingSchema)` to create a new message.
  */
 export const FederationStandingSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 59);
+  messageDesc(file_troth_v1_mesh, 62);
 
 /**
  * Describes the message troth.v1.RefreshFederationRequest.
  * Use `create(RefreshFederationRequestSchema)` to create a new message.
  */
 export const RefreshFederationRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 60);
+  messageDesc(file_troth_v1_mesh, 63);
 
 /**
  * Describes the message troth.v1.RefreshFederationResponse.
  * Use `create(RefreshFederationResponseSchema)` to create a new message.
  */
 export const RefreshFederationResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 61);
+  messageDesc(file_troth_v1_mesh, 64);
 
 /**
  * Describes the message troth.v1.GetStatusRequest.
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 62);
+  messageDesc(file_troth_v1_mesh, 65);
 
 /**
  * Describes the message troth.v1.GetStatusResponse.
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 63);
+  messageDesc(file_troth_v1_mesh, 66);
 
 /**
  * Describes the message troth.v1.InstanceFinding.
  * Use `create(InstanceFindingSchema)` to create a new message.
  */
 export const InstanceFindingSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 64);
+  messageDesc(file_troth_v1_mesh, 67);
 
 /**
  * Describes the message troth.v1.NodeStatus.
  * Use `create(NodeStatusSchema)` to create a new message.
  */
 export const NodeStatusSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 65);
+  messageDesc(file_troth_v1_mesh, 68);
 
 /**
  * Describes the message troth.v1.Alarm.
  * Use `create(AlarmSchema)` to create a new message.
  */
 export const AlarmSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 66);
+  messageDesc(file_troth_v1_mesh, 69);
 
 /**
  * Describes the message troth.v1.PrepareOwnKeyRequest.
  * Use `create(PrepareOwnKeyRequestSchema)` to create a new message.
  */
 export const PrepareOwnKeyRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 67);
+  messageDesc(file_troth_v1_mesh, 70);
 
 /**
  * Describes the message troth.v1.PrepareOwnKeyResponse.
  * Use `create(PrepareOwnKeyResponseSchema)` to create a new message.
  */
 export const PrepareOwnKeyResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 68);
+  messageDesc(file_troth_v1_mesh, 71);
 
 /**
  * Describes the message troth.v1.ListOwnKeysRequest.
  * Use `create(ListOwnKeysRequestSchema)` to create a new message.
  */
 export const ListOwnKeysRequestSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 69);
+  messageDesc(file_troth_v1_mesh, 72);
 
 /**
  * Describes the message troth.v1.ListOwnKeysResponse.
  * Use `create(ListOwnKeysResponseSchema)` to create a new message.
  */
 export const ListOwnKeysResponseSchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 70);
+  messageDesc(file_troth_v1_mesh, 73);
 
 /**
  * Describes the message troth.v1.OwnKey.
  * Use `create(OwnKeySchema)` to create a new message.
  */
 export const OwnKeySchema = /*@__PURE__*/
-  messageDesc(file_troth_v1_mesh, 71);
+  messageDesc(file_troth_v1_mesh, 74);
 
 /**
  * What every process of a mesh speaks with the one above it: a sidecar with its node agent (over the agent's Unix

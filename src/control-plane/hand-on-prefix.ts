@@ -1,0 +1,34 @@
+import { textOf } from "../base/bytes.ts";
+import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
+import { fail, type Result } from "../base/result.ts";
+import type { LogWriter } from "./log-writer.ts";
+
+const bodyBytesMax = 8_192;
+const kinds = ["prefix.delegate", "prefix.recall"] as const;
+
+/** What the holder of a prefix has signed, as its node passes it on. */
+export interface HandingOnRequest {
+  readonly node: string;
+  readonly kind: string;
+  /** Canonical JSON: the body of the entry. */
+  readonly body: Uint8Array;
+}
+
+/** Why it does not come into the log. */
+export type HandingOnRefusal = "malformed-request" | "not-on-this-node" | "refused";
+
+/** Enters what a holder of a prefix has signed; whether it may is for the fold to say, from the signature. */
+export async function enterHandingOn(
+  writer: LogWriter,
+  { node, kind: named, body: bytes }: HandingOnRequest,
+): Promise<Result<number, HandingOnRefusal>> {
+  const kind = kinds.find((one) => one === named);
+  const body = bytes.byteLength <= bodyBytesMax ? parseCanonicalJson(textOf(bytes) ?? "") : undefined;
+  if (kind === undefined || body?.ok !== true || !isJsonObject(body.value))
+    return fail("malformed-request", "expected the canonical JSON of a prefix.delegate or prefix.recall");
+  const { instance } = body.value;
+  const row = typeof instance === "string" ? writer.state.instances.get(instance) : undefined;
+  if (row?.node !== node) return fail("not-on-this-node", `no such instance on ${node}`);
+  const written = await writer.write([{ role: "issuer", kind, body: body.value }]);
+  return written.ok ? written : fail("refused", `${written.reason} ${written.detail}`);
+}
