@@ -75,12 +75,20 @@ it.each<readonly [string, Readonly<Record<number, Partial<JudgedInstance>>>]>([
     "it says itself that all fails, and its callers do not",
     { 0: { callers: [good], own: { ...fine, errors: 100 } } },
   ],
+  [
+    "all fail alike, as where what they depend on is gone",
+    { 0: failing(), 1: failing(), 2: failing(), 3: failing() },
+  ],
   ["all are slow", { 0: slow(), 1: slow(), 2: slow(), 3: slow() }],
   ["nobody has heard of it for long", { 0: { own: undefined, callers: [] } }],
   ["it is degraded by people, and well", { 0: { standing: "degraded", decision: 3, isPeoples: true } }],
 ])("decides nothing where %s", (_, changes) => {
   expect(firstDecision(shop(changes))).toEqual({ seconds: 200, made: [], withheld: [] });
 });
+
+function failing(): Partial<JudgedInstance> {
+  return { callers: [bad, bad] };
+}
 
 function slow(): Partial<JudgedInstance> {
   return { own: { ...fine, p90Millis: 900 } };

@@ -14,6 +14,7 @@ export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";
 export type { TcpListener } from "./tcp/index.ts";
+export type { HealthCheck } from "./watch-app.ts";
 export {
   defaultRouterLimits,
   openRouter,

@@ -10,6 +10,7 @@ import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
+import { type HealthOptions, healthArguments } from "../health-options.ts";
 import { HeldPort } from "../held-port.ts";
 import {
   closeInherited,
@@ -36,7 +37,7 @@ import { endWhileOpening, untilStopped } from "../until-stopped.ts";
 const longWaitMillis = 5_000;
 
 /** What `troth run` takes. */
-export interface RunOptions {
+export interface RunOptions extends HealthOptions {
   readonly dir: string;
   readonly service: string;
   /** The port that the application listens on; a free one is chosen and given to it as PORT otherwise. */
@@ -271,6 +272,7 @@ async function startSidecar(
         "--log-level",
         options.logLevel,
         ...(options.meshListen === undefined ? [] : ["--mesh-listen", options.meshListen]),
+        ...healthArguments(options),
         ...ports.tcp.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
       ],
       logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),
