@@ -48,7 +48,8 @@ export interface JudgedInstance {
   readonly isPeoples: boolean;
   /** What its own proxy last said; undefined where that is too old, or was never heard. */
   readonly own: OwnReport | undefined;
-  readonly callers: readonly SeenByCaller[];
+  /** What callers have seen, and where they run. */
+  readonly callers: readonly (SeenByCaller & { readonly node: string })[];
   /** The worst known vulnerability; 0 for none. */
   readonly cvssTenths: number;
 }
@@ -341,21 +342,23 @@ function isOut({ standing, own }: JudgedInstance): boolean {
 }
 
 /**
- * The share of failures that most callers see, in thousandths: one that lies, or cannot reach an instance itself, is
- * outvoted by the others. What the instance's own proxy says counts only where no caller has seen enough.
+ * The share of failures that most nodes see, in thousandths, each by what most callers on it see: a caller that lies, or
+ * cannot reach an instance itself, is outvoted by the others, and an agent that makes up its callers has one vote. What
+ * the instance's own proxy says counts only where no caller has seen enough.
  */
 function failuresSeen(
-  callers: readonly SeenByCaller[],
+  callers: JudgedInstance["callers"],
   own: OwnReport | undefined,
   { callerRequestsMin }: StandingThresholds,
 ): { readonly permille: number; readonly isByCallers: boolean } | undefined {
-  const shares = callers
-    .filter(({ requests }) => requests >= callerRequestsMin)
-    .map(({ requests, failures }) => Math.floor((1000 * failures) / requests))
-    .sort((one, other) => one - other);
-  // The lower one of the two in the middle.
-  const middle = shares[Math.floor((shares.length - 1) / 2)];
-  if (middle !== undefined) return { permille: middle, isByCallers: true };
+  const telling = callers.filter(({ requests }) => requests >= callerRequestsMin);
+  const byNode = Map.groupBy(telling, ({ node }) => node);
+  if (byNode.size > 0) {
+    const votes = [...byNode.values()].map((seen) =>
+      medianOf(seen.map(({ requests, failures }) => Math.floor((1000 * failures) / requests))),
+    );
+    return { permille: medianOf(votes), isByCallers: true };
+  }
   if (own === undefined || own.requests < callerRequestsMin) return undefined;
   return { permille: Math.floor((1000 * own.errors) / own.requests), isByCallers: false };
 }

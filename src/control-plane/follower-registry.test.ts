@@ -239,6 +239,6 @@ it("believes no figures that are none, and keeps what callers say of the first 2
     p90Millis: 0,
     p99Millis: 7,
   });
-  expect(registry.calls.of("i255", now)).toEqual([{ requests: 5, failures: 0 }]);
+  expect(registry.calls.of("i255", now)).toEqual([{ caller: "a", requests: 5, failures: 0 }]);
   expect(registry.calls.of("i256", now)).toEqual([]);
 });
