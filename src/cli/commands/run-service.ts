@@ -10,7 +10,7 @@ import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
-import { type HealthOptions, healthArguments } from "../health-options.ts";
+import { type HealthOptions, healthArguments, healthCheckOf } from "../health-options.ts";
 import { HeldPort } from "../held-port.ts";
 import {
   closeInherited,
@@ -75,6 +75,8 @@ export interface RunningService extends AsyncDisposable {
 export async function runService(command: readonly string[], options: RunOptions): Promise<number> {
   const directory = meshDirectory(options.dir);
   const name = requireServiceName(options.service);
+  // Told before anything is registered.
+  healthCheckOf(options);
   const hasOnlyJoined = (await joinedMesh(directory)) !== undefined;
   // A machine that has only joined holds no key to register a service with.
   const { appProtocol } = options;
