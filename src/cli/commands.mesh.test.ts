@@ -217,6 +217,77 @@ describe("over the demo's mesh, troth", () => {
     for (const [place, [, said]] of rows.entries()) expect(ended[place]?.stderr).toMatch(said);
   }, 300_000);
 
+  it("shows every instance, and quarantines and releases one by decisions that have numbers", async () => {
+    const listed = z.object({
+      items: z.array(
+        z.looseObject({
+          service: z.string(),
+          instance: z.string(),
+          state: z.string(),
+          decision: z.object({ decision: z.int() }).nullable(),
+        }),
+      ),
+    });
+    const mallory = async (): Promise<z.infer<typeof listed>["items"][number] | undefined> => {
+      const { stdout } = await run("services", "--wide", "-o", "json");
+      return listed.parse(JSON.parse(stdout)).items.find(({ service }) => service === "/shop/mallory");
+    };
+    const before = await mallory();
+    const cut = await run(
+      "instance",
+      "quarantine",
+      "/shop/mallory",
+      "--reason",
+      "test",
+      "--wait",
+      "--timeout",
+      "30",
+    );
+    const during = await mallory();
+    const shown = await run("instance", "show", before?.instance.slice(0, 8) ?? "");
+    const old = await run("instance", "release", "/shop/mallory", "--decision", "1");
+    const again = await run("instance", "degrade", "/shop/mallory");
+    const released = await run("instance", "release", "/shop/mallory", "--wait", "--timeout", "30");
+    const twice = await run("instance", "release", "/shop/mallory");
+    const none = await run("instance", "show", "/shop/nobody");
+
+    expect([before?.decision, during?.state]).toEqual([null, "quarantined"]);
+    expect(cut).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/quarantined by decision [0-9]+\ntree size [0-9]+: in force in 6 of 6/),
+    });
+    expect(shown.stdout).toMatch(/^State +: quarantined since /m);
+    expect(shown.stdout).toMatch(/^Decision +: [0-9]+: test; ended by an operator$/m);
+    expect([old.code, old.stderr]).toEqual([
+      1,
+      expect.stringMatching(/decision 1 on .* is not in force any more/),
+    ]);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringMatching(/in quarantine by decision/)]);
+    expect(released.code).toBe(0);
+    expect([twice.code, twice.stderr]).toEqual([
+      1,
+      expect.stringMatching(/there is no decision on it to end/),
+    ]);
+    expect([none.code, none.stderr]).toEqual([4, expect.stringMatching(/no instance \/shop\/nobody/)]);
+  }, 180_000);
+
+  it("takes a feed of vulnerabilities that makes sense, and says what is wrong with another", async () => {
+    const vulnerabilities = [{ id: "CVE-2026-1", cvss: 5, service: "/shop/ledger" }];
+    const feed = file("feed.json", JSON.stringify({ kind: "VulnerabilityFeed", vulnerabilities }));
+    const wrong = file("wrong.json", JSON.stringify({ kind: "VulnerabilityFeed", vulnerabilities: [{}] }));
+
+    const taken = await run("cve", "load", feed);
+    const refused = await run("cve", "load", wrong);
+    let shown = "";
+    while (!shown.includes("CVE-2026-1 5.0")) shown = (await run("services", "--wide")).stdout;
+
+    expect(taken).toMatchObject({ code: 0, stdout: expect.stringMatching(/^1 vulnerabilities known/) });
+    expect([refused.code, refused.stderr]).toEqual([
+      65,
+      expect.stringMatching(/vulnerabilities\[0\]: expected an id/),
+    ]);
+  }, 180_000);
+
   describe.each(completionShells)("in %s", (shell) => {
     const isHere = spawnSync(shell, ["-c", "true"]).status === 0;
     if (!isHere) console.log(`skipped: completion in ${shell}, which is not installed`);

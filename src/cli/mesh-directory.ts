@@ -22,6 +22,8 @@ export interface MeshDirectory {
   readonly controlPlaneLog: string;
   readonly tiles: string;
   readonly proposals: string;
+  /** What the control plane knows of vulnerabilities. */
+  readonly vulnerabilities: string;
   readonly agent: string;
   readonly agentKeys: string;
   readonly agentSocket: string;
@@ -60,6 +62,7 @@ export function meshDirectory(path: string): MeshDirectory {
     controlPlaneLog: join(root, "control-plane", "log"),
     tiles: join(root, "control-plane", "tiles"),
     proposals: join(root, "control-plane", "proposals"),
+    vulnerabilities: join(root, "control-plane", "vulnerabilities.json"),
     agent: join(root, "agent"),
     agentKeys: join(root, "agent", "keys"),
     agentSocket: socketPath(root),

@@ -10,6 +10,7 @@ import { addConfigurationCommands } from "./tree/configuration.ts";
 import { addFederationCommands } from "./tree/federation.ts";
 import { addGatewayCommands } from "./tree/gateways.ts";
 import { addIdentityCommands } from "./tree/identity.ts";
+import { addInstanceCommands } from "./tree/instances.ts";
 import { addKeyCommands } from "./tree/keys.ts";
 import { addLogCommands } from "./tree/log.ts";
 import { addMeshCommands } from "./tree/mesh.ts";
@@ -38,7 +39,14 @@ Exit codes:
 const groups: readonly (readonly [string, readonly ((program: Command) => void)[]])[] = [
   [
     "Run and look:",
-    [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
+    [
+      addMeshCommands,
+      addGatewayCommands,
+      addRouterCommands,
+      addCheckCommand,
+      addProxyCommands,
+      addInstanceCommands,
+    ],
   ],
   [
     "Say who may call whom:",

@@ -80,7 +80,7 @@ export async function leftOutOf(
   const found = callers.map(async ([callerInstance, { service: caller }]): Promise<LeftOut[]> => {
     const config = await readProxyConfig(followers.get(callerInstance)?.adminAddress ?? "").catch(() => {});
     return (endpointsIn(config)?.endpoints ?? [])
-      .filter((one) => one.service === service && (one.standing !== "in" || one.isAvoided))
+      .filter((one) => one.service === service && (one.standing !== "in" || one.isAvoided || one.isDegraded))
       .map((one) => ({ caller, callerInstance, instance: one.instance, state: stateText(one) }));
   });
   return (await Promise.all(found)).flat();

@@ -91,7 +91,12 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
     {
       heading: "STATUS",
       cell: ({ status }) =>
-        status["isDraining"] === true ? "draining" : status["isServing"] === true ? "serving" : "client only",
+        cellText(status["standing"]) ||
+        (status["isDraining"] === true
+          ? "draining"
+          : status["isServing"] === true
+            ? "serving"
+            : "client only"),
     },
     {
       heading: "AGE",

@@ -206,6 +206,7 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
           registeredAtSeconds,
           isServing: follower !== undefined && follower.address !== "",
           isDraining: row.isDraining,
+          standing: facts.state.standings.get(name)?.state ?? null,
           address: follower?.address ?? "",
           certificates: [...facts.state.certificates.entries()].filter(
             ([, { instance }]) => instance === name,

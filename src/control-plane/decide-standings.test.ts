@@ -8,9 +8,10 @@ import {
 } from "./decide-standings.ts";
 
 const fine: OwnReport = { isHealthy: true, requests: 100, errors: 0, p90Millis: 10 };
-const good = { requests: 100, failures: 0 };
-const bad = { requests: 100, failures: 95 };
-const poor = { requests: 100, failures: 60 };
+const good = { requests: 100, failures: 0, node: "edge-1" };
+const bad = { requests: 100, failures: 95, node: "edge-1" };
+const elsewhere = { ...good, node: "edge-2" };
+const poor = { requests: 100, failures: 60, node: "edge-1" };
 
 /** Four instances of a service that serve, and what is otherwise of some of them. */
 function shop(changes: Readonly<Record<number, Partial<JudgedInstance>>> = {}, count = 4): JudgedInstance[] {
@@ -70,10 +71,21 @@ it.each<readonly [string, Readonly<Record<number, Partial<JudgedInstance>>>]>([
   ["all is well", {}],
   ["one caller of three says that all fails", { 0: { callers: [good, bad, good] } }],
   ["one caller of two says that all fails", { 0: { callers: [bad, good] } }],
-  ["a caller has sent too few requests", { 0: { callers: [{ requests: 19, failures: 19 }] } }],
+  [
+    "an agent makes up ten callers that all say so, and those of two other nodes do not",
+    { 0: { callers: [...Array.from({ length: 10 }, () => ({ ...bad, node: "evil" })), good, elsewhere] } },
+  ],
+  [
+    "a caller has sent too few requests",
+    { 0: { callers: [{ requests: 19, failures: 19, node: "edge-1" }] } },
+  ],
   [
     "it says itself that all fails, and its callers do not",
     { 0: { callers: [good], own: { ...fine, errors: 100 } } },
+  ],
+  [
+    "all fail alike, as where what they depend on is gone",
+    { 0: failing(), 1: failing(), 2: failing(), 3: failing() },
   ],
   ["all are slow", { 0: slow(), 1: slow(), 2: slow(), 3: slow() }],
   ["nobody has heard of it for long", { 0: { own: undefined, callers: [] } }],
@@ -81,6 +93,10 @@ it.each<readonly [string, Readonly<Record<number, Partial<JudgedInstance>>>]>([
 ])("decides nothing where %s", (_, changes) => {
   expect(firstDecision(shop(changes))).toEqual({ seconds: 200, made: [], withheld: [] });
 });
+
+function failing(): Partial<JudgedInstance> {
+  return { callers: [bad, bad] };
+}
 
 function slow(): Partial<JudgedInstance> {
   return { own: { ...fine, p90Millis: 900 } };
@@ -127,7 +143,7 @@ it("takes a decision back once the cause has gone for long enough, and waits twi
 });
 
 it("does not take back what is neither bad nor well", () => {
-  const half = { requests: 100, failures: 20 };
+  const half = { requests: 100, failures: 20, node: "edge-1" };
 
   expect(firstDecision(shop({ 0: { standing: "degraded", decision: 4, callers: [half] } })).made).toEqual([]);
 });
@@ -188,7 +204,11 @@ it("decides against one instance of a service at a time, and against so many of 
 });
 
 it("never leaves less than half of a service serving by its own doing, whatever is reported", () => {
-  const anyCaller = fc.record({ requests: fc.constant(100), failures: fc.integer({ min: 0, max: 100 }) });
+  const anyCaller = fc.record({
+    requests: fc.constant(100),
+    failures: fc.integer({ min: 0, max: 100 }),
+    node: fc.constantFrom("a", "b"),
+  });
   const anyReport = fc.record({
     own: fc.option(
       fc.record({

@@ -48,7 +48,8 @@ export interface JudgedInstance {
   readonly isPeoples: boolean;
   /** What its own proxy last said; undefined where that is too old, or was never heard. */
   readonly own: OwnReport | undefined;
-  readonly callers: readonly SeenByCaller[];
+  /** What callers have seen, and where they run. */
+  readonly callers: readonly (SeenByCaller & { readonly node: string })[];
   /** The worst known vulnerability; 0 for none. */
   readonly cvssTenths: number;
 }
@@ -84,6 +85,13 @@ interface Wanted {
   readonly standing: "degraded" | "quarantined";
   readonly reason: Exclude<StandingCause, "recovered">;
   readonly evidence: Readonly<Record<string, number>>;
+}
+
+/** What the instances of a service have in common. */
+interface At {
+  readonly nowMillis: number;
+  readonly median: number;
+  readonly failing: readonly { readonly instance: string; readonly permille: number }[];
 }
 
 /** What is remembered of an instance between two looks. */
@@ -122,7 +130,7 @@ export class StandingDecider {
     const withheld: WithheldDecision[] = [];
     this.#forgetGone(instances, nowMillis);
     for (const [service, members] of Map.groupBy(instances, (one) => one.service)) {
-      const at = { median: medianP90(members), nowMillis };
+      const at = { median: medianP90(members), nowMillis, failing: failingOf(members, this.#thresholds) };
       const shares = new Shares(members, this.#thresholds);
       for (const one of members) {
         const memory = this.#memoryOf(one.instance);
@@ -161,11 +169,7 @@ export class StandingDecider {
   }
 
   /** The worst that the causes of now ask for, each once it has lasted. */
-  #wantedOf(
-    one: JudgedInstance,
-    memory: Memory,
-    at: { readonly median: number; readonly nowMillis: number },
-  ): Wanted | undefined {
+  #wantedOf(one: JudgedInstance, memory: Memory, at: At): Wanted | undefined {
     const causes = this.#causesOf(one, memory, at);
     for (const name of memory.since.keys()) if (!causes.has(name)) memory.since.delete(name);
     let worst: Wanted | undefined;
@@ -181,16 +185,20 @@ export class StandingDecider {
   }
 
   #causesOf(
-    { own, callers, cvssTenths, standing }: JudgedInstance,
+    { instance, own, callers, cvssTenths, standing }: JudgedInstance,
     memory: Memory,
-    { median, nowMillis }: { readonly median: number; readonly nowMillis: number },
+    { median, nowMillis, failing }: At,
   ): Map<string, Wanted & { readonly afterSeconds: number }> {
     const limits = this.#thresholds;
     const causes = new Map<string, Wanted & { readonly afterSeconds: number }>();
     const add = (name: string, wanted: Wanted, afterSeconds: number): void =>
       void causes.set(name, { ...wanted, afterSeconds });
     const seen = failuresSeen(callers, own, limits);
-    if (seen !== undefined) {
+    // Where the others fail as well, what they depend on does, or a caller asks for what cannot be.
+    const othersPermille = medianOf(
+      failing.flatMap((one) => (one.instance === instance ? [] : [one.permille])),
+    );
+    if (seen !== undefined && othersPermille < limits.failingPermilleMin / 2) {
       const { permille, isByCallers } = seen;
       const evidence = { errorPermille: permille, callers: isByCallers ? callers.length : 0 };
       if (permille >= limits.failingPermilleMin)
@@ -334,21 +342,23 @@ function isOut({ standing, own }: JudgedInstance): boolean {
 }
 
 /**
- * The share of failures that most callers see, in thousandths: one that lies, or cannot reach an instance itself, is
- * outvoted by the others. What the instance's own proxy says counts only where no caller has seen enough.
+ * The share of failures that most nodes see, in thousandths, each by what most callers on it see: a caller that lies, or
+ * cannot reach an instance itself, is outvoted by the others, and an agent that makes up its callers has one vote. What
+ * the instance's own proxy says counts only where no caller has seen enough.
  */
 function failuresSeen(
-  callers: readonly SeenByCaller[],
+  callers: JudgedInstance["callers"],
   own: OwnReport | undefined,
   { callerRequestsMin }: StandingThresholds,
 ): { readonly permille: number; readonly isByCallers: boolean } | undefined {
-  const shares = callers
-    .filter(({ requests }) => requests >= callerRequestsMin)
-    .map(({ requests, failures }) => Math.floor((1000 * failures) / requests))
-    .sort((one, other) => one - other);
-  // The lower one of the two in the middle.
-  const middle = shares[Math.floor((shares.length - 1) / 2)];
-  if (middle !== undefined) return { permille: middle, isByCallers: true };
+  const telling = callers.filter(({ requests }) => requests >= callerRequestsMin);
+  const byNode = Map.groupBy(telling, ({ node }) => node);
+  if (byNode.size > 0) {
+    const votes = [...byNode.values()].map((seen) =>
+      medianOf(seen.map(({ requests, failures }) => Math.floor((1000 * failures) / requests))),
+    );
+    return { permille: medianOf(votes), isByCallers: true };
+  }
   if (own === undefined || own.requests < callerRequestsMin) return undefined;
   return { permille: Math.floor((1000 * own.errors) / own.requests), isByCallers: false };
 }
@@ -361,6 +371,19 @@ function noteHealth(memory: Memory, isHealthy: boolean | undefined, nowMillis: n
   if (isHealthy !== undefined && before !== undefined && isHealthy !== before)
     memory.healthChanges.push(nowMillis);
   memory.isHealthy = isHealthy ?? before;
+}
+
+/** How much of what each instance is asked fails, of those of which that is known. */
+function failingOf(members: readonly JudgedInstance[], thresholds: StandingThresholds): At["failing"] {
+  return members.flatMap(({ instance, callers, own }) => {
+    const seen = failuresSeen(callers, own, thresholds);
+    return seen === undefined ? [] : [{ instance, permille: seen.permille }];
+  });
+}
+
+/** The lower one of two in the middle; 0 of none. */
+function medianOf(values: readonly number[]): number {
+  return values.toSorted((one, other) => one - other)[Math.floor((values.length - 1) / 2)] ?? 0;
 }
 
 /** Of the instances that have had requests. */

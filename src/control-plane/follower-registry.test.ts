@@ -187,3 +187,58 @@ it("waits for nobody who has not been heard of long after the start", () => {
 
   expect(registry.olderThan(2, state)).toEqual([]);
 });
+
+it("sends nobody to an instance in quarantine, and names one that offers itself although it knows", () => {
+  register("a", "one");
+  register("b", "one");
+  const row = { reason: "suspicion", evidence: {}, atSeconds: 0, liftedBy: "operator" } as const;
+  state.standings.set("a", { ...row, state: "quarantined", decision: 10 });
+  const offer = (size: number): void => {
+    const followers = ["a", "b"].map((instance) =>
+      create(FollowerStatusSchema, { instance, address: "127.0.0.1:1", size: BigInt(size) }),
+    );
+    registry.report(state, "one", create(ReportRequestSchema, { followers }));
+  };
+  report("two");
+
+  offer(10);
+  const early = registry.alarms();
+  offer(11);
+
+  expect(served()).toEqual(["b"]);
+  expect(early).toEqual([]);
+  expect(registry.alarms()).toMatchObject([
+    { reason: "advertised-in-quarantine", detail: "one: /shop/pay a" },
+  ]);
+});
+
+it("believes no figures that are none, and keeps what callers say of the first 256 instances", () => {
+  register("a", "one");
+  const called = Array.from({ length: 300 }, (_, place) => ({ instance: `i${place}`, requests: 0n }));
+  const resources = {
+    health: "very",
+    healthReason: "x y",
+    p50Millis: Number.NaN,
+    p90Millis: -1,
+    p99Millis: 7,
+  };
+  const tell = (requests: bigint): void => {
+    const told = called.map((one) => ({ ...one, requests }));
+    const followers = [create(FollowerStatusSchema, { instance: "a", resources, called: told })];
+    registry.report(state, "one", create(ReportRequestSchema, { followers }));
+  };
+
+  tell(0n);
+  tell(5n);
+
+  const now = clock.monotonicMillis();
+  expect(registry.reportOf("a")?.status.resources).toMatchObject({
+    health: "",
+    healthReason: "",
+    p50Millis: 0,
+    p90Millis: 0,
+    p99Millis: 7,
+  });
+  expect(registry.calls.of("i255", now)).toEqual([{ caller: "a", requests: 5, failures: 0 }]);
+  expect(registry.calls.of("i256", now)).toEqual([]);
+});

@@ -281,3 +281,19 @@ it("says that a service is held, and issues again once it is lifted", async () =
   expect(held).toMatchObject({ ok: false, reason: "held" });
   expect((await issueInstanceSvid(issuer, asked)).ok).toBe(true);
 });
+
+it("issues nothing to an instance in quarantine, and again once it is released", async () => {
+  const asked = request();
+  const { writer } = issuer;
+  await issueInstanceSvid(issuer, asked);
+  const body = { instance: asked.instance, reason: "suspicion", evidence: {} };
+  await putAsOperator(domain, writer, { kind: "instance.quarantine", body });
+
+  const during = await issueInstanceSvid(issuer, { ...asked, generation: 1 });
+  const decision = writer.state.standings.get(asked.instance)?.decision ?? 0;
+  const released = { instance: asked.instance, decision };
+  await putAsOperator(domain, writer, { kind: "instance.release", body: released });
+
+  expect(during).toMatchObject({ ok: false, reason: "quarantined" });
+  expect((await issueInstanceSvid(issuer, { ...asked, generation: 1 })).ok).toBe(true);
+});

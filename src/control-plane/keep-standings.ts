@@ -3,7 +3,13 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { messageOf } from "../base/mesh-error.ts";
 import { type FollowerStatus, type InstanceFinding, InstanceFindingSchema } from "../protocol/index.ts";
-import { type InstanceRow, neededFor, revisionOf, type TrustState } from "../trust-log/index.ts";
+import {
+  type InstanceRow,
+  isQuarantined,
+  neededFor,
+  revisionOf,
+  type TrustState,
+} from "../trust-log/index.ts";
 import {
   type JudgedInstance,
   type OwnReport,
@@ -114,7 +120,11 @@ export class StandingKeeper implements AsyncDisposable {
         decision: known?.decision ?? 0,
         isPeoples: known?.liftedBy === "operator",
         own,
-        callers: registry.calls.of(instance, nowMillis),
+        callers: registry.calls
+          .of(instance, nowMillis)
+          // What is cut off sees nothing, and may say anything.
+          .filter(({ caller }) => !isQuarantined(state, caller))
+          .map((seen) => ({ ...seen, node: state.instances.get(seen.caller)?.node ?? "" })),
         cvssTenths: feed?.worstOf(state, instance).cvssTenths ?? 0,
       };
     }

@@ -17,10 +17,10 @@ it("counts what has come since the last report, within ten seconds, of each call
 
   expect(first).toEqual([]);
   expect(calls.of("pay", 9_000)).toEqual([
-    { requests: 10, failures: 4 },
-    { requests: 2, failures: 0 },
+    { caller: "web", requests: 10, failures: 4 },
+    { caller: "job", requests: 2, failures: 0 },
   ]);
-  expect(calls.of("pay", 11_500)).toEqual([{ requests: 2, failures: 0 }]);
+  expect(calls.of("pay", 11_500)).toEqual([{ caller: "job", requests: 2, failures: 0 }]);
 });
 
 it("takes a caller that counts from the beginning again at its word", () => {
@@ -28,7 +28,7 @@ it("takes a caller that counts from the beginning again at its word", () => {
   calls.note("web", [called("pay", 100, 50)], 0);
   calls.note("web", [called("pay", 3, 1)], 1_000);
 
-  expect(calls.of("pay", 1_000)).toEqual([{ requests: 3, failures: 1 }]);
+  expect(calls.of("pay", 1_000)).toEqual([{ caller: "web", requests: 3, failures: 1 }]);
 });
 
 it("does not believe more failures than requests, nor what an instance says of calling itself", () => {
@@ -41,7 +41,7 @@ it("does not believe more failures than requests, nor what an instance says of c
   ] as const)
     calls.note(caller, [called("pay", requests, failures)], 1_000);
 
-  expect(calls.of("pay", 1_000)).toEqual([{ requests: 5, failures: 5 }]);
+  expect(calls.of("pay", 1_000)).toEqual([{ caller: "web", requests: 5, failures: 5 }]);
 });
 
 it("forgets those that are no more, as callers and as called", () => {

@@ -40,16 +40,16 @@ export class ObservedCalls {
   }
 
   /** What each caller has seen of an instance within the last ten seconds; only callers that have called it. */
-  of(called: string, nowMillis: number): SeenByCaller[] {
-    const seen: SeenByCaller[] = [];
-    for (const { increases } of this.#byCalled.get(called)?.values() ?? []) {
+  of(called: string, nowMillis: number): (SeenByCaller & { readonly caller: string })[] {
+    const seen: (SeenByCaller & { readonly caller: string })[] = [];
+    for (const [caller, { increases }] of this.#byCalled.get(called) ?? []) {
       let [requests, failures] = [0, 0];
       for (const one of increases) {
         if (nowMillis - one.atMillis > windowMillis) continue;
         requests += one.requests;
         failures += one.failures;
       }
-      if (requests > 0) seen.push({ requests, failures: Math.min(failures, requests) });
+      if (requests > 0) seen.push({ caller, requests, failures: Math.min(failures, requests) });
     }
     return seen;
   }

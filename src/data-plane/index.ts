@@ -16,6 +16,7 @@ export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export { isSignedAdvertisement, parseAdvertisement, signAdvertisement } from "./routing/index.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";
 export type { TcpListener } from "./tcp/index.ts";
+export type { HealthCheck } from "./watch-app.ts";
 export {
   defaultRouterLimits,
   openRouter,

@@ -14,6 +14,8 @@ test("counts every violation, and writes one line a connection, 32 of them betwe
     certificateNotAfterSeconds: zero,
     openPeers: zero,
     ejectedInstances: zero,
+    appHealthy: zero,
+    appInFlight: zero,
     spans: () => ({ exported: 0, dropped: 0 }),
   };
   const metrics = proxyMetrics(gauges, clock);

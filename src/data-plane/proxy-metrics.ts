@@ -40,6 +40,9 @@ export interface ProxyGauges {
   readonly openPeers: () => number;
   /** Instances that are out as outliers, or on probation after that. */
   readonly ejectedInstances: () => number;
+  /** 1 or 0. */
+  readonly appHealthy: () => number;
+  readonly appInFlight: () => number;
   /** Spans handed to a collector, and spans lost. */
   readonly spans: () => { readonly exported: number; readonly dropped: number };
 }

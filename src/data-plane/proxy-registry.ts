@@ -198,6 +198,16 @@ function addProxyGauges(registry: prometheus.Registry, gauges: ProxyGauges): voi
     read: gauges.ejectedInstances,
   });
   addGauge(prometheus, registry, {
+    name: "troth_proxy_application_healthy",
+    help: "1 while the health check finds the application well, 0 otherwise and where there is none.",
+    read: gauges.appHealthy,
+  });
+  addGauge(prometheus, registry, {
+    name: "troth_proxy_application_requests_in_flight",
+    help: "Requests that the application has now.",
+    read: gauges.appInFlight,
+  });
+  addGauge(prometheus, registry, {
     name: "troth_proxy_peer_connections",
     help: "Open connections to checked peers.",
     read: gauges.openPeers,

@@ -1,6 +1,13 @@
 import http from "node:http";
+import tls from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { logPapers, makePapers, meet, metadataExtension } from "../../test/apparatus/hostile-peer.ts";
+import {
+  logPapers,
+  makePapers,
+  meet,
+  metadataExtension,
+  type Papers,
+} from "../../test/apparatus/hostile-peer.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
 
@@ -92,12 +99,45 @@ test("requests into a quarantined instance are cut as well, and where it is the 
   await lonely[Symbol.asyncDispose]();
 });
 
-test("a thief with a quarantined instance's papers is refused by everybody, whatever sidecar he uses", async () => {
-  const papers = makePapers(mesh.intermediate, ["spiffe://test.example/shop/pay"], {
-    extensions: (usual) => [...usual, metadataExtension(one.instance, "/shop/pay")],
+/** Papers that the log names as those of an instance, in other hands than its sidecar's. */
+async function stolenFrom({ service, instance }: Workload): Promise<Papers> {
+  const papers = makePapers(mesh.intermediate, [`spiffe://test.example${service}`], {
+    extensions: (usual) => [...usual, metadataExtension(instance, service)],
   });
-  await logPapers(mesh, papers, { service: "/shop/pay", instance: one.instance });
+  await logPapers(mesh, papers, { service, instance });
   await mesh.settled();
+  return papers;
+}
+
+test("a thief's open connection is cut where it ends, whatever the sidecar does that he has it from", async () => {
+  const papers = await stolenFrom(one);
+  const [host, port] = ledger.sidecar.inboundAddress.split(":");
+  const socket = tls.connect({ host, port: Number(port), rejectUnauthorized: false, ...papers });
+  socket.on("error", () => {});
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  const answered = new Promise((resolve) => socket.once("data", (bytes) => resolve(String(bytes))));
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  expect(await answered).toContain("HTTP/1.1 200");
+
+  await quarantine(one);
+  await closed;
+
+  await release(one);
+});
+
+test("a quarantined instance lets nobody in, also one who has not heard of it", async () => {
+  const papers = await stolenFrom(other);
+  const before = await meet(one.sidecar.inboundAddress, papers);
+
+  await quarantine(one);
+
+  const during = await meet(one.sidecar.inboundAddress, papers);
+  expect([before.answer.slice(0, 12), during.answer]).toEqual(["HTTP/1.1 200", ""]);
+  await release(one);
+});
+
+test("a thief with a quarantined instance's papers is refused by everybody, whatever sidecar he uses", async () => {
+  const papers = await stolenFrom(one);
   const before = await meet(ledger.sidecar.inboundAddress, papers);
 
   await quarantine(one);

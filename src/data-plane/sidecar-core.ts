@@ -168,6 +168,8 @@ export class SidecarCore implements AsyncDisposable {
       certificateNotAfterSeconds: () => parts.core?.certificateNotAfterSeconds ?? 0,
       openPeers: () => parts.core?.context.livePeers.size ?? 0,
       ejectedInstances: () => parts.core?.router.ejectedCount ?? 0,
+      appHealthy: () => (parts.core?.app?.health?.isHealthy === true ? 1 : 0),
+      appInFlight: () => parts.core?.context.usage.inFlight ?? 0,
       spans: () => tracer?.counts ?? { exported: 0, dropped: 0 },
     };
     const metrics = proxyMetrics(gauges, clock);

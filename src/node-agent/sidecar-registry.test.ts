@@ -163,3 +163,18 @@ it("tells what changed while a report was on its way", () => {
 function pause(millis: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, millis));
 }
+
+it("drops a status that says more of other instances than one has to say", () => {
+  const sidecars = new SidecarRegistry(() => true, absenceMillis);
+  const instance = randomUUID();
+  arrive(sidecars, instance);
+  const tooMany = Array.from({ length: 257 }, () => ({ instance: randomUUID() }));
+
+  for (const called of [tooMany, [{ instance: "x".repeat(10_000) }]])
+    sidecars.report([create(FollowerStatusSchema, { instance, called })], []);
+  expect(sidecars.pending().followers).toEqual([]);
+
+  sidecars.report([create(FollowerStatusSchema, { instance, called: tooMany.slice(1) })], []);
+  expect(sidecars.pending().followers.length).toBe(1);
+  sidecars.close();
+});

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { endsOf } from "./identify-caller.ts";
 import { type Membership, ProcessTree } from "./process-tree.ts";
 import { type ProcessStat, Procfs } from "./procfs.ts";
@@ -187,3 +187,22 @@ async function judged(tree: ProcessTree, connect: (port: string) => void): Promi
   socket.destroy();
   return membership;
 }
+
+it.runIf(isLinux)("tells what the application and its children use, and nothing of others", async () => {
+  const burning = `while (process.cpuUsage().user < 500_000); setInterval(() => {}, 1e6);`;
+  const parent = spawn(process.execPath, ["-e", application], {
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+  });
+  using tree = new ProcessTree(mark);
+  tree.plant(statOf(parent));
+  const mebibytes = (count: number): number => count * 1024 * 1024;
+  await vi.waitUntil(() => tree.usage().memoryBytes > mebibytes(20), { timeout: 15_000 });
+  const alone = tree.usage();
+  parent.send({ file: process.execPath, args: ["-e", burning], env: marked });
+
+  await vi.waitUntil(() => tree.usage().cpuMillis - alone.cpuMillis >= 300, { timeout: 15_000 });
+
+  expect(tree.usage().memoryBytes - alone.memoryBytes).toBeGreaterThan(mebibytes(20));
+  for (const pid of new Procfs().children(parent.pid ?? 0) ?? []) process.kill(pid, "SIGKILL");
+  parent.kill("SIGKILL");
+});

@@ -40,7 +40,7 @@ import {
   type NodeAgent,
   openNodeAgent,
 } from "../../src/node-agent/index.ts";
-import { Admin } from "../../src/protocol/index.ts";
+import { Admin, type GetStatusResponse } from "../../src/protocol/index.ts";
 import { type Journal, openMemoryJournal, openMemoryKeyStore } from "../../src/storage/index.ts";
 import { openRpcConnection, tlsIdentityOf } from "../../src/transport/index.ts";
 import {
@@ -423,9 +423,14 @@ export class MeshInProcess implements AsyncDisposable {
     };
   }
 
+  /** What the control plane tells of the mesh. */
+  status(): Promise<GetStatusResponse> {
+    return this.#asOperator((admin) => admin.getStatus({}));
+  }
+
   /** What the control plane has been told that should not have happened. */
   async alarms(): Promise<{ readonly reason: string; readonly detail: string }[]> {
-    const { alarms } = await this.#asOperator((admin) => admin.getStatus({}));
+    const { alarms } = await this.status();
     return alarms.map(({ reason, detail }) => ({ reason, detail }));
   }
 

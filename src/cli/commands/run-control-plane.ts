@@ -43,6 +43,7 @@ export async function runControlPlane(options: {
         keyStore: await openFileKeyStore(directory.controlPlaneKeys),
         tilesFolder: directory.tiles,
         proposalsFolder: directory.proposals,
+        vulnerabilityFeed: directory.vulnerabilities,
         listen: hostAndPort(options.listen),
         ...(options.adminListen === undefined ? {} : { health: hostAndPort(options.adminListen) }),
         svidLifetimeSeconds: options.svidLifetime,

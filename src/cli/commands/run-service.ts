@@ -10,6 +10,7 @@ import { type AppProcess, openApp } from "../app-process.ts";
 import { foreignEnvironment, ownEnvironment } from "../compile-cache.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import { freePort } from "../free-port.ts";
+import { type HealthOptions, healthArguments, healthCheckOf } from "../health-options.ts";
 import { HeldPort } from "../held-port.ts";
 import {
   closeInherited,
@@ -36,7 +37,7 @@ import { endWhileOpening, untilStopped } from "../until-stopped.ts";
 const longWaitMillis = 5_000;
 
 /** What `troth run` takes. */
-export interface RunOptions {
+export interface RunOptions extends HealthOptions {
   readonly dir: string;
   readonly service: string;
   /** The port that the application listens on; a free one is chosen and given to it as PORT otherwise. */
@@ -78,6 +79,8 @@ export async function runService(command: readonly string[], options: RunOptions
   const directory = meshDirectory(options.dir);
   const name = requireServiceName(options.service);
   (options.prefix ?? []).forEach(requireServiceName);
+  // Told before anything is registered.
+  healthCheckOf(options);
   const hasOnlyJoined = (await joinedMesh(directory)) !== undefined;
   // A machine that has only joined holds no key to register a service with.
   const { appProtocol } = options;
@@ -277,6 +280,7 @@ async function startSidecar(
         ...(options.meshListen === undefined ? [] : ["--mesh-listen", options.meshListen]),
         ...(options.prefix ?? []).flatMap((prefix) => ["--prefix", requireServiceName(prefix)]),
         ...(options.dangerBelieveAdvertisements === true ? ["--danger-believe-advertisements"] : []),
+        ...healthArguments(options),
         ...ports.tcp.flatMap(({ port, service }) => ["--tcp", `${port}=${service}`]),
       ],
       logFile: join(directory.logs, `sidecar${options.name.replaceAll("/", ".")}.log`),

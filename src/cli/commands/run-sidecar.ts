@@ -1,6 +1,7 @@
 import { hostAndPort } from "../../base/host-and-port.ts";
 import { type AppProtocol, openSidecar, type TcpListener } from "../../data-plane/index.ts";
 import { ProcessTree } from "../../peer-process/index.ts";
+import { type HealthOptions, healthCheckOf } from "../health-options.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { newTreeMark, type OutboundClients, treeVariable } from "../own-tree.ts";
 import { openProxyOptions } from "../proxy-process.ts";
@@ -11,28 +12,30 @@ import { runProcess } from "./run-process.ts";
 import { requireServiceName } from "./run-service.ts";
 
 /** The sidecar of one workload instance. */
-export async function runSidecar(options: {
-  dir: string;
-  service: string;
-  appPort: number;
-  appProtocol: AppProtocol;
-  outboundPort: number;
-  /** host:port for calls of other proxies; any port of loopback unless given. */
-  meshListen?: string;
-  adminListen?: string;
-  /** The socket bound to the outbound port, where the supervisor holds it. */
-  outboundDescriptor?: number;
-  /** Whether another sidecar on that socket is to go once this one is known. */
-  replaces: boolean;
-  tcp: readonly string[];
-  prefix: readonly string[];
-  dangerBelieveAdvertisements: boolean;
-  /** The sockets bound to the ports of `tcp`, in the same order, where the supervisor holds them. */
-  tcpDescriptors?: readonly number[];
-  /** `own` serves the application's processes alone, which the supervisor tells of. */
-  outboundClients: OutboundClients;
-  logLevel: string;
-}): Promise<void> {
+export async function runSidecar(
+  options: HealthOptions & {
+    dir: string;
+    service: string;
+    appPort: number;
+    appProtocol: AppProtocol;
+    outboundPort: number;
+    /** host:port for calls of other proxies; any port of loopback unless given. */
+    meshListen?: string;
+    adminListen?: string;
+    /** The socket bound to the outbound port, where the supervisor holds it. */
+    outboundDescriptor?: number;
+    /** Whether another sidecar on that socket is to go once this one is known. */
+    replaces: boolean;
+    tcp: readonly string[];
+    prefix: readonly string[];
+    dangerBelieveAdvertisements: boolean;
+    /** The sockets bound to the ports of `tcp`, in the same order, where the supervisor holds them. */
+    tcpDescriptors?: readonly number[];
+    /** `own` serves the application's processes alone, which the supervisor tells of. */
+    outboundClients: OutboundClients;
+    logLevel: string;
+  },
+): Promise<void> {
   const directory = meshDirectory(options.dir);
   let drain = (): Promise<void> => Promise.resolve();
   const clients = ownClients(options.outboundClients);
@@ -56,6 +59,7 @@ export async function runSidecar(options: {
             ...(options.outboundDescriptor === undefined ? {} : { descriptor: options.outboundDescriptor }),
           },
           replaces: options.replaces,
+          health: healthCheckOf(options),
           tcp: tcpListeners(options.tcp, options.tcpDescriptors ?? []),
           clients,
         }),

@@ -1,4 +1,3 @@
-import type { FollowerStatus } from "../../protocol/index.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { durationOf, type OutputFormat, printAnswer, tableOf } from "../output.ts";
@@ -94,45 +93,6 @@ function alarmsOf({
   const rest = alarms.length - shown.length;
   const more = rest === 0 ? "" : `and ${rest} more: troth status -o json\n`;
   return `\n${tableOf(["AGO", "ALARM", "DETAIL"], rows)}${more}`;
-}
-
-/** `troth services`: what is registered, who may call it, what serves it. */
-export async function services(options: { dir: string; output: OutputFormat }): Promise<void> {
-  using client = await OperatorClient.open(meshDirectory(options.dir));
-  const { followers } = await client.admin.getStatus({});
-  const { state } = client;
-  const rules = [...state.rules.entries()].map(([, rule]) => rule);
-  const items = [...state.services.entries()].map(([name, row]) => ({
-    name,
-    dataClass: row.dataClass,
-    team: row.team,
-    environment: row.environment,
-    nodes: row.nodes,
-    labels: row.labels,
-    serving: countServing(followers, name),
-    instances: [...state.instances.entries()].filter(([, instance]) => instance.service === name).length,
-    callers: rules.filter(({ to, effect }) => to === name && effect === "allow").map(({ from }) => from),
-  }));
-  items.sort((left, right) => (left.name < right.name ? -1 : 1));
-  printAnswer(options.output, "ServiceList", { items }, () =>
-    items.length === 0
-      ? "No service is registered. troth run --service NAME -- COMMAND registers one.\n"
-      : tableOf(
-          ["SERVICE", "SERVING", "DATA CLASS", "TEAM", "CALLED AS", "MAY BE CALLED BY"],
-          items.map((item) => [
-            item.name,
-            `${item.serving}/${item.instances}`,
-            item.dataClass,
-            item.team,
-            `${item.name.slice(1).split("/").toReversed().join(".")}.mesh`,
-            item.callers.join(", ") || "nobody",
-          ]),
-        ),
-  );
-}
-
-function countServing(followers: readonly FollowerStatus[], service: string): number {
-  return followers.filter((follower) => follower.service === service && follower.address !== "").length;
 }
 
 function sizeOf(size: number, newest: number): string {

@@ -4,6 +4,7 @@ import {
   dangerBelieveAdvertisements,
   directoryOf,
   dockerSocket,
+  health,
   help,
   intermediateLifetime,
   isolate,
@@ -74,7 +75,7 @@ function addUpCommand(program: Command): void {
 }
 
 function addRunCommand(program: Command): void {
-  program
+  const run = program
     .command("run")
     .description("start a sidecar, then an application behind it; ends with the application's exit code")
     .requiredOption("--service <name>", "service that the application is, e.g. /shop/payments")
@@ -91,7 +92,9 @@ function addRunCommand(program: Command): void {
     .option("--mesh-listen <host:port>", "where other proxies call it (default: any port of 127.0.0.1)")
     .addOption(appProtocol())
     .addOption(tcp())
-    .addOption(prefixes())
+    .addOption(prefixes());
+  for (const option of health()) run.addOption(option);
+  run
     .option("--no-http-proxy", "do not set http_proxy for the application")
     .addOption(
       new Option("--when-revoked <what>", "where its instance is revoked: end, or go on as another instance")
@@ -114,6 +117,10 @@ function addRunCommand(program: Command): void {
         [
           "troth run --service /shop/web --tcp 15432=/shop/db -- node web.js",
           "it finds the database at port 15432",
+        ],
+        [
+          "troth run --service /shop/web --health /healthz -- node web.js",
+          "it is called while /healthz answers",
         ],
       ]),
     )
@@ -161,8 +168,9 @@ function addLookCommands(program: Command): void {
   program
     .command("services")
     .description("what is registered, who may call it, what serves it")
+    .option("--wide", "every instance: its state and why, and how it does", false)
     .addOption(output())
     .action(async (options) =>
-      (await import("../commands/status.ts")).services({ ...options, dir: directoryOf(program) }),
+      (await import("../commands/services.ts")).services({ ...options, dir: directoryOf(program) }),
     );
 }

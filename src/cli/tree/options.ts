@@ -52,6 +52,28 @@ export function appProtocol(): Option {
     .default("auto");
 }
 
+/** `--health` and how it is asked for. */
+export function health(): Option[] {
+  return [
+    new Option(
+      "--health <path>",
+      "a path that the application answers with less than 400 while it is well; otherwise nobody is sent to it (default: a connection is enough)",
+    ),
+    new Option("--health-interval <milliseconds>", "how often it is asked")
+      .default(500)
+      .argParser(wholeNumber),
+    new Option("--health-timeout <milliseconds>", "how long an answer may take")
+      .default(500)
+      .argParser(wholeNumber),
+    new Option("--health-failures <count>", "failures in a row that take it out")
+      .default(2)
+      .argParser(wholeNumber),
+    new Option("--health-successes <count>", "successes in a row that bring it back")
+      .default(2)
+      .argParser(wholeNumber),
+  ];
+}
+
 /** `--tcp`, as often as wanted. */
 export function tcp(): Option {
   return new Option(

@@ -5,6 +5,7 @@ import {
   dangerBelieveAdvertisements,
   directoryOf,
   dockerSocket,
+  health,
   intermediateLifetime,
   kubernetes,
   logLevel,
@@ -46,7 +47,7 @@ export function addProcessCommands(program: Command): void {
       (await import("../commands/run-node-agent.ts")).runNodeAgent({ ...options, dir: directoryOf(program) }),
     );
   for (const option of [...kubernetes(), dockerSocket()]) agent.addOption(option);
-  program
+  const sidecar = program
     .command("sidecar", { hidden: true })
     .requiredOption("--service <name>")
     .requiredOption("--app-port <port>", "", port)
@@ -61,10 +62,11 @@ export function addProcessCommands(program: Command): void {
     .addOption(dangerBelieveAdvertisements())
     .option("--tcp-descriptors <numbers>", "", wholeNumbers)
     .addOption(new Option("--outbound-clients <who>").choices(["own", "any"]).default("any"))
-    .addOption(logLevel())
-    .action(async (options) =>
-      (await import("../commands/run-sidecar.ts")).runSidecar({ ...options, dir: directoryOf(program) }),
-    );
+    .addOption(logLevel());
+  for (const option of health()) sidecar.addOption(option);
+  sidecar.action(async (options) =>
+    (await import("../commands/run-sidecar.ts")).runSidecar({ ...options, dir: directoryOf(program) }),
+  );
 }
 
 /** Whole numbers with commas between them. */

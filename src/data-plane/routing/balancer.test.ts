@@ -453,3 +453,42 @@ function seededRandom(seed = 7): () => number {
     return state / 2 ** 32;
   };
 }
+
+describe("instances that are degraded", () => {
+  it("get one of fifty requests together while there are others, and none is refused for that", () => {
+    const service = new Service(4);
+    for (const name of [0, 1]) Object.assign(service.members[name] ?? {}, { isDegraded: true });
+    service.balancer.setMembers(service.members, false);
+
+    const [zero = 0, one = 0] = service.shares(10_000);
+
+    expect(zero + one).toBeGreaterThan(100);
+    expect(zero + one).toBeLessThan(300);
+  });
+
+  it("get all where there are no others, where the others are full, and where the others were tried", () => {
+    const service = new Service(2, { inFlightMax: 1 });
+    Object.assign(service.members[0] ?? {}, { isDegraded: true });
+    service.balancer.setMembers(service.members, false);
+
+    const tried = service.balancer.pick([service.link(1)]);
+    service.link(1).load = 1;
+    const full = service.balancer.pick([]);
+    Object.assign(service.members[1] ?? {}, { isDegraded: true });
+    service.link(1).load = 0;
+    service.balancer.setMembers(service.members, false);
+
+    expect([tried, full]).toEqual([service.link(0), service.link(0)]);
+    expect(service.shares().every((count) => count > 300)).toBe(true);
+  });
+
+  it("do not hold a caller's zone back: the other zone takes what they would have had", () => {
+    const service = new Service(4, {}, 2);
+    for (const name of [0, 1]) Object.assign(service.members[name] ?? {}, { isDegraded: true });
+    service.balancer.setMembers(service.members, true);
+
+    const [zero = 0, one = 0] = service.shares();
+
+    expect(zero + one).toBeLessThan(60);
+  });
+});

@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
+import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
+import { silentLog } from "../../test/fakes/silent-log.ts";
+import {
+  foundSmallDomain,
+  putAsOperator,
+  putNode,
+  putService,
+  type SmallDomain,
+} from "../../test/fakes/small-domain.ts";
+import { FollowerStatusSchema, ReportRequestSchema } from "../protocol/index.ts";
+import { entryRevision } from "../trust-log/index.ts";
+import { FollowerRegistry } from "./follower-registry.ts";
+import { StandingKeeper } from "./keep-standings.ts";
+import { openLogFiles } from "./log-files.ts";
+import { LogWriter } from "./log-writer.ts";
+
+const instances = [randomUUID(), randomUUID(), randomUUID()] as const;
+const [worst] = instances;
+const feed = {
+  worstOf: (_: unknown, instance: string) =>
+    instance === worst ? { id: "CVE-2026-1", cvssTenths: 98 } : { id: "", cvssTenths: 0 },
+};
+let open: AsyncDisposableStack;
+let clock: FakeClock;
+let domain: SmallDomain;
+let writer: LogWriter;
+let registry: FollowerRegistry;
+let counted: string[];
+
+beforeEach(async () => {
+  open = new AsyncDisposableStack();
+  const folder = open.use(await temporaryFolder());
+  clock = fakeClock();
+  domain = await foundSmallDomain(folder.path, clock);
+  const storage = open.use(await openLogFiles(join(folder.path, "log")));
+  const options = { storage, keys: domain.keys, clock, log: silentLog, epochIntervalMillis: 3_600_000 };
+  writer = open.use(await LogWriter.open(options));
+  registry = new FollowerRegistry(clock);
+  counted = [];
+  await putNode(domain, writer, "edge-1");
+  await putService(domain, writer, "/shop");
+  const register = (instance: string) =>
+    ({
+      role: "issuer",
+      kind: "instance.register",
+      body: { instance, service: "/shop", node: "edge-1", auditKey: "" },
+    }) as const;
+  await writer.write(instances.map(register));
+});
+afterEach(() => open.disposeAsync());
+
+function report(revision: number): void {
+  const followers = instances.map((instance) =>
+    create(FollowerStatusSchema, { instance, address: "127.0.0.1:1", entryRevision: revision }),
+  );
+  registry.report(
+    writer.state,
+    "edge-1",
+    create(ReportRequestSchema, { followers, entryRevision: revision }),
+  );
+}
+
+function keep(): StandingKeeper {
+  const decided = (standing: string, reason: string): void => void counted.push(`${standing} ${reason}`);
+  const withheld = (why: string): void => void counted.push(`withheld ${why}`);
+  return open.use(new StandingKeeper({ writer, registry, feed, clock, log: silentLog, decided, withheld }));
+}
+
+it("writes what is decided, once, and counts it", async () => {
+  report(entryRevision);
+  keep();
+
+  await vi.waitUntil(() => counted.length > 0, { timeout: 10_000 });
+
+  expect(writer.state.standings.get(worst)).toMatchObject({
+    state: "quarantined",
+    reason: "vulnerable",
+    evidence: { cvssTenths: 98 },
+    liftedBy: "control-plane",
+  });
+  expect(counted).toEqual(["quarantined vulnerable"]);
+});
+
+it("withholds what an older proxy would stop at, and says so", async () => {
+  report(entryRevision - 1);
+  const keeper = keep();
+
+  await vi.waitUntil(() => registry.alarms().length > 0, { timeout: 10_000 });
+
+  expect(writer.state.standings.size).toBe(0);
+  expect(registry.alarms()).toMatchObject([
+    {
+      reason: "decision-withheld",
+      detail: `/shop ${worst}: quarantined, vulnerable: older-followers`,
+    },
+  ]);
+  expect(keeper.findings().find(({ instance }) => instance === worst)).toMatchObject({
+    vulnerability: "CVE-2026-1",
+    cvssTenths: 98,
+    withheld: "quarantined, vulnerable: older-followers",
+  });
+  expect(counted).toEqual(["withheld older-followers"]);
+});
+
+it.each([
+  ["the domain has granted it to somebody else", true],
+  ["it has heard of nobody", false],
+])("decides nothing where %s", async (_, isHeard) => {
+  const grant = { role: "operator", signatures: 1, approvals: 0 };
+  if (isHeard) {
+    await putAsOperator(domain, writer, {
+      kind: "authority.put",
+      body: { kinds: ["instance.judge"], grant },
+    });
+    report(entryRevision);
+  }
+  keep();
+  const looked = vi.spyOn(writer, "isHalted", "get");
+
+  await vi.waitUntil(() => looked.mock.calls.length >= 2, { timeout: 10_000 });
+
+  expect([writer.state.standings.size, counted]).toEqual([0, []]);
+});
