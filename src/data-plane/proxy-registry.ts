@@ -10,6 +10,7 @@ export function openProxyRegistry(
     | "refusedConnections"
     | "http2Violations"
     | "deniedRequests"
+    | "requestTokens"
     | "ejections"
     | "zones"
     | "traffic"
@@ -50,6 +51,15 @@ export function openProxyRegistry(
     rows: () => [
       ...rowsOf(http2Violations.inbound, "inbound"),
       ...rowsOf(http2Violations.outbound, "outbound"),
+    ],
+  });
+  addCounter(registry, {
+    name: "troth_proxy_request_tokens_total",
+    help: "Request tokens by what became of them: accepted or refused here, minted, issued or refused elsewhere.",
+    labels: ["direction", "outcome"],
+    rows: () => [
+      ...rowsOf(counted.requestTokens.inbound, "inbound"),
+      ...rowsOf(counted.requestTokens.outbound, "outbound"),
     ],
   });
   addTrafficCounters(registry, counted.traffic);
