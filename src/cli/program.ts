@@ -19,6 +19,7 @@ import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
 import { addRuleCommands } from "./tree/rules.ts";
+import { addTokenPolicyCommand } from "./tree/token-policy.ts";
 
 const helpAfter = `
 Examples:
@@ -36,7 +37,7 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     "Run and look:",
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
-  ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
+  ["Say who may call whom:", [addRuleCommands, addTokenPolicyCommand, addConfigurationCommands]],
   ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addFederationCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],

@@ -101,6 +101,19 @@ it("leaves the last tenth of a bucket to other senders", () => {
   ]);
 });
 
+it("counts what a sender has sent anew when a table is used again", () => {
+  const wheel = nonceWheel({ window, randomBytes, bucketEntriesMax: 1_000 });
+  const fill = (sender: string, from: number, many: number, millis: number) =>
+    tally(
+      Array.from({ length: many }, (_, index) => wheel.keep(entry(`n${from + index}`, sender), 0, millis)),
+    );
+  fill("hasty", 0, 500, start);
+  const turn = start + 9 * 5_000;
+  for (let sender = 0; sender < 9; sender += 1) fill(`s${sender}`, 0, 100, turn);
+
+  expect(fill("hasty", 1_000, 50, turn)).toEqual({ fresh: 50 });
+});
+
 it("takes memory for the buckets that it uses, and never more than it says", () => {
   const wheel = nonceWheel({ window, randomBytes, bucketEntriesMax: 700 });
   expect(wheel.bytes()).toBe(0);
