@@ -16,6 +16,13 @@ it.each([
     { kinds: ["rule.put"], grant: { role: "operator", signatures: 2, approvals: 1 } },
     "rule.put takes 2 signatures of the role operator and 1 approval",
   ],
+  [
+    "requesttoken.put",
+    { to: "/*", mode: "granted", window: { pastSeconds: 5, futureSeconds: 1 } },
+    "requests to /* carry request tokens, granted, at most 5 s old and 1 s ahead",
+  ],
+  ["requesttoken.put", { to: "/a", mode: "per-request" }, "requests to /a carry request tokens, per-request"],
+  ["requesttoken.put", { to: "/a", mode: "off" }, "requests to /a carry no request tokens"],
   ["toString", { a: 1 }, '{"a":1}'],
   ["unheard.of", { name: "x".repeat(200) }, `{"name":"${"x".repeat(111)}…`],
 ])("says of %s %j: %s", (kind, body, words) => {

@@ -82,8 +82,7 @@ const wordings: Readonly<Record<string, Wording>> = {
   "requesttoken.put": (field, body) => {
     const mode = field("mode");
     if (mode === "off") return `requests to ${field("to")} carry no request tokens`;
-    const window = body["window"] === undefined ? "" : `, with the window ${field("window")}`;
-    return `requests to ${field("to")} carry request tokens, ${mode}${window}`;
+    return `requests to ${field("to")} carry request tokens, ${mode}${windowText(body["window"])}`;
   },
   "requesttoken.remove": (field) => `nothing is said any more of request tokens to ${field("to")}`,
 };
@@ -91,6 +90,12 @@ const wordings: Readonly<Record<string, Wording>> = {
 function ruleText(field: (name: string) => string): string {
   const narrowed = [field("methods"), field("paths")].filter((part) => part !== "").join(" ");
   return `${field("from")} ${field("effect") === "deny" ? "may not" : "may"} call ${field("to")}${narrowed === "" ? "" : `: ${narrowed}`}`;
+}
+
+function windowText(window: Json | undefined): string {
+  if (typeof window !== "object" || window === null || Array.isArray(window)) return "";
+  const { pastSeconds, futureSeconds } = Object.fromEntries(Object.entries(window));
+  return `, at most ${text(pastSeconds)} s old and ${text(futureSeconds)} s ahead`;
 }
 
 function grantText(grant: Json | undefined): string {

@@ -19,6 +19,7 @@ import { addProcessCommands } from "./tree/processes.ts";
 import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
 import { addRuleCommands } from "./tree/rules.ts";
+import { addTokenPolicyCommand } from "./tree/token-policy.ts";
 import { addTokenCommands } from "./tree/tokens.ts";
 
 const helpAfter = `
@@ -37,11 +38,11 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     "Run and look:",
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
-  ["Say who may call whom:", [addRuleCommands, addConfigurationCommands]],
   [
-    "Identity and trust:",
-    [addIdentityCommands, addTokenCommands, addAuthorityCommands, addFederationCommands, addLogCommands],
+    "Say who may call whom:",
+    [addRuleCommands, addTokenCommands, addTokenPolicyCommand, addConfigurationCommands],
   ],
+  ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addFederationCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],
 ];

@@ -27,6 +27,7 @@ it("says how to get an object where there is none of its kind", () => {
     "AccessPolicy",
     "TrafficPolicy",
     "WorkloadEntry",
+    "RequestTokenPolicy",
     "Instance",
     "Node",
     "Proxy",

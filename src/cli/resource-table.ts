@@ -34,6 +34,8 @@ const emptySentences: { readonly [Kind in ResourceKind]: string } = {
     "No traffic policy is set: requests have no timeout and are not repeated. troth apply -f FILE sets one.",
   WorkloadEntry:
     "No workload entry is set: programs without a sidecar have no identity. troth apply -f FILE sets one.",
+  RequestTokenPolicy:
+    "No request token policy is set: requests carry no request tokens. troth apply -f FILE sets one.",
   Instance: "No instance runs. troth run --service NAME -- COMMAND starts one.",
   Node: "No node has joined. troth up joins this machine; troth node invite NAME invites another.",
   Proxy: "No proxy runs. troth run --service NAME -- COMMAND starts one beside the application.",
@@ -70,6 +72,10 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
     fromSpec("SERVICE", "service"),
     fromSpec("SELECTORS", "selectors"),
     { ...fromSpec("HINT", "hint"), isWide: true },
+  ],
+  RequestTokenPolicy: [
+    fromSpec("MODE", "mode"),
+    { heading: "WINDOW", cell: ({ status }) => cellText(status["window"]) },
   ],
   Instance: [
     fromSpec("SERVICE", "service"),

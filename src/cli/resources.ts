@@ -1,7 +1,7 @@
 import { manifestsOf, nearestWord } from "../configuration/index.ts";
 import { authorityOfServiceName, parseServiceName } from "../identity/index.ts";
 import type { FollowerStatus, GetStatusResponse } from "../protocol/index.ts";
-import type { TrustState } from "../trust-log/index.ts";
+import { defaultTokenWindow, type TrustState } from "../trust-log/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 import type { OperatorClient } from "./operator-client.ts";
 import { proxyFigures, proxyStateOf } from "./proxy-state.ts";
@@ -31,6 +31,7 @@ export const resourceKinds = [
   "AccessPolicy",
   "TrafficPolicy",
   "WorkloadEntry",
+  "RequestTokenPolicy",
   "Instance",
   "Node",
   "Proxy",
@@ -74,7 +75,9 @@ export function resourcesOf(kind: ResourceKind, facts: MeshFacts): Resource[] {
 export function requireResources(kind: ResourceKind, name: string, facts: MeshFacts): Resource[] {
   const all = resourcesOf(kind, facts);
   const wanted =
-    name.startsWith("/") || !/^(Service|AccessPolicy|TrafficPolicy)$/.test(kind) ? name : `/${name}`;
+    name.startsWith("/") || !/^(Service|AccessPolicy|TrafficPolicy|RequestTokenPolicy)$/.test(kind)
+      ? name
+      : `/${name}`;
   const exact = all.filter(({ metadata }) => metadata.name === wanted);
   if (exact.length > 0) return exact;
   const isByPrefix = kind === "Instance" || kind === "Proxy" || kind === "Certificate";
@@ -107,6 +110,7 @@ function wordsFor(kind: ResourceKind): string[] {
   if (kind === "AccessPolicy") return [word, "accesspolicies", "policy", "policies", "rule", "rules"];
   if (kind === "TrafficPolicy") return [word, "trafficpolicies", "traffic"];
   if (kind === "WorkloadEntry") return [word, "workloadentries", "workload", "workloads"];
+  if (kind === "RequestTokenPolicy") return [word, "requesttokenpolicies"];
   return [word, kind === "Proxy" ? "proxies" : `${word}s`];
 }
 
@@ -169,6 +173,18 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
           { spiffeId: `spiffe://${trustDomain}${spec.service}` },
         ),
       ),
+  RequestTokenPolicy: ({ state }) =>
+    manifestsOf(state)
+      .filter((manifest) => manifest.kind === "RequestTokenPolicy")
+      .map(({ metadata, spec }) => {
+        const { pastSeconds, futureSeconds } = spec.window ?? defaultTokenWindow;
+        return resource(
+          "RequestTokenPolicy",
+          metadata.name,
+          { ...spec },
+          { window: spec.mode === "off" ? "" : `${pastSeconds} s behind, ${futureSeconds} s ahead` },
+        );
+      }),
   Instance: (facts) => {
     const followers = followersOf(facts);
     return [...facts.state.instances.entries()].map(([name, row]) => {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { entryBodies } from "../trust-log/index.ts";
 import { dialectVersion, servicePrefixText, textLike } from "./dialect-text.ts";
+import { type RequestTokenPolicyManifest, requestTokenPolicyManifest } from "./request-token-policy.ts";
 import { type TrafficPolicyManifest, trafficPolicyManifest } from "./traffic-policy.ts";
 import { type WorkloadEntryManifest, workloadEntryManifest } from "./workload-entry.ts";
 
@@ -99,6 +100,7 @@ export const manifestSchemas = {
   AccessPolicy: accessPolicyManifest,
   TrafficPolicy: trafficPolicyManifest,
   WorkloadEntry: workloadEntryManifest,
+  RequestTokenPolicy: requestTokenPolicyManifest,
 } as const;
 
 /** The kinds that the mesh itself writes: they can be read with `troth get` and not applied. */
@@ -114,7 +116,12 @@ export type ServiceManifest = z.infer<typeof serviceManifest>;
 export type AccessPolicyManifest = z.infer<typeof accessPolicyManifest>;
 
 /** An object of the dialect that can be applied. */
-export type Manifest = ServiceManifest | AccessPolicyManifest | TrafficPolicyManifest | WorkloadEntryManifest;
+export type Manifest =
+  | ServiceManifest
+  | AccessPolicyManifest
+  | TrafficPolicyManifest
+  | WorkloadEntryManifest
+  | RequestTokenPolicyManifest;
 
 /** Whether a kind is one that can be applied. */
 export function isManifestKind(kind: string): kind is ManifestKind {

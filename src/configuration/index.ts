@@ -27,6 +27,7 @@ export {
 } from "./plan-changes.ts";
 export { formatProblem, type Problem } from "./problem.ts";
 export { type ReadManifests, readManifests } from "./read-manifests.ts";
+export type { RequestTokenPolicyManifest } from "./request-token-policy.ts";
 export { tcpRuleProblems } from "./tcp-rules.ts";
 export type { TrafficPolicyManifest } from "./traffic-policy.ts";
 export type { WorkloadEntryManifest } from "./workload-entry.ts";

@@ -286,3 +286,32 @@ it("writes a workload entry once, whatever the order of its selectors, and remov
   ]);
   expect(manifestsOf(state)).toEqual([entry(["unix:gid:1", "unix:uid:1"])]);
 });
+
+it("writes a request token policy once, changes and removes it", () => {
+  const policy = (spec: Extract<Manifest, { kind: "RequestTokenPolicy" }>["spec"]): Manifest => ({
+    apiVersion: "troth/v1",
+    kind: "RequestTokenPolicy",
+    metadata: { name: "/shop/*" },
+    spec,
+  });
+  const window = { pastSeconds: 5, futureSeconds: 1 };
+  const log = new SmallTrustLog();
+  const steps = [
+    policy({ mode: "granted" }),
+    policy({ mode: "granted" }),
+    policy({ mode: "off", window }),
+  ].map((manifest) => {
+    const changes = planChanges(log.state, [manifest]);
+    apply(log, changes);
+    return outcomes(changes);
+  });
+
+  expect(steps.flat()).toEqual([
+    "RequestTokenPolicy /shop/* created 1",
+    "RequestTokenPolicy /shop/* unchanged 0",
+    "RequestTokenPolicy /shop/* changed 1",
+  ]);
+  expect(manifestsOf(log.state)).toEqual([policy({ mode: "off", window })]);
+  const removal = planRemoval(log.state, "RequestTokenPolicy", "/shop/*");
+  expect(removal?.entries).toEqual([{ kind: "requesttoken.remove", body: { to: "/shop/*" } }]);
+});

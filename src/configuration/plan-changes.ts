@@ -7,6 +7,7 @@ import {
   type ServiceManifest,
 } from "./dialect.ts";
 import { dialectVersion } from "./dialect-text.ts";
+import { type RequestTokenPolicyManifest, requestTokenManifestOf } from "./request-token-policy.ts";
 import {
   isSameTraffic,
   orderedTraffic,
@@ -16,7 +17,10 @@ import {
 import { orderedEntry, type WorkloadEntryManifest, workloadEntryOf } from "./workload-entry.ts";
 
 /** The part of the public state that the dialect describes. */
-export type DescribedState = Pick<TrustState, "services" | "rules" | "traffic" | "workloads">;
+export type DescribedState = Pick<
+  TrustState,
+  "services" | "rules" | "traffic" | "workloads" | "requestTokens"
+>;
 
 /** What becomes of an object. */
 export type ChangeOutcome = "created" | "changed" | "unchanged" | "removed";
@@ -33,7 +37,9 @@ export interface PlannedEntry {
     | "traffic.put"
     | "traffic.remove"
     | "workload.put"
-    | "workload.remove";
+    | "workload.remove"
+    | "requesttoken.put"
+    | "requesttoken.remove";
   readonly body: JsonObject;
 }
 
@@ -87,6 +93,8 @@ function removalOf(before: Manifest): PlannedEntry[] {
       return [{ kind: "traffic.remove", body: { service: name } }];
     case "WorkloadEntry":
       return [{ kind: "workload.remove", body: { name } }];
+    case "RequestTokenPolicy":
+      return [{ kind: "requesttoken.remove", body: { to: name } }];
   }
 }
 
@@ -100,11 +108,13 @@ export function manifestsOf(state: DescribedState): Manifest[] {
   const policies = [...byDestination].map(([to, rows]) => policyOf(to, rows));
   const traffic = [...state.traffic.entries()].map(([name, row]) => trafficPolicyOf(name, row));
   const workloads = [...state.workloads.entries()].map(([name, row]) => workloadEntryOf(name, row));
+  const tokens = [...state.requestTokens.entries()].map(([name, row]) => requestTokenManifestOf(name, row));
   return [
     ...services.sort(byName),
     ...policies.sort(byName),
     ...traffic.sort(byName),
     ...workloads.sort(byName),
+    ...tokens.sort(byName),
   ];
 }
 
@@ -121,6 +131,10 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
   if (kind === "WorkloadEntry") {
     const row = state.workloads.get(name);
     return row === undefined ? undefined : workloadEntryOf(name, row);
+  }
+  if (kind === "RequestTokenPolicy") {
+    const row = state.requestTokens.get(name);
+    return row === undefined ? undefined : requestTokenManifestOf(name, row);
   }
   const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
   return rows.length === 0 ? undefined : policyOf(name, rows);
@@ -147,6 +161,8 @@ function entriesFor(before: Manifest | undefined, after: Manifest): PlannedEntry
       return trafficEntries(before, after);
     case "WorkloadEntry":
       return workloadEntries(before, after);
+    case "RequestTokenPolicy":
+      return requestTokenEntries(before, after);
   }
 }
 
@@ -158,6 +174,14 @@ function trafficEntries(before: Manifest | undefined, after: TrafficPolicyManife
 function workloadEntries(before: Manifest | undefined, after: WorkloadEntryManifest): PlannedEntry[] {
   if (before !== undefined && canonicalJson(before.spec) === canonicalJson(after.spec)) return [];
   return [{ kind: "workload.put", body: { name: after.metadata.name, ...after.spec } }];
+}
+
+function requestTokenEntries(
+  before: Manifest | undefined,
+  { metadata, spec }: RequestTokenPolicyManifest,
+): PlannedEntry[] {
+  if (before !== undefined && canonicalJson(before.spec) === canonicalJson(spec)) return [];
+  return [{ kind: "requesttoken.put", body: { to: metadata.name, ...spec } }];
 }
 
 function serviceEntries(before: Manifest | undefined, { metadata, spec }: ServiceManifest): PlannedEntry[] {
@@ -227,6 +251,8 @@ function ordered(manifest: Manifest): Manifest {
       return orderedTraffic(manifest);
     case "WorkloadEntry":
       return orderedEntry(manifest);
+    case "RequestTokenPolicy":
+      return manifest;
   }
 }
 

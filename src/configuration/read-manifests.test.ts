@@ -24,7 +24,7 @@ function problemsIn(text: string | Uint8Array): string[] {
 }
 
 const word = "at most 63 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends";
-const kinds = '"Service", "AccessPolicy", "TrafficPolicy" or "WorkloadEntry"';
+const kinds = '"Service", "AccessPolicy", "TrafficPolicy", "WorkloadEntry" or "RequestTokenPolicy"';
 const serviceFields = "nodes, dataClass, team, environment, labels";
 
 describe("a file without problems", () => {
@@ -242,7 +242,7 @@ describe("a problem", () => {
     [
       "a kind that cannot be applied",
       service(" {}").replace("Service", "Instance"),
-      "2:7: kind: Instance can be read with troth get and not be applied; Service, AccessPolicy, TrafficPolicy and WorkloadEntry can",
+      "2:7: kind: Instance can be read with troth get and not be applied; Service, AccessPolicy, TrafficPolicy, WorkloadEntry and RequestTokenPolicy can",
     ],
     ["a list", "- 1\n", "1:1: expected an object with apiVersion, kind, metadata and spec, got a list"],
     ["a tab", service("\n\tteam: a"), "6:1: a tab cannot indent; use spaces"],

@@ -93,12 +93,27 @@ it("believes what the issuer signed only where it was sealed to this question's 
 });
 
 it.each<readonly [string, Partial<AskedQuestion["request"]>]>([
-  ["is longer than any", { question: new Uint8Array(questionBytesMax + 1) }],
   ["comes with a certificate that is longer than any", { certificate: new Uint8Array(100_000) }],
   ["is no message", { question: Uint8Array.of(0xff, 0xff) }],
   ["has no key to seal to", { question: new Uint8Array(0) }],
 ])("refuses a question that %s", (_, unusual) => {
   expect(readQuestion({ ...ask().request, ...unusual })).toMatchObject({ reason: "malformed-question" });
+});
+
+it("refuses a question that is longer than any, however well-formed", () => {
+  const padded = (length: number): Uint8Array => {
+    const { question } = ask().request;
+    // An unknown field of so many bytes: number 15, its length in two bytes.
+    const extra = length - question.byteLength - 3;
+    return Buffer.concat([question, Buffer.of(0x7a, 0x80 | (extra & 0x7f), extra >> 7), Buffer.alloc(extra)]);
+  };
+  const { request } = ask();
+
+  expect(readQuestion({ ...request, question: padded(questionBytesMax) })).toMatchObject({ ok: true });
+  expect(readQuestion({ ...request, question: padded(questionBytesMax + 1) })).toMatchObject({
+    reason: "malformed-question",
+    detail: "too long",
+  });
 });
 
 it("answers nothing where nothing can be sealed to the key, and does not throw", () => {

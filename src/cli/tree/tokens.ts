@@ -1,9 +1,11 @@
 import type { Command } from "commander";
 import { directoryOf, help, output } from "./options.ts";
 
-/** Request tokens and JWTs, one at a time: `token …`. */
+/** A request token or a JWT by itself: `token inspect`, `verify` and `mint`. */
 export function addTokenCommands(program: Command): void {
-  const token = program.command("token").description("look at a request token or a JWT");
+  const token = program
+    .command("token")
+    .description("request tokens, each good for one request; and a look at one, or at a JWT");
   token
     .command("inspect")
     .description(

@@ -19,8 +19,8 @@ export { isGrpcRequest } from "./grpc.ts";
 export { Http2Exchange } from "./http2-exchange.ts";
 export { InstanceLink, type LinkObserver, type OpenedLink, type OpenLink } from "./instance-link.ts";
 export { connectRequest } from "./judge-fields.ts";
-export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
 export type { LinkChoice } from "./link-choice.ts";
+export { defaultLinkLimits, type LinkLimits } from "./link-limits.ts";
 export { isMirrored, mirroredLine } from "./mirrored-mark.ts";
 export { connectTcp, keptAlive, openTcp, type SocketAddress } from "./open-tcp.ts";
 export { defaultPoolLimits, type PoolLimits } from "./pool-limits.ts";
@@ -28,6 +28,7 @@ export {
   type Answer,
   type Problem,
   type ProblemAudience,
+  type ProxyLines,
   phraseOf,
   problemAnswer,
 } from "./problem-answer.ts";
