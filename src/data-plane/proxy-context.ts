@@ -9,6 +9,7 @@ import type { LivePeers } from "./live-peers.ts";
 import type { PeerViolations } from "./peer-violations.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";
+import type { RequestTokenGate } from "./request-token-gate.ts";
 import type { RequestTokenKeys } from "./request-token-keys.ts";
 import type { ExhaustedTraces } from "./traffic/index.ts";
 
@@ -29,6 +30,8 @@ export interface ProxyContext {
   readonly exhausted: ExhaustedTraces;
   /** Of the issuer of request tokens: keys to check them by, grants to mint them by, and its time. */
   readonly requestTokens: RequestTokenKeys;
+  /** Checks the request tokens of what is asked of this proxy. */
+  readonly gate: RequestTokenGate;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

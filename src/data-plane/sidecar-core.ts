@@ -22,6 +22,7 @@ import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
+import { RequestTokenGate } from "./request-token-gate.ts";
 import { RequestTokenKeys } from "./request-token-keys.ts";
 import { ServiceRouter } from "./routing/index.ts";
 import { ExhaustedTraces } from "./traffic/index.ts";
@@ -84,7 +85,7 @@ export class SidecarCore implements AsyncDisposable {
     const checker = new PeerChecker({ view, clock, ownService: service });
     const livePeers = new LivePeers((peer) => checker.stillHolds(peer));
     const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
-    this.context = {
+    const shared = {
       service,
       instance,
       view,
@@ -109,6 +110,7 @@ export class SidecarCore implements AsyncDisposable {
         alarm,
       }),
     };
+    this.context = { ...shared, gate: new RequestTokenGate(shared) };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
       deadlineMillis: this.#timer.in(0),

@@ -468,9 +468,5 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, T
 
 const nothing = Buffer.alloc(0);
 /** What says of a connection that nobody is at its other end any more. */
-const silences: ReadonlySet<Http2Violation> = new Set([
-  "ping-timeout",
-  "settings-timeout",
-  "transport-stalled",
-]);
+const silences = new Set<Http2Violation>(["ping-timeout", "settings-timeout", "transport-stalled"]);
 const untried: readonly InstanceLink[] = [];
