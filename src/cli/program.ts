@@ -24,6 +24,7 @@ import { addRouterCommands } from "./tree/routers.ts";
 import { addRouteCommands } from "./tree/routes.ts";
 import { addRuleCommands } from "./tree/rules.ts";
 import { addTokenPolicyCommand } from "./tree/token-policy.ts";
+import { addTokenCommands } from "./tree/tokens.ts";
 
 const helpAfter = `
 Examples:
@@ -50,7 +51,14 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
   ],
   [
     "Say who may call whom:",
-    [addRuleCommands, addPrefixCommands, addRouteCommands, addTokenPolicyCommand, addConfigurationCommands],
+    [
+      addRuleCommands,
+      addPrefixCommands,
+      addRouteCommands,
+      addTokenCommands,
+      addTokenPolicyCommand,
+      addConfigurationCommands,
+    ],
   ],
   [
     "Identity and trust:",

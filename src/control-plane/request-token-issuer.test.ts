@@ -29,6 +29,14 @@ const holder = generateP256();
 const svid = testSvid(authority, spiffeId, holder, testWorld(nowSeconds));
 
 let clock: FakeClock;
+const quarantine = {
+  state: "quarantined",
+  reason: "unspecified",
+  evidence: {},
+  decision: 1,
+  atSeconds: 0,
+  liftedBy: "operator",
+} as const;
 let state: TrustState;
 let facts: { isTrusted: boolean; isBroken: boolean };
 let issuer: RequestTokenIssuer;
@@ -241,6 +249,7 @@ it.each<readonly [string, string, () => void]>([
   ],
   ["unknown-certificate", "the log does not name the instance", () => state.instances.delete(caller)],
   ["unknown-certificate", "the certificate has ended", () => nameCertificate(nowSeconds)],
+  ["quarantined", "the caller is in quarantine", () => state.standings.set(caller, quarantine)],
   ["unknown-audience", "the callee is not registered any more", () => state.instances.delete(callee)],
   ["not-served-there", "the callee is of another service", () => (callee = register("/shop/web", "edge-2"))],
   ["not-served-there", "the service is no more", () => state.services.delete("/shop/ledger")],

@@ -15,7 +15,7 @@ import {
   type RequestTokenMode,
 } from "../request-token/index.ts";
 import type { IssuerRefusal, PresentedQuestion } from "../transport/index.ts";
-import { requestTokenPolicyOf, type TrustState } from "../trust-log/index.ts";
+import { holdsPrefix, isQuarantined, requestTokenPolicyOf } from "../trust-log/index.ts";
 import type { ControlPlaneMetrics } from "./control-plane-metrics.ts";
 import { tokenEpochAgeSecondsMax } from "./issue-instance-token.ts";
 import { keyFault } from "./log-keys.ts";
@@ -147,6 +147,8 @@ export class RequestTokenIssuer {
     const behind = (genesis?.epochNumber ?? 0) - Number(question.epoch);
     if (behind < 0 || behind > questionEpochsMax)
       return fail("stale-question", `of epoch ${question.epoch}, ${behind} before the present one`);
+    if (isQuarantined(writer.state, instance))
+      return fail("quarantined", `${instance} calls nobody until a newer decision ends that`);
     if (!this.#limit.take(instance))
       return fail("too-many-questions", `${questionsPerInstance.perSecond} a second`);
     return ok({ instance, service: row.service, spiffeId, fingerprint: shown.fingerprint, notAfterSeconds });
@@ -207,7 +209,7 @@ export class RequestTokenIssuer {
     const instance = audiencePattern.exec(audience)?.groups?.["instance"];
     const callee = instance === undefined ? undefined : state.instances.get(instance);
     if (callee === undefined) return fail("unknown-audience", "no instance is registered under this name");
-    if (!serves(state, callee.service, destination))
+    if (!holdsPrefix(state, callee.service, destination))
       return fail("not-served-there", `${instance} is of ${callee.service}, which does not hold this prefix`);
     const policy = requestTokenPolicyOf(state, destination);
     if (policy.mode === "off") return fail("request-tokens-off", `${destination} asks for no request tokens`);
@@ -220,7 +222,7 @@ export class RequestTokenIssuer {
         ? fail(reason, `the rule "${rule}" denies it`)
         : fail("no-rule", `no rule allows ${from} to call ${destination}`);
     const lastOfCertificate = keyPeriodAt(notAfterSeconds * 1000);
-    const lastPeriod = Math.min(this.#lastPeriod(destination), lastOfCertificate);
+    const lastPeriod = Math.min(this.#lastPeriod(callee.service), lastOfCertificate);
     return ok({ audience, destination, lastPeriod });
   }
 
@@ -242,11 +244,6 @@ export class RequestTokenIssuer {
     const ahead = Math.ceil((seconds * 1000) / keyPeriodMillis) + 1;
     return this.#nowPeriod() + Math.min(ahead, keyPeriodsAheadMax);
   }
-}
-
-/** Whether a service holds a prefix: a registered one its own name. */
-function serves({ services }: TrustState, service: string, destination: string): boolean {
-  return service === destination && services.has(service);
 }
 
 function clientKeyOf(

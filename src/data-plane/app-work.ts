@@ -11,9 +11,10 @@ import {
   type Verdict,
 } from "./forwarding/index.ts";
 import type { InboundWork, PeerWork, ServedAs } from "./open-inbound.ts";
-import { type DecidedRequest, type Decision, PeerDecider } from "./peer-decider.ts";
+import { type DecidedRequest, type DecisionMade, PeerDecider } from "./peer-decider.ts";
 import { PeerLines } from "./peer-lines.ts";
 import type { ProxyContext } from "./proxy-context.ts";
+import type { ConnectionGate, TokenDenial } from "./request-token-gate.ts";
 import { RequestTrace } from "./request-trace.ts";
 import { AppTcp } from "./tcp/index.ts";
 import { OwnPatience } from "./traffic/index.ts";
@@ -51,7 +52,7 @@ function workFor(
   { peer, as, to }: { readonly peer: CheckedPeer; readonly as: ServedAs; readonly to: ToApp },
 ): PeerWork {
   const { tracer } = context;
-  const { version, audience } = as;
+  const { version, audience, gate } = as;
   const decider = new PeerDecider(context, peer, audience);
   const lines = new PeerLines(peer);
   const fixed = (host: string): Uint8Array => lines.for(host);
@@ -59,7 +60,7 @@ function workFor(
   return {
     observe: () => {
       const trace = tracer === undefined ? untraced : new RequestTrace(tracer, fixed, version);
-      return new InboundRequest(context, { decider, trace, ...to });
+      return new InboundRequest(context, { decider, trace, gate, ...to });
     },
     review: () => decider.review(),
   };
@@ -68,12 +69,13 @@ function workFor(
 /** What one request, or one TCP connection, of a peer needs. */
 interface InboundParts extends ToApp {
   readonly decider: PeerDecider;
+  readonly gate: ConnectionGate;
   readonly trace: RequestTrace;
 }
 
 /** Requests of a peer, one after the other: each is decided on, and its outcome counted and traced. */
 class InboundRequest implements RequestObserver, DecidedRequest {
-  decision: Decision | undefined;
+  decision: DecisionMade | undefined;
   isDenied = false;
   readonly #context: ProxyContext;
   readonly #decider: PeerDecider;
@@ -94,7 +96,19 @@ class InboundRequest implements RequestObserver, DecidedRequest {
     const edits = isMirrored(request) ? { ...begun, add: Buffer.concat([begun.add, mirroredLine]) } : begun;
     const { toApp, toTcp, patience } = this.#parts;
     const upstream = request.tunnel === "connect" ? toTcp : patience.over(request, toApp.for(request));
-    return this.#decider.decide(request, { kind: "forward", upstream, edits }, this);
+    const forward = { kind: "forward", upstream, edits } as const;
+    const denied = this.#parts.gate.check(request, (asked) => this.#decider.wouldAllow(asked));
+    if (denied === undefined) return this.#decider.decide(request, forward, this);
+    if (!(denied instanceof Promise)) return this.#deny(denied);
+    return denied.then((late) =>
+      late === undefined ? this.#decider.decide(request, forward, this) : this.#deny(late),
+    );
+  }
+
+  #deny(denial: TokenDenial): Verdict | Promise<Verdict> {
+    this.decision = denial;
+    this.isDenied = true;
+    return denial.verdict;
   }
 
   onComplete({ request, error: failure, status, durationMicros }: CompletedRequest): void {

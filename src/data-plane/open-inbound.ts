@@ -16,6 +16,7 @@ import { meshTlsServer, useSvid } from "./mesh-tls.ts";
 import { decidedPathCharactersMax, decisionsPerConnectionMax } from "./peer-decider.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import type { RefusedConnection } from "./refused-connections.ts";
+import type { ConnectionGate } from "./request-token-gate.ts";
 import type { HttpVersion } from "./request-trace.ts";
 
 const connectionsMax = 10_000;
@@ -95,6 +96,8 @@ export interface InboundWork {
 export interface ServedAs {
   readonly version: HttpVersion;
   readonly audience: ProblemAudience;
+  /** What checks the request tokens of its connection. */
+  readonly gate: ConnectionGate;
 }
 
 /** What is done for one peer. */
@@ -251,7 +254,8 @@ function servePeer(
   const isMember = isMemberOf(context, peer);
   const audience = isMember ? "member" : "stranger";
   const version = socket.alpnProtocol === "h2" ? "2" : "1";
-  const { observe, review } = work.workFor(peer, { version, audience });
+  const gate = context.gate.for(socket, peer, audience);
+  const { observe, review } = work.workFor(peer, { version, audience, gate });
   const onFault = (fault: unknown): void => log.error("fault while serving", { error: messageOf(fault) });
   const onViolation = context.violations.of("inbound", svid.spiffeId);
   const tunnels = { kinds: work.tunnels, randomBytes: context.randomBytes };

@@ -38,9 +38,16 @@ export interface Decision extends Omit<AccessDecision, "reason"> {
   readonly decisionId: string;
 }
 
+/** A decision as metrics, traces and the caller hear of it. */
+export interface DecisionMade {
+  readonly effect: "allow" | "deny";
+  readonly reason: string;
+  readonly decisionId: string;
+}
+
 /** A request while it is decided on, and what came of that. */
 export interface DecidedRequest {
-  decision: Decision | undefined;
+  decision: DecisionMade | undefined;
   /** Whether it did not get through. */
   isDenied: boolean;
 }
@@ -66,7 +73,7 @@ export class PeerDecider {
   }
 
   /** What a span says of a decision made here. */
-  attributesOf(decision: Decision | undefined): Readonly<Record<`troth.${string}`, string | number>> {
+  attributesOf(decision: DecisionMade | undefined): Readonly<Record<`troth.${string}`, string | number>> {
     return {
       "troth.caller": this.#peer.svid.spiffeId,
       "troth.tree_size": this.#decidedSize,
@@ -94,6 +101,11 @@ export class PeerDecider {
     asked.isDenied = known?.effect === "deny";
     if (known?.effect === "allow") return forward;
     return known === undefined ? this.#decideAnew(request, forward, asked) : this.#denial(request, known);
+  }
+
+  /** Whether nothing but a request token is missing; decides nothing. */
+  wouldAllow(request: RequestHead): boolean {
+    return this.#judgeByRules(request).effect === "allow";
   }
 
   /**
@@ -256,7 +268,7 @@ export class PeerDecider {
 }
 
 /** What is decided on besides the two services; of a TCP connection nothing more is known. */
-function decidedPath({ tunnel, target }: RequestHead): string {
+export function decidedPath({ tunnel, target }: RequestHead): string {
   return tunnel === "connect" ? "" : pathOf(target);
 }
 

@@ -10,6 +10,7 @@ import type { LivePeers } from "./live-peers.ts";
 import type { PeerViolations } from "./peer-violations.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RefusedConnections } from "./refused-connections.ts";
+import type { RequestTokenGate } from "./request-token-gate.ts";
 import type { RequestTokenKeys } from "./request-token-keys.ts";
 import type { ExhaustedTraces } from "./traffic/index.ts";
 
@@ -36,6 +37,8 @@ export interface ProxyContext {
   readonly alarm: (reason: string, detail: string) => void;
   /** Whether advertisements are believed unchecked; counts in a test domain alone. */
   readonly dangerBelieveAdvertisements: boolean;
+  /** Checks the request tokens of what is asked of this proxy. */
+  readonly gate: RequestTokenGate;
   readonly timer: CoarseTimer;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

@@ -12,6 +12,8 @@ export interface ProxyMetrics {
   /** What peers did against the rules of HTTP/2, by its name. */
   readonly http2Violations: TwoWays;
   readonly deniedRequests: Tally;
+  /** Request tokens that were accepted or refused here, and those minted, issued, or refused elsewhere. */
+  readonly requestTokens: TwoWays;
   /** Outliers put out, by what they were put out for. */
   readonly ejections: Tally;
   /** Requests of a proxy in a zone that stayed there, and others. */
@@ -73,6 +75,7 @@ export function proxyMetrics(gauges: ProxyGauges, clock: Clock): ProxyMetrics {
     refusedConnections: { inbound: new Tally(), outbound: new Tally() },
     http2Violations: { inbound: new Tally(), outbound: new Tally() },
     deniedRequests: new Tally(),
+    requestTokens: { inbound: new Tally(), outbound: new Tally() },
     ejections: new Tally(),
     refusedAdvertisements: new Tally(),
     zones: { same: 0, other: 0 },

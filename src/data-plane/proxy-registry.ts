@@ -10,6 +10,7 @@ export function openProxyRegistry(
     | "refusedConnections"
     | "http2Violations"
     | "deniedRequests"
+    | "requestTokens"
     | "ejections"
     | "refusedAdvertisements"
     | "zones"
@@ -53,6 +54,7 @@ export function openProxyRegistry(
       ...rowsOf(http2Violations.outbound, "outbound"),
     ],
   });
+  addTokenCounter(registry, counted.requestTokens);
   addTrafficCounters(registry, counted.traffic);
   addCounter(registry, {
     name: "troth_proxy_ejections_total",
@@ -80,6 +82,18 @@ export function openProxyRegistry(
   });
   addTcpMetrics(registry, counted);
   return registry;
+}
+
+function addTokenCounter(
+  registry: prometheus.Registry,
+  { inbound, outbound }: ProxyMetrics["requestTokens"],
+): void {
+  addCounter(registry, {
+    name: "troth_proxy_request_tokens_total",
+    help: "Request tokens by what became of them: accepted or refused here, minted, issued or refused elsewhere.",
+    labels: ["direction", "outcome"],
+    rows: () => [...rowsOf(inbound, "inbound"), ...rowsOf(outbound, "outbound")],
+  });
 }
 
 function addTrafficCounters(registry: prometheus.Registry, counted: ProxyMetrics["traffic"]): void {

@@ -1,7 +1,7 @@
 import { hexOf } from "../base/bytes.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { type IssuerClock, issuerClock } from "../request-token/index.ts";
+import { type IssuerClock, issuerClock, type NonceSource, nonceSource } from "../request-token/index.ts";
 import type { LogView, SvidInUse } from "../transport/index.ts";
 import { openTokenIssuer, type RelayQuestion } from "./ask-token-issuer.ts";
 import { AudienceKeys } from "./audience-keys.ts";
@@ -34,6 +34,8 @@ export class RequestTokenKeys implements Disposable {
   readonly issuerTime: IssuerClock;
   /** As the one who is called. */
   readonly audienceKeys: AudienceKeys;
+  /** For the tokens that this process mints. */
+  readonly nonces: NonceSource;
   /** As a caller. */
   readonly grants: RequestTokenGrants;
 
@@ -41,6 +43,7 @@ export class RequestTokenKeys implements Disposable {
     const { view, randomBytes, clock, alarm } = options;
     this.bootId = hexOf(randomBytes(bootIdBytes));
     this.issuerTime = issuerClock(clock);
+    this.nonces = nonceSource(randomBytes);
     const forged = (detail: string): void => alarm("request-token-answer-forged", detail);
     const ask = openTokenIssuer({ ...options, issuerTime: this.issuerTime, forged });
     const isWanted = (): boolean => {

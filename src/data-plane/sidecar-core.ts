@@ -24,6 +24,7 @@ import type { ProxyContext } from "./proxy-context.ts";
 import { proxyMetrics } from "./proxy-metrics.ts";
 import type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 import { RefusedConnections } from "./refused-connections.ts";
+import { RequestTokenGate } from "./request-token-gate.ts";
 import { RequestTokenKeys } from "./request-token-keys.ts";
 import { type AppReport, calledInstances } from "./resource-report.ts";
 import { ServiceRouter } from "./routing/index.ts";
@@ -88,7 +89,7 @@ export class SidecarCore implements AsyncDisposable {
     const checker = new PeerChecker({ view, clock, ownService: service, ownInstance: instance });
     const livePeers = new LivePeers((peer) => checker.stillHolds(peer));
     const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
-    this.context = {
+    const shared = {
       service,
       instance,
       view,
@@ -119,6 +120,7 @@ export class SidecarCore implements AsyncDisposable {
     const { prefixes = [] } = options;
     const dangerUngranted = options.dangerBelieveAdvertisements === true;
     this.own = new OwnAdvertisement({ service, instance, prefixes, dangerUngranted, view, log });
+    this.context = { ...shared, gate: new RequestTokenGate(shared) };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
       deadlineMillis: this.#timer.in(0),

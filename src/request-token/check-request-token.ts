@@ -34,7 +34,7 @@ export interface RequestTokenAudience {
   /** The issuer's time in milliseconds, as this process knows it. */
   readonly issuerMillis: () => number;
   readonly window: ReplayWindow;
-  readonly nonces: NonceWheel;
+  readonly nonces: Pick<NonceWheel, "keep">;
   /** Steps that are left out, so that a test can show what each one stops. Only in test domains. */
   readonly dangerSkippedSteps?: ReadonlySet<SkippableStep>;
 }

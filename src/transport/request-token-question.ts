@@ -60,6 +60,7 @@ export const issuerRefusals = [
   "unknown-certificate",
   "not-on-this-node",
   "bad-proof",
+  "quarantined",
   "stale-question",
   "too-many-questions",
   "malformed-question",

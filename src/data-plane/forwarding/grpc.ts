@@ -16,7 +16,8 @@ export function isGrpcRequest(request: RequestHead): boolean {
 
 /** The status of a call that gets an answer of the proxy's own, as fields: a response of trailers only. */
 export function grpcAnswer(answer: Answer): HeaderField[] {
-  const fields = [okStatus, contentType, ...grpcTrailers(answer)];
+  const told = (answer.proxyLines ?? []).map(([name, value]) => headerField(name, value));
+  const fields = [okStatus, contentType, ...grpcTrailers(answer), ...told];
   return answer.isUndelivered === true ? [...fields, undelivered] : fields;
 }
 

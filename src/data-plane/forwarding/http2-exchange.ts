@@ -470,11 +470,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, T
 
 const nothing = Buffer.alloc(0);
 /** What says of a connection that nobody is at its other end any more. */
-const silences: ReadonlySet<Http2Violation> = new Set([
-  "ping-timeout",
-  "settings-timeout",
-  "transport-stalled",
-]);
+const silences = new Set<Http2Violation>(["ping-timeout", "settings-timeout", "transport-stalled"]);
 /** What a request fails of for which its instance is to blame, as far as can be said; a connection that cannot be opened is counted elsewhere. */
 const speaksAgainstInstance: ReadonlySet<ForwardingFailure> = new Set([
   "upstream-reset",

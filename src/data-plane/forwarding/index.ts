@@ -28,6 +28,7 @@ export {
   type Answer,
   type Problem,
   type ProblemAudience,
+  type ProxyLines,
   phraseOf,
   problemAnswer,
 } from "./problem-answer.ts";

@@ -13,11 +13,16 @@ export interface Answer {
   readonly summary: string;
   /** Whether it says that no application has been given the request (undelivered.ts). */
   readonly isUndelivered?: boolean;
+  /** What the proxy that asked is told besides, as lines of the head; also among the headers. */
+  readonly proxyLines?: ProxyLines;
   /** Whether it says that the time that the request had is over. */
   readonly isOverdue?: boolean;
   /** Whether the connection ends with it. */
   readonly close?: boolean;
 }
+
+/** Header lines for proxies, whose names begin with `troth-`: none passes them on. */
+export type ProxyLines = readonly (readonly [name: string, value: string])[];
 
 /** Why a request gets an error instead of the response it asked for. */
 export interface Problem {
@@ -34,6 +39,8 @@ export interface Problem {
   readonly missing?: string;
   /** Whether the proxy that asks is told that the application has not been given the request (undelivered.ts). */
   readonly isUndelivered?: boolean;
+  /** What the proxy that asks is told besides. */
+  readonly proxyLines?: ProxyLines;
   /** Whether the connection ends with the answer, as it must where the end of the request is in doubt. */
   readonly close?: boolean;
 }
@@ -51,13 +58,15 @@ export function problemAnswer(problem: Problem, audience: ProblemAudience = "mem
     body: bytesOf(`${JSON.stringify(document)}\n`),
     summary: audience === "member" ? wholeSummary(problem) : bareSummary(problem),
     isUndelivered: problem.isUndelivered ?? false,
+    proxyLines: problem.proxyLines ?? noLines,
     isOverdue: problem.reason === "request-timeout",
     close: problem.close ?? false,
   };
 }
 
-function headersOf({ reason, isUndelivered }: Problem): Uint8Array {
+function headersOf({ reason, isUndelivered, proxyLines = noLines }: Problem): Uint8Array {
   const headers = passingReasons.has(reason) ? passingHeaders : problemHeaders;
+  if (proxyLines.length > 0) return Buffer.concat([headers, headerLines(proxyLines)]);
   return isUndelivered === true ? Buffer.concat([headers, undeliveredLine]) : headers;
 }
 
@@ -136,5 +145,6 @@ export function serialiseAnswer(answer: Answer, isHead: boolean, close: boolean)
   return Buffer.concat([Buffer.from(start, "latin1"), answer.headers, lineEnd, body]);
 }
 
+const noLines: ProxyLines = [];
 const nothing = new Uint8Array(0);
 const lineEnd = bytesOf("\r\n");

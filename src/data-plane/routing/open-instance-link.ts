@@ -12,6 +12,7 @@ import {
   type LinkLimits,
 } from "../forwarding/index.ts";
 import { instanceHttp2Limits } from "../http2/index.ts";
+import { InstanceTokens } from "../instance-tokens.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import { type Dial, type DialRefusal, dialOver, dialPeer } from "./dial-peer.ts";
 import type { Passage } from "./zone-routers.ts";
@@ -37,9 +38,17 @@ export interface InstanceToReach {
   readonly limits?: LinkLimits;
 }
 
+/** With the request tokens that it may want; of another trust domain none can be had. */
+interface TokenedInstance extends InstanceToReach {
+  readonly tokens: InstanceTokens | undefined;
+}
+
 /** Opens the way to an instance, over connections whose other end is checked: of HTTP/2, or, where it chooses so, of HTTP/1.1. */
-export function openInstanceLink(to: InstanceToReach): InstanceLink {
-  const { context, endpoint, onEnding, limits = instanceLinkLimits } = to;
+export function openInstanceLink(instance: InstanceToReach): InstanceLink {
+  const { context, endpoint, onEnding, limits = instanceLinkLimits } = instance;
+  const isOwn = endpoint.service.startsWith("/");
+  const tokens = isOwn ? new InstanceTokens(context, endpoint) : undefined;
+  const to = { ...instance, tokens };
   const { timer, log, violations } = context;
   const expiring = (secondsLeft: number): void =>
     link.renew(Math.min(renewalMillisMax, (secondsLeft * 1000) / 4));
@@ -60,6 +69,7 @@ export function openInstanceLink(to: InstanceToReach): InstanceLink {
     pool,
     timer,
     limits,
+    tokens,
     observer: {
       onOpened: () => violations.of("outbound", peer),
       onFault: (fault) => log.error("fault while forwarding", { error: messageOf(fault) }),
@@ -72,17 +82,19 @@ export function openInstanceLink(to: InstanceToReach): InstanceLink {
 type Expiring = (secondsLeft: number) => void;
 
 async function connect(
-  to: InstanceToReach,
+  to: TokenedInstance,
   how: Dial,
   expiring: Expiring,
 ): Promise<Result<TLSSocket, string>> {
-  const { endpoint, svid, onUnreachable, onReached } = to;
+  const { endpoint, onUnreachable, onReached } = to;
   const passage = to.passage();
   const carried = passage === undefined ? undefined : await connectThrough(passage, to, { how, expiring });
   if (carried?.ok === false && carried.reason === "router-refused") onUnreachable();
   if (carried !== undefined && (carried.ok || carried.reason === "router-refused")) return carried;
   // None of the routers is of any use. They are a way, and not a boundary: the instance may be reached without.
-  const connected = await admit(to, { dialed: await dialPeer(endpoint.address, svid(), how), expiring });
+  const svid = to.svid();
+  const dialed = await dialPeer(endpoint.address, svid, how);
+  const connected = await admit(to, { dialed, svid, expiring });
   if (connected.ok) onReached(undefined);
   else onUnreachable();
   if (connected.ok || carried === undefined) return connected;
@@ -92,7 +104,7 @@ async function connect(
 /** The first connection to come about through one router after the other, or why there is none. */
 async function connectThrough(
   passage: Passage,
-  to: InstanceToReach,
+  to: TokenedInstance,
   { how, expiring }: { readonly how: Dial; readonly expiring: Expiring },
 ): Promise<Result<TLSSocket, string>> {
   const tried: InstanceLink[] = [];
@@ -109,7 +121,8 @@ async function connectThrough(
       continue;
     }
     const { stream, router } = opened.value;
-    const connected = await admit(to, { dialed: await dialOver(stream, to.svid(), how), expiring });
+    const svid = to.svid();
+    const connected = await admit(to, { dialed: await dialOver(stream, svid, how), svid, expiring });
     if (connected.ok) {
       to.onReached(router);
       return connected;
@@ -120,10 +133,18 @@ async function connectThrough(
   return refusal;
 }
 
+/** A connection whose other end has not been judged. */
+interface Admitted {
+  readonly dialed: Result<TLSSocket, DialRefusal>;
+  /** What was shown to it. */
+  readonly svid: SvidInUse;
+  readonly expiring: Expiring;
+}
+
 /** Judges the other end of a connection, and watches it from then on. */
 async function admit(
-  { context, endpoint }: InstanceToReach,
-  { dialed, expiring }: { readonly dialed: Result<TLSSocket, DialRefusal>; readonly expiring: Expiring },
+  { context, endpoint, tokens }: TokenedInstance,
+  { dialed, svid, expiring }: Admitted,
 ): Promise<Result<TLSSocket, string>> {
   if (!dialed.ok) return dialed;
   const socket = dialed.value;
@@ -141,7 +162,10 @@ async function admit(
     expiring,
     isReplaceable: true,
   });
-  return isLive ? ok(socket) : fail("connect-failed", "the peer has gone");
+  if (!isLive) return fail("connect-failed", "the peer has gone");
+  tokens?.opened(socket, svid);
+  await tokens?.prepare(socket);
+  return ok(socket);
 }
 
 /** Whether a peer is not only somebody but the very instance that was to be reached. */

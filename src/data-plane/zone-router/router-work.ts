@@ -2,6 +2,7 @@ import { hostAndPort } from "../../base/host-and-port.ts";
 import type { CompletedRequest, RequestObserver, Upstream } from "../forwarding/index.ts";
 import type { InboundWork } from "../open-inbound.ts";
 import type { ProxyContext } from "../proxy-context.ts";
+import type { ConnectionGate } from "../request-token-gate.ts";
 import { carrierHttp2Limits } from "../routing/index.ts";
 import { defaultTcpLimits, TcpExchange, TcpShares } from "../tcp/index.ts";
 import type { RouterLimits } from "./router-limits.ts";
@@ -16,7 +17,7 @@ export function routerWork(rules: Omit<TunnelRules, "carry">, limits: RouterLimi
     http2Limits: carrierHttp2Limits,
     workFor: (peer, as) => {
       const decider = new TunnelDecider({ ...rules, carry }, peer, as);
-      return { observe: () => observe(context, decider), review: () => decider.review() };
+      return { observe: () => observe(context, decider, as.gate), review: () => decider.review() };
     },
     reviewedBy: () => {
       const { rules: allowed, instances, zones, prefixes } = context.view.follower.state;
@@ -57,11 +58,13 @@ function carrierOf({ metrics }: ProxyContext, limits: RouterLimits): TunnelRules
   };
 }
 
-function observe({ metrics }: ProxyContext, decider: TunnelDecider): RequestObserver {
+function observe({ metrics }: ProxyContext, decider: TunnelDecider, gate: ConnectionGate): RequestObserver {
   let isDenied = false;
   return {
     decide: async (request) => {
-      const verdict = await decider.decide(request);
+      // Which tunnels are allowed depends on who is at their end, so that is no answer to what has no token.
+      const refused = await gate.check(request, () => true);
+      const verdict = await (refused === undefined ? decider.decide(request) : refused.verdict);
       isDenied = verdict.kind === "answer";
       return verdict;
     },

@@ -1,0 +1,267 @@
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { MeshError } from "../base/mesh-error.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { sha256 } from "../crypto/index.ts";
+import type { Endpoint } from "../protocol/index.ts";
+import {
+  keyPeriodAt,
+  type MintRequestToken,
+  noChannelBinding,
+  requestDigest,
+  requestTokenExporterLabel,
+  requestTokenMinter,
+} from "../request-token/index.ts";
+import { resolvesWithin, type SvidInUse } from "../transport/index.ts";
+import { type RequestTokenMode, requestTokenPolicyOf } from "../trust-log/index.ts";
+import type { AskRefusal } from "./ask-token-issuer.ts";
+import type { ConnectionTokens, PeerTokens, RequestHead, ResponseHead } from "./forwarding/index.ts";
+import type { HeadEdits } from "./http1/index.ts";
+import type { ProxyContext } from "./proxy-context.ts";
+import type { RequestTokenGrant } from "./request-token-grants.ts";
+import { readTokenAnswer } from "./token-answer.ts";
+import { tokenRequestOf } from "./token-request.ts";
+
+/** How many requests to one instance may wait for a request token at once. */
+export const awaitedTokensMax = 1_024;
+/** How long a connection that is there waits for the first grant before requests are sent to it. */
+export const firstGrantMillisMax = 2_000;
+
+/** What of a proxy minting takes. */
+type MintingContext = Pick<ProxyContext, "service" | "view" | "requestTokens" | "metrics">;
+
+/** The request tokens of a proxy for one instance, where the log says that its service wants any. */
+export class InstanceTokens implements PeerTokens {
+  /** The proxy process that checks: `<instance uuid>/<boot id>`; empty while nobody has said. */
+  audience: string;
+  /** What is added to the issuer's time for this instance, whose own idea of it is another. */
+  skewMillis = 0;
+  awaited = 0;
+  readonly context: MintingContext;
+  /** The service prefix asked for. */
+  readonly destination: string;
+  readonly #instance: string;
+  readonly #svids = new WeakMap<Socket, SvidInUse>();
+  readonly #connections = new WeakMap<Socket, TokensOfConnection>();
+  #size = -1;
+  #mode: RequestTokenMode = "off";
+
+  constructor(context: MintingContext, { service, instance, tokenAudience }: Endpoint) {
+    this.context = context;
+    this.destination = service;
+    this.#instance = instance;
+    this.audience = tokenAudience === "" ? "" : `${instance}/${tokenAudience}`;
+  }
+
+  /** What tokens the instance wants, by the newest view of the log or by its own word since. */
+  get mode(): RequestTokenMode {
+    const { follower } = this.context.view;
+    if (follower.size === this.#size) return this.#mode;
+    this.#size = follower.size;
+    this.#mode = requestTokenPolicyOf(follower.state, this.destination).mode;
+    return this.#mode;
+  }
+
+  /** The instance has a newer view of the log. */
+  demand(mode: "granted" | "per-request"): void {
+    this.#mode = mode;
+  }
+
+  /** Takes note of the SVID that a connection was opened with: its tokens are good with no other. */
+  opened(socket: Socket, svid: SvidInUse): void {
+    this.#svids.set(socket, svid);
+  }
+
+  /** Waits, for a while, until tokens for a connection can be minted at once. */
+  async prepare(socket: Socket): Promise<void> {
+    if (this.mode === "granted") await resolvesWithin(this.on(socket).prepare(), firstGrantMillisMax);
+  }
+
+  on(socket: Socket): TokensOfConnection {
+    const known = this.#connections.get(socket);
+    if (known !== undefined) return known;
+    const svid = this.#svids.get(socket);
+    if (svid === undefined) throw new MeshError("ERR_DATA_PLANE_SVID", "a connection of an unknown SVID");
+    const connection = new TokensOfConnection(this, socket, svid);
+    this.#connections.set(socket, connection);
+    return connection;
+  }
+
+  /** Takes who the instance says that it is; whether that is news. It can speak for itself only. */
+  isAt(audience: string): boolean {
+    if (audience === this.audience || !audience.startsWith(`${this.#instance}/`)) return false;
+    this.audience = audience;
+    return true;
+  }
+}
+
+/** What is computed once for a connection and the proxy process at its other end. */
+interface Bound {
+  readonly audience: string;
+  readonly grant: RequestTokenGrant;
+  readonly mint: MintRequestToken;
+}
+
+class TokensOfConnection implements ConnectionTokens {
+  readonly #peer: InstanceTokens;
+  readonly #socket: Socket;
+  readonly #svid: SvidInUse;
+  #channelBinding: Uint8Array | undefined;
+  #bound: Bound | undefined;
+
+  constructor(peer: InstanceTokens, socket: Socket, svid: SvidInUse) {
+    this.#peer = peer;
+    this.#socket = socket;
+    this.#svid = svid;
+  }
+
+  mint(request: RequestHead, edits: HeadEdits): string | undefined {
+    const { mode, audience } = this.#peer;
+    // Without an audience nothing can be minted; what the instance answers says which it is.
+    if (mode === "off" || audience === "") return "";
+    return mode === "granted" ? this.#mintGranted(request, edits) : undefined;
+  }
+
+  async obtain(request: RequestHead, edits: HeadEdits): Promise<Result<string, "request-token-unavailable">> {
+    const peer = this.#peer;
+    if (peer.awaited >= awaitedTokensMax)
+      return this.#unavailable(`${awaitedTokensMax} requests wait for one`);
+    peer.awaited += 1;
+    try {
+      return await this.#obtain(request, edits);
+    } finally {
+      peer.awaited -= 1;
+    }
+  }
+
+  /** Has the grant for what is minted here. */
+  async prepare(): Promise<void> {
+    const { audience } = this.#peer;
+    if (audience === "") return;
+    const { grant } = this.#boundTo(audience);
+    if (grant.keyOf(keyPeriodAt(this.#nowMillis)) === undefined) await grant.obtain();
+  }
+
+  learn(head: ResponseHead): boolean {
+    const peer = this.#peer;
+    const answer = readTokenAnswer(head);
+    if (answer === undefined) return false;
+    const { reason, audience, issuerMillis } = answer;
+    const { requestTokens, metrics } = peer.context;
+    metrics.requestTokens.outbound.add(reason);
+    const isElsewhere = peer.isAt(audience);
+    switch (reason) {
+      case "request-token-expired":
+      case "request-token-future":
+      case "request-token-key-unknown":
+        if (issuerMillis !== undefined) peer.skewMillis = issuerMillis - requestTokens.issuerTime.nowMillis();
+        return issuerMillis !== undefined || isElsewhere;
+      case "request-token-missing": {
+        const isNews = peer.mode === "off";
+        if (isNews) peer.demand("granted");
+        return isNews || isElsewhere;
+      }
+      case "request-token-mode": {
+        const isNews = peer.mode === "granted";
+        if (isNews) peer.demand("per-request");
+        return isNews || isElsewhere;
+      }
+      default:
+        return isElsewhere && reason === "request-token-invalid";
+    }
+  }
+
+  get #nowMillis(): number {
+    const { context, skewMillis } = this.#peer;
+    return context.requestTokens.issuerTime.nowMillis() + skewMillis;
+  }
+
+  #mintGranted(request: RequestHead, edits: HeadEdits): string | undefined {
+    const { audience, destination, context } = this.#peer;
+    const { grant, mint } = this.#boundTo(audience);
+    const nowMillis = this.#nowMillis;
+    const key = grant.keyOf(keyPeriodAt(nowMillis));
+    if (key === undefined) return undefined;
+    context.metrics.requestTokens.outbound.add("minted");
+    return mint(key, tokenRequestOf(request, destination, edits), nowMillis);
+  }
+
+  async #obtain(
+    request: RequestHead,
+    edits: HeadEdits,
+  ): Promise<Result<string, "request-token-unavailable">> {
+    const { audience, mode } = this.#peer;
+    if (mode === "per-request") return this.#obtainOne(request, edits);
+    const obtained = await this.#boundTo(audience).grant.obtain();
+    if (!obtained.ok && obtained.reason === "per-request-only") return this.#obtainOne(request, edits);
+    if (!obtained.ok) return this.#without(obtained.reason, obtained.detail);
+    const token = this.#mintGranted(request, edits);
+    return token === undefined ? this.#unavailable("no key for this key period") : ok(token);
+  }
+
+  async #obtainOne(
+    request: RequestHead,
+    edits: HeadEdits,
+  ): Promise<Result<string, "request-token-unavailable">> {
+    const { audience, destination, context } = this.#peer;
+    const obtained = await context.requestTokens.grants.obtainToken({
+      svid: this.#svid,
+      audience,
+      destination,
+      channelBinding: this.#binding(),
+      requestDigest: requestDigest(tokenRequestOf(request, destination, edits)),
+    });
+    if (!obtained.ok) return this.#without(obtained.reason, obtained.detail);
+    context.metrics.requestTokens.outbound.add("issued");
+    return obtained;
+  }
+
+  /** Where the rules say no, and where the audience is not the one it was, the callee says so better than anybody here. */
+  #without(reason: AskRefusal, detail: string): Result<string, "request-token-unavailable"> {
+    switch (reason) {
+      case "no-rule":
+      case "rule-denies":
+      case "request-tokens-off":
+      case "unknown-audience":
+      case "not-served-there":
+        return ok("");
+      default:
+        return this.#unavailable(detail === "" ? reason : `${reason}: ${detail}`);
+    }
+  }
+
+  #unavailable(why: string): Result<string, "request-token-unavailable"> {
+    const { destination, context } = this.#peer;
+    context.metrics.requestTokens.outbound.add("unavailable");
+    return fail("request-token-unavailable", `no request token for ${destination}: ${why}`);
+  }
+
+  #boundTo(audience: string): Bound {
+    if (this.#bound?.audience === audience) return this.#bound;
+    const { context, destination } = this.#peer;
+    const { service, view, requestTokens } = context;
+    const grant = requestTokens.grants.grantFor({ svid: this.#svid, audience, destination });
+    const mint = requestTokenMinter({
+      audience,
+      spiffeId: `spiffe://${view.follower.state.genesis?.trustDomain ?? ""}${service}`,
+      source: service,
+      channelBinding: this.#binding(),
+      mode: "granted",
+      certificateFingerprint: sha256(this.#svid.certificate),
+      nonces: requestTokens.nonces,
+    });
+    this.#bound = { audience, grant, mint };
+    return this.#bound;
+  }
+
+  #binding(): Uint8Array {
+    this.#channelBinding ??= channelBindingOf(this.#socket);
+    return this.#channelBinding;
+  }
+}
+
+/** What ties a request token to one TLS connection, the same at both of its ends (RFC 8446, 7.5); 32 bytes. */
+export function channelBindingOf(socket: Socket): Uint8Array {
+  if (!(socket instanceof TLSSocket)) throw new MeshError("ERR_DATA_PLANE_TLS", "a connection without TLS");
+  return socket.exportKeyingMaterial(noChannelBinding.byteLength, requestTokenExporterLabel, Buffer.alloc(0));
+}
