@@ -7,7 +7,7 @@ import { Procfs } from "./procfs.ts";
 import { socketStatistics } from "./socket-statistics.ts";
 
 const listBytesMax = 16 * 1024 * 1024;
-const listMillisMax = 2_000;
+const listMillisMax = 5_000;
 /** Connections that wait to be told; one that comes beyond that is not. */
 const waitingMax = 4_096;
 
