@@ -141,6 +141,8 @@ async function askWith(
   token: string | readonly string[] | undefined,
   { host, headers = {} }: { readonly host: string; readonly headers: http2.OutgoingHttpHeaders | undefined },
 ): Promise<TokenReply> {
+  // A proxy may have ended the connection, and what was captured on it is of no use any more.
+  if (client.destroyed) return { status: 0, reason: "", body: "", headers: {} };
   const shown =
     token === undefined ? {} : { "troth-request-token": typeof token === "string" ? token : [...token] };
   const stream = client.request(
