@@ -20,6 +20,7 @@ import { addProxyCommands } from "./tree/proxies.ts";
 import { addRouterCommands } from "./tree/routers.ts";
 import { addRuleCommands } from "./tree/rules.ts";
 import { addTokenPolicyCommand } from "./tree/token-policy.ts";
+import { addTokenCommands } from "./tree/tokens.ts";
 
 const helpAfter = `
 Examples:
@@ -37,7 +38,10 @@ const groups: readonly (readonly [string, readonly ((program: Command) => void)[
     "Run and look:",
     [addMeshCommands, addGatewayCommands, addRouterCommands, addCheckCommand, addProxyCommands],
   ],
-  ["Say who may call whom:", [addRuleCommands, addTokenPolicyCommand, addConfigurationCommands]],
+  [
+    "Say who may call whom:",
+    [addRuleCommands, addTokenCommands, addTokenPolicyCommand, addConfigurationCommands],
+  ],
   ["Identity and trust:", [addIdentityCommands, addAuthorityCommands, addFederationCommands, addLogCommands]],
   ["Machines and people:", [addNodeCommands, addOperatorCommands, addProcessCommands]],
   ["More:", [addAttackCommands, addCompletionCommands]],

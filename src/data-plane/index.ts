@@ -10,6 +10,13 @@ export {
   openGateway,
 } from "./gateway/index.ts";
 export { type Export, type ExportedCredentials, type ExportOptions, openExport } from "./open-export.ts";
+export {
+  type CalledProxy,
+  type HandConnection,
+  type HandMember,
+  type HandReply,
+  openHandMember,
+} from "./open-hand-member.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export type { SidecarOptions } from "./sidecar-options.ts";

@@ -110,7 +110,7 @@ export class SidecarCore implements AsyncDisposable {
         alarm,
       }),
     };
-    this.context = { ...shared, gate: new RequestTokenGate(shared) };
+    this.context = { ...shared, gate: new RequestTokenGate(shared, options.dangerSkippedTokenSteps) };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
       deadlineMillis: this.#timer.in(0),
