@@ -11,6 +11,13 @@ export {
 } from "./gateway/index.ts";
 export { type HandedOn, type HandingOn, handOnPrefix } from "./hand-on-prefix.ts";
 export { type Export, type ExportedCredentials, type ExportOptions, openExport } from "./open-export.ts";
+export {
+  type CalledProxy,
+  type HandConnection,
+  type HandMember,
+  type HandReply,
+  openHandMember,
+} from "./open-hand-member.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";
 export type { ProxyOptions, ProxyRole } from "./proxy-options.ts";
 export { isSignedAdvertisement, parseAdvertisement, signAdvertisement } from "./routing/index.ts";

@@ -2,6 +2,7 @@ import type { AuditJournal } from "../audit/index.ts";
 import type { Clock, RandomBytes } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { ServiceName } from "../identity/index.ts";
+import type { SkippableStep } from "../request-token/index.ts";
 import type { TracingOptions } from "../telemetry/index.ts";
 import type { LogAnchor } from "../trust-log/index.ts";
 
@@ -35,4 +36,6 @@ export interface ProxyOptions {
   /** For identifiers. */
   readonly randomBytes: RandomBytes;
   readonly log: Log;
+  /** Steps of the check of request tokens to leave out, so that a test sees what each stops; in test domains only. */
+  readonly dangerSkippedTokenSteps?: ReadonlySet<SkippableStep>;
 }

@@ -6,6 +6,7 @@ import {
   type CheckRequestToken,
   type RequestTokenAudience,
   requestTokenChecker,
+  type SkippableStep,
   shownRefusal,
 } from "../request-token/index.ts";
 import { type RequestTokenPolicy, requestTokenPolicyOf } from "../trust-log/index.ts";
@@ -27,6 +28,7 @@ import { tokenRequestOf } from "./token-request.ts";
 /** Refusals of one connection that have a record of their own; what is refused again alike refers to that. */
 const recordedRefusalsMax = 256;
 const decisionIdBytes = 12;
+const noSteps: ReadonlySet<SkippableStep> = new Set();
 
 /** A request that is not let in, and the answer, which leaves once the refusal is on disk. */
 export interface TokenDenial {
@@ -46,8 +48,8 @@ export class RequestTokenGate {
   #size = -1;
   #policy: RequestTokenPolicy | undefined;
 
-  constructor(context: GateContext) {
-    const { requestTokens, randomBytes } = context;
+  constructor(context: GateContext, dangerSkippedSteps: ReadonlySet<SkippableStep> = noSteps) {
+    const { requestTokens, randomBytes, view } = context;
     const { audienceKeys, issuerTime } = requestTokens;
     const issuerMillis = issuerTime.steadyMillis;
     this.context = context;
@@ -64,6 +66,9 @@ export class RequestTokenGate {
         return windowNow();
       },
       nonces: this.#accepted,
+      get dangerSkippedSteps() {
+        return view.follower.state.genesis?.isTestDomain === true ? dangerSkippedSteps : noSteps;
+      },
     };
   }
 

@@ -120,7 +120,7 @@ export class SidecarCore implements AsyncDisposable {
     const { prefixes = [] } = options;
     const dangerUngranted = options.dangerBelieveAdvertisements === true;
     this.own = new OwnAdvertisement({ service, instance, prefixes, dangerUngranted, view, log });
-    this.context = { ...shared, gate: new RequestTokenGate(shared) };
+    this.context = { ...shared, gate: new RequestTokenGate(shared, options.dangerSkippedTokenSteps) };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {
       deadlineMillis: this.#timer.in(0),

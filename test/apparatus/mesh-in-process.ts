@@ -92,6 +92,8 @@ export interface WorkloadOptions {
   readonly dangerBelieveAdvertisements?: boolean;
   /** Called where its instance is revoked. */
   readonly revoked?: (reason: string) => void;
+  /** What it leaves out of the check of request tokens. */
+  readonly dangerSkippedTokenSteps?: ProxyOptions["dangerSkippedTokenSteps"];
 }
 
 /** What a mesh is founded with where a test wants something unusual. */
@@ -403,7 +405,10 @@ export class MeshInProcess implements AsyncDisposable {
   /** What a proxy of any role in this mesh is opened with. */
   proxyOptions(
     service: string,
-    options: Pick<WorkloadOptions, "clock" | "journal" | "agentSocketPath" | "tracing" | "revoked"> = {},
+    options: Pick<
+      WorkloadOptions,
+      "clock" | "journal" | "agentSocketPath" | "tracing" | "revoked" | "dangerSkippedTokenSteps"
+    > = {},
   ): ProxyOptions {
     const logKey = parseVerifierKey(verifierKeyOf(this.keys.log));
     if (!logKey.ok) throw new Error(logKey.reason);
@@ -416,6 +421,9 @@ export class MeshInProcess implements AsyncDisposable {
       audit: { journal, saveCheckpoint: () => Promise.resolve() },
       ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
       ...(options.revoked === undefined ? {} : { revoked: options.revoked }),
+      ...(options.dangerSkippedTokenSteps === undefined
+        ? {}
+        : { dangerSkippedTokenSteps: options.dangerSkippedTokenSteps }),
       clock: options.clock ?? shiftedClock(),
       random: Math.random,
       randomBytes,

@@ -2,7 +2,7 @@ import { CliError, exitCode } from "../exit-codes.ts";
 import { meshDirectory } from "../mesh-directory.ts";
 import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
-import { type AttackOutcome, attacks } from "./attacks.ts";
+import { AttackGround, type AttackOutcome, attacks } from "./attacks.ts";
 
 /** `troth attack NAME|all`: does what an attacker would, against the running demo, and says what came of it. */
 export async function attack(name: string, options: { dir: string; output: OutputFormat }): Promise<void> {
@@ -14,9 +14,9 @@ export async function attack(name: string, options: { dir: string; output: Outpu
     );
   const directory = meshDirectory(options.dir);
   using client = await OperatorClient.open(directory);
+  await using ground = new AttackGround(client, directory);
   const outcomes: (AttackOutcome & { name: string; story: string })[] = [];
-  for (const one of chosen)
-    outcomes.push({ name: one.name, story: one.story, ...(await one.run(client, directory)) });
+  for (const one of chosen) outcomes.push({ name: one.name, story: one.story, ...(await one.run(ground)) });
   const stopped = outcomes.filter(({ wasStopped }) => wasStopped).length;
   printAnswer(options.output, "AttackReport", { outcomes, stopped, tried: outcomes.length }, () => {
     const lines = outcomes.map(

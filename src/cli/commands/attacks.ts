@@ -1,4 +1,5 @@
 import http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import { hostAndPort } from "../../base/host-and-port.ts";
 import {
@@ -7,16 +8,23 @@ import {
   parseCertificateRequest,
   pemOfPrivateKey,
 } from "../../crypto/index.ts";
+import { type CalledProxy, type HandMember, openHandMember } from "../../data-plane/index.ts";
 import { createRoot, issueSvid, parseSpiffeId, parseTrustDomain } from "../../identity/index.ts";
 import type { FollowerStatus } from "../../protocol/index.ts";
 import { pemOfCertificate } from "../../transport/index.ts";
 import { CliError, exitCode } from "../exit-codes.ts";
 import type { MeshDirectory } from "../mesh-directory.ts";
 import type { OperatorClient } from "../operator-client.ts";
+import { openProxyOptions } from "../proxy-process.ts";
+import { askToReplace, findRuns } from "../run-socket.ts";
 import { randomBytes, systemClock } from "../system.ts";
+import { type TokenAttack, tokenAttacks } from "../token-attacks.ts";
 import { forgePrefix, hijackRoute } from "./prefix-attacks.ts";
 
 const attackTimeoutMillis = 5_000;
+const lookAgainMillis = 100;
+/** Connections of the ledger's old proxy get no longer than this. */
+const replacedDrainSeconds = 5;
 
 /** What came of an attack. */
 export interface AttackOutcome {
@@ -29,7 +37,7 @@ export interface AttackOutcome {
 export interface Attack {
   readonly name: string;
   readonly story: string;
-  readonly run: (client: OperatorClient, directory: MeshDirectory) => Promise<AttackOutcome>;
+  readonly run: (ground: AttackGround) => Promise<AttackOutcome>;
 }
 
 /** The attacks that ship with the demo. */
@@ -38,7 +46,7 @@ export const attacks: readonly Attack[] = [
     name: "mallory-reads-ledger",
     story:
       "a neighbour with a valid identity but no rights asks the ledger for its entries through her own sidecar",
-    run: async (client) => {
+    run: async ({ client }) => {
       const { outboundAddress } = await running(client, "/shop/mallory");
       const answer = await get(`http://${outboundAddress}/entries`, { host: "ledger.shop.mesh" });
       return { wasStopped: answer.includes('"reason":"no-rule"'), observed: answer.trim().slice(0, 400) };
@@ -47,26 +55,105 @@ export const attacks: readonly Attack[] = [
   {
     name: "no-certificate",
     story: "somebody connects to the ledger's mesh port without a certificate",
-    run: async (client) => refusedByLedger(client, {}, "no-certificate"),
+    run: async ({ client }) => refusedByLedger(client, {}, "no-certificate"),
   },
   {
     name: "other-authority",
     story: "somebody shows the ledger a payments certificate from a CA of her own",
-    run: async (client) =>
+    run: async ({ client }) =>
       refusedByLedger(client, forgedPayments(client.domain.trustDomain), "untrusted-issuer"),
   },
   {
     name: "route-hijack",
     story:
       "a registered instance of a neighbour says that it serves the ledger's name, to be sent its callers",
-    run: hijackRoute,
+    run: ({ client, directory }) => hijackRoute(client, directory),
   },
   {
     name: "forged-prefix",
     story: "somebody who passes on what payments' proxy says of itself adds a prefix to it",
-    run: forgePrefix,
+    run: ({ client, directory }) => forgePrefix(client, directory),
   },
+  ...tokenAttacks.map((attack) => ({
+    name: attack.name,
+    story: attack.story,
+    run: async (ground: AttackGround) => attackWithTokens(attack, ground),
+  })),
 ];
+
+/** The running mesh, and the members of it that an attacker has in hand; they are gone when it is closed. */
+export class AttackGround implements AsyncDisposable {
+  readonly client: OperatorClient;
+  readonly directory: MeshDirectory;
+  readonly #stack = new AsyncDisposableStack();
+  readonly #members = new Map<string, HandMember>();
+
+  constructor(client: OperatorClient, directory: MeshDirectory) {
+    this.client = client;
+    this.directory = directory;
+  }
+
+  /** An instance of a service that does what the attacker likes. */
+  async member(service: string): Promise<HandMember> {
+    const known = this.#members.get(service);
+    if (known !== undefined) return known;
+    const process = { role: "export", service, logLevel: "fatal", revoked: () => {} } as const;
+    const options = await openProxyOptions(this.directory, this.#stack, process);
+    const member = this.#stack.use(await openHandMember(options));
+    this.#members.set(service, member);
+    return member;
+  }
+
+  /** Where a service's proxy takes calls of the mesh. */
+  async placeOf(service: string): Promise<CalledProxy> {
+    return { service, address: (await running(this.client, service)).address };
+  }
+
+  /** Has another proxy take the place of a service's. */
+  async restart(service: string): Promise<CalledProxy> {
+    const run = (await findRuns(this.directory)).find((one) => one.service === service);
+    if (run === undefined) throw new CliError(exitCode.notFound, `${service} was not started by troth run`);
+    const { instance } = await askToReplace(run, replacedDrainSeconds);
+    return { service, address: await addressOf(this.client, instance) };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+async function attackWithTokens(attack: TokenAttack, ground: AttackGround): Promise<AttackOutcome> {
+  const replies = await attack.run({
+    victim: await ground.member("/shop/payments"),
+    thief: await ground.member("/shop/mallory"),
+    callee: await ground.placeOf("/shop/ledger"),
+    other: await ground.placeOf("/shop/checkout"),
+    path: "/entries",
+    restart: () => ground.restart("/shop/ledger"),
+  });
+  const controls = replies.slice(0, -1);
+  const answer = replies.at(-1);
+  const isFair = controls.every(({ status }) => status === 200);
+  const honest = isFair ? "an honest request got 200" : "NOT EVEN AN HONEST REQUEST WAS ANSWERED";
+  const isAnswered = answer !== undefined && answer.status < 300;
+  const hint = isAnswered ? "; does the ledger want request tokens? See: troth get requesttokenpolicies" : "";
+  return {
+    wasStopped: isFair && answer?.reason === attack.expected,
+    observed: `${honest}, the attack ${answer?.status} ${answer?.reason ?? ""}${hint}`.trim(),
+  };
+}
+
+/** Where a proxy is that has just started. */
+async function addressOf(client: OperatorClient, instance: string): Promise<string> {
+  const until = performance.now() + attackTimeoutMillis;
+  for (;;) {
+    const { followers } = await client.admin.getStatus({});
+    const found = followers.find((follower) => follower.instance === instance);
+    if (found !== undefined && found.address !== "") return found.address;
+    if (performance.now() > until) throw new CliError(exitCode.timedOut, `${instance} did not report itself`);
+    await sleep(lookAgainMillis);
+  }
+}
 
 interface Credentials {
   readonly cert?: string;
@@ -94,7 +181,7 @@ async function refusedByLedger(
 
 async function running(client: OperatorClient, service: string): Promise<FollowerStatus> {
   const { followers } = await client.admin.getStatus({});
-  const found = followers.find((follower) => follower.service === service);
+  const found = followers.find((one) => one.service === service && one.address !== "");
   if (found === undefined)
     throw new CliError(exitCode.notFound, `${service} is not running; start the demo with npm start`);
   return found;

@@ -292,6 +292,7 @@ async function foundNow(
     trustDomain,
     ...(authorities === undefined ? {} : { authorities }),
     isTestDomain: options.testDomain,
+    wantsRequestTokens: true,
     operator: await loadOperator(directory, operatorNameOf(trustDomain)),
     keys: await loadLogKeys(keyStore, trustDomain),
     keyStore,
