@@ -10,6 +10,8 @@ export interface BenchOptions {
   readonly only: string;
   /** A folder or git ref with another build of Troth; empty for the peers. */
   readonly compare: string;
+  /** Whether this build is measured against itself without request tokens. */
+  readonly tokens: boolean;
   readonly profile: boolean;
   readonly help: boolean;
 }
@@ -20,6 +22,7 @@ npm run bench -- --quick          fewer scenarios, shorter rounds, some 8 minute
 npm run bench -- --full           more and longer rounds, about 90 minutes
 npm run bench -- --only NAME      scenarios with NAME in their name; the others of all runs are left out
 npm run bench -- --compare REF    another build of Troth (git ref, or folder of a checkout) against this one
+npm run bench -- --tokens         a mesh whose requests carry request tokens against one whose requests do not
 npm run bench -- --profile        where both sidecars spend their time at saturation, or in --only NAME
 `;
 
@@ -33,18 +36,20 @@ export function parseBenchOptions(args: readonly string[]): Result<BenchOptions,
         full: { type: "boolean", default: false },
         only: { type: "string", default: "" },
         compare: { type: "string", default: "" },
+        tokens: { type: "boolean", default: false },
         profile: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
     });
     if (values.quick && values.full) return fail("usage", "--quick and --full exclude each other");
-    if (values.profile && values.compare !== "")
-      return fail("usage", "--profile and --compare exclude each other");
+    if ([values.profile, values.compare !== "", values.tokens].filter(Boolean).length > 1)
+      return fail("usage", "--profile, --compare and --tokens exclude each other");
     const effort = values.quick ? efforts.quick : values.full ? efforts.full : efforts.default;
     return ok({
       effort,
       only: values.only,
       compare: values.compare,
+      tokens: values.tokens,
       profile: values.profile,
       help: values.help,
     });

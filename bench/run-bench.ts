@@ -59,12 +59,12 @@ export async function runBench(run: BenchRun): Promise<number> {
   const checkout = options.compare === "" ? undefined : openCheckout(options.compare, folder);
   const authority = makeTestAuthority(join(folder, "authority"));
   const lineUps = (["http1", "grpc"] as const)
-    .map((edges) => lineUpOf(edges, chosen, run.repository, checkout))
+    .map((edges) => lineUpOf(edges, chosen, { ...run, checkout }))
     .filter(({ scenarios }) => scenarios.length > 0);
   const facts = await factsOf(run, lineUps, cores);
   process.stdout.write(introduction(facts));
   const results: ScenarioResult[] = [];
-  const isComparison = checkout !== undefined;
+  const isComparison = checkout !== undefined || options.tokens;
   for (const lineUp of lineUps)
     results.push(...(await measureLineUp(lineUp, { run, cores, authority, isComparison })));
   const captions = captionsOf(facts, results);
@@ -145,16 +145,16 @@ async function hasHttp2(
 function lineUpOf(
   edges: Edges,
   chosen: readonly Scenario[],
-  repository: string,
-  checkout: Checkout | undefined,
+  { options, repository, checkout }: BenchRun & { readonly checkout: Checkout | undefined },
 ): LineUp {
   const here = { root: repository, name: checkout === undefined ? "troth" : "here" };
   const others: Readonly<Record<Edges, readonly Peer[]>> = {
     http1: [nginxPeer, haproxyHttp1Peer, haproxyHttp2Peer, envoyPeer],
     grpc: [envoyGrpcPeer],
   };
-  const candidates =
-    checkout === undefined
+  const candidates = options.tokens
+    ? [trothPeer({ ...here, name: "without tokens", requestTokens: "off" }), trothPeer(here)]
+    : checkout === undefined
       ? [...others[edges], trothPeer(here), directPeer]
       : [trothPeer({ root: checkout.root, name: "other" }), trothPeer(here)];
   const peers: Peer[] = [];

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { freePort } from "../../src/cli/free-port.ts";
 import { meshDirectory, requireKnownDomain } from "../../src/cli/mesh-directory.ts";
-import { obtainSvid } from "../../test/apparatus/granted-svid.ts";
+import { type GrantedSvid, obtainSvid } from "../../test/apparatus/granted-svid.ts";
 import { processesMarked } from "../../test/apparatus/marked-processes.ts";
 import { RunningCommand, runCommand } from "../../test/apparatus/running-command.ts";
 import type { RunningMesh } from "../../test/apparatus/running-mesh.ts";
@@ -28,6 +28,8 @@ export interface TrothBuild {
   readonly name: string;
   /** For all of its processes. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Without request tokens; as the mesh is founded unless given. */
+  readonly requestTokens?: "off";
 }
 
 /** Two sidecars of a mesh of its own: control plane, trust log and node agent run beside, every check and log is on. */
@@ -68,6 +70,7 @@ async function openTrothPair(build: TrothBuild, stage: Stage): Promise<Pair> {
   const outbound = await run(clientService, await freePort());
   const meshAddress = await untilServing(troth);
   await troth.do("allow", clientService, appService);
+  if (build.requestTokens === "off") await troth.do("token", "policy", "/*", "off");
   const directory = meshDirectory(path);
   const domain = await requireKnownDomain(directory);
   const mesh: RunningMesh = {
@@ -87,10 +90,19 @@ async function openTrothPair(build: TrothBuild, stage: Stage): Promise<Pair> {
     mesh: {
       address: meshAddress,
       host: "app.bench.mesh",
-      openCredentials: () => obtainSvid(mesh, clientService),
+      openCredentials: () => openCredentials(troth, mesh),
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** What the measuring client shows; it is no proxy and mints no request tokens, so none are asked for meanwhile. */
+async function openCredentials(troth: Troth, mesh: RunningMesh): Promise<GrantedSvid> {
+  await using stack = new AsyncDisposableStack();
+  const { instance, credentials, advertise } = stack.use(await obtainSvid(mesh, clientService));
+  await troth.exempt(appService, stack);
+  const opened = stack.move();
+  return { instance, credentials, advertise, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 /** The command line of one build over one mesh directory. */
@@ -117,6 +129,15 @@ class Troth {
     if (ended.code !== 0)
       throw new Error(`troth ${args[0]} ended with ${ended.code}: ${ended.stderr.trim()}`);
     return ended.stdout;
+  }
+
+  /** Has requests to a service go without request tokens until the stack is closed; a build of before knows none. */
+  async exempt(service: string, stack: AsyncDisposableStack): Promise<void> {
+    const told = await this.do("token", "policy", service, "off").catch(() => undefined);
+    if (told === undefined) return;
+    stack.defer(async () => {
+      await this.do("delete", "requesttokenpolicy", service);
+    });
   }
 
   #arguments(args: readonly string[]): string[] {

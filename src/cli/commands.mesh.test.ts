@@ -47,6 +47,32 @@ describe("over the demo's mesh, troth", () => {
     expect(report.parse(JSON.parse(stdout))).toMatchObject({ entries: 0 });
   }, 180_000);
 
+  it("says which services want request tokens, shows it, and takes it back", async () => {
+    const window = ["--past", "5", "--future", "1"];
+    const put = await run("token", "policy", "shop/nowhere", "per-request", ...window, "-o", "json");
+    expect(put).toMatchObject({ code: 0, stderr: "troth: note: /shop/nowhere is not registered (yet)\n" });
+    expect(JSON.parse(put.stdout)).toMatchObject({
+      kind: "RequestTokenPolicyChange",
+      to: "/shop/nowhere",
+      mode: "per-request",
+      window: { pastSeconds: 5, futureSeconds: 1 },
+    });
+
+    const policies = await run("get", "requesttokenpolicies", "-o", "yaml");
+    expect(await run("diff", "-f", file("tokens.yaml", policies.stdout))).toMatchObject({ code: 0 });
+    expect((await run("get", "requesttokenpolicy", "/shop/nowhere")).stdout).toMatch(
+      /\/shop\/nowhere +per-request +5 s behind, 1 s ahead/,
+    );
+
+    expect((await run("delete", "requesttokenpolicy", "/shop/nowhere")).code).toBe(0);
+    expect((await run("get", "requesttokenpolicy", "/shop/nowhere")).code).toBe(4);
+    const half = await run("token", "policy", "/shop/nowhere", "granted", "--past", "5");
+    expect([half.code, half.stderr]).toEqual([
+      2,
+      "troth: a window has two ends: give both --past and --future, or neither\n",
+    ]);
+  }, 180_000);
+
   it("takes back what get prints, and changes nothing by it", async () => {
     const services = await run("get", "service", "-o", "yaml");
     const policies = await run("get", "accesspolicy", "-o", "yaml");

@@ -1,6 +1,7 @@
 import * as prometheus from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import { addGauge, addProcessMetrics } from "../telemetry/index.ts";
+import type { IssuerRefusal } from "../transport/index.ts";
 import { isEntryKind, parseEntry } from "../trust-log/index.ts";
 import { alarmReasons } from "./follower-registry.ts";
 import type { AppendRefusal } from "./log-writer.ts";
@@ -34,6 +35,8 @@ export interface ControlPlaneMetrics {
   /** A follower has got further, after so long behind. */
   readonly converged: (seconds: number) => void;
   readonly alarm: (reason: string) => void;
+  /** A question about request tokens was answered: with what, or why not. */
+  readonly questionAnswered: (outcome: "keys" | "token" | IssuerRefusal) => void;
   /** Seconds since this process issued an epoch; undefined before the first. */
   readonly epochAgeSeconds: () => number | undefined;
 }
@@ -72,11 +75,18 @@ export function controlPlaneMetrics(clock: Clock): ControlPlaneMetrics {
     buckets: convergenceBoundsSeconds,
     registers,
   });
+  const questions = new prometheus.Counter({
+    name: "troth_control_plane_request_token_questions_total",
+    help: "Questions to the issuer of request tokens, by what was given, or the reason why nothing was.",
+    labelNames: ["outcome"],
+    registers,
+  });
   const reasons = new BoundedReasons();
   let epochMillis: number | undefined;
   return {
     registry,
     converged: (seconds) => convergenceSeconds.observe(seconds),
+    questionAnswered: (outcome) => questions.inc({ outcome }),
     alarm: (reason) => alarms.inc({ reason: reasons.of(reason) }),
     epochAgeSeconds: () =>
       epochMillis === undefined ? undefined : (clock.monotonicMillis() - epochMillis) / 1000,

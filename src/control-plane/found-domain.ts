@@ -25,6 +25,8 @@ import { idOfTokenKey, makeTokenKey, tokenUses } from "./token-keys.ts";
 export interface FoundingRequest {
   readonly trustDomain: TrustDomain;
   readonly isTestDomain: boolean;
+  /** Has requests to every service carry request tokens until a policy says otherwise. */
+  readonly wantsRequestTokens?: boolean;
   /** Signs genesis and the trust in the root; not kept. */
   readonly operator: NoteSigner;
   readonly keys: LogKeys;
@@ -87,6 +89,9 @@ export async function foundDomain(request: FoundingRequest): Promise<FoundedDoma
       entry("jwk.put", body, operator, 2 + 2 * at),
       entry("ca.activate", { authority: idOfTokenKey(body) }, operator, 3 + 2 * at),
     ]),
+    ...(request.wantsRequestTokens === true
+      ? [entry("requesttoken.put", { to: "/*", mode: "granted" }, operator, 2 + 2 * tokenKeys.length)]
+      : []),
   ];
   return { entries, genesis };
 }

@@ -110,6 +110,7 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
       guard,
       roots: new RequestTokenRoots(options),
       issuerKey: () => keys.issuer.privateKey,
+      answered: metrics.questionAnswered,
       clock,
       randomBytes,
     }),

@@ -32,6 +32,8 @@ let clock: FakeClock;
 let state: TrustState;
 let facts: { isTrusted: boolean; isBroken: boolean };
 let issuer: RequestTokenIssuer;
+let issuerKey: typeof issuerKeys.privateKey | undefined;
+let answered: string[];
 let caller: string;
 let callee: string;
 
@@ -39,6 +41,8 @@ beforeEach(() => {
   clock = fakeClock(nowSeconds);
   state = new TrustState();
   facts = { isTrusted: true, isBroken: false };
+  issuerKey = issuerKeys.privateKey;
+  answered = [];
   setEpoch(nowSeconds);
   putService("/shop/web", "internal");
   putService("/shop/ledger", "restricted");
@@ -62,9 +66,10 @@ beforeEach(() => {
       },
     },
     roots: new RequestTokenRoots({ keyStore: openMemoryKeyStore(), randomBytes }),
-    issuerKey: () => issuerKeys.privateKey,
+    issuerKey: () => issuerKey,
     clock,
     randomBytes,
+    answered: (outcome) => answered.push(outcome),
   });
 });
 
@@ -151,16 +156,16 @@ it("gives a caller the keys by which the audience's own keys let its tokens in, 
   const own = await audienceKeys();
 
   expect(own.first).toBe(nowPeriod - 1);
-  expect(grants.first).toBe(nowPeriod);
+  expect(grants.first).toBe(nowPeriod - 1);
   const binding = {
     mode: "granted",
     destination: "/shop/ledger",
     certificateFingerprint: svidFingerprint,
     spiffeId,
   } as const;
-  const derived = own.keys
-    .slice(1)
-    .map((key) => Uint8Array.from(deriveClientKey(importRequestTokenKey(key), binding).export()));
+  const derived = own.keys.map((key) =>
+    Uint8Array.from(deriveClientKey(importRequestTokenKey(key), binding).export()),
+  );
   expect(grants.keys).toEqual(derived);
 });
 
@@ -214,7 +219,7 @@ it.each([
   putService("/shop/ledger", dataClass);
   nameCertificate(nowSeconds + 2 * 86_400);
 
-  expect((await keys(grant())).keys).toHaveLength(ahead + 1);
+  expect((await keys(grant())).keys).toHaveLength(1 + 1 + ahead);
   expect(ahead).toBeLessThanOrEqual(keyPeriodsAheadMax);
 });
 
@@ -222,7 +227,7 @@ it("gives no keys for after the certificate's end", async () => {
   putService("/shop/ledger", "internal");
   nameCertificate((nowPeriod + 3) * 600 - 1);
 
-  expect((await keys(grant())).keys).toHaveLength(3);
+  expect((await keys(grant())).keys).toHaveLength(1 + 3);
 });
 
 it.each<readonly [string, string, () => void]>([
@@ -258,6 +263,7 @@ it.each<readonly [string, string, () => void]>([
   change();
 
   expect(await verdict(grant())).toBe(reason);
+  expect(answered).toEqual(["keys", reason]);
 });
 
 it.each<readonly [string, string, Unusual]>([
@@ -310,6 +316,12 @@ it.each<readonly [string, string, QuestionWanted]>([
   ],
 ])("refuses, %s, to give %s", async (reason, _, wanted) => {
   expect(await verdict(wanted)).toBe(reason);
+});
+
+it("answers nobody without the key by which it is known", async () => {
+  issuerKey = undefined;
+
+  await expect(ask(grant())).rejects.toMatchObject({ code: "ERR_CONTROL_PLANE_KEY" });
 });
 
 it("bounds the questions of an instance, and not those of others", async () => {

@@ -16,7 +16,9 @@ import {
 } from "../request-token/index.ts";
 import type { IssuerRefusal, PresentedQuestion } from "../transport/index.ts";
 import { requestTokenPolicyOf, type TrustState } from "../trust-log/index.ts";
+import type { ControlPlaneMetrics } from "./control-plane-metrics.ts";
 import { tokenEpochAgeSecondsMax } from "./issue-instance-token.ts";
+import { keyFault } from "./log-keys.ts";
 import type { LogWriter } from "./log-writer.ts";
 import { openRateLimit, type RateLimit } from "./rate-limit.ts";
 import type { RequestTokenRoots } from "./request-token-roots.ts";
@@ -38,14 +40,16 @@ export interface RequestTokenIssuerOptions {
   readonly writer: Pick<LogWriter, "state" | "isBroken">;
   readonly guard: Pick<RollbackGuard, "isTrusted">;
   readonly roots: RequestTokenRoots;
-  /** The key that the log names for the issuer. */
-  readonly issuerKey: () => KeyObject;
+  /** The key by which the control plane acts as the issuer, as the log names it; undefined where it is not here. */
+  readonly issuerKey: () => KeyObject | undefined;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
+  /** Told what came of each question. */
+  readonly answered: ControlPlaneMetrics["questionAnswered"];
 }
 
 type Outcome = NonNullable<MessageInitShape<typeof RequestTokenAnswerSchema>["outcome"]>;
-type Judged = Result<Outcome, IssuerRefusal>;
+type Judged = Result<Extract<Outcome, { case: "keys" | "token" }>, IssuerRefusal>;
 
 /** Who asks, as the log has it. */
 interface Asker {
@@ -78,15 +82,21 @@ export class RequestTokenIssuer {
     this.#nonces = nonceSource(options.randomBytes);
   }
 
-  /** Answers a question that a node's agent has handed on, so that only the asker can read it; a no is an answer too. */
+  /**
+   * Answers a question that a node's agent has handed on, so that only the asker can read it; a no is an answer too.
+   * Throws `ERR_CONTROL_PLANE_KEY` where there is no key to sign by.
+   */
   async answer(node: string, question: PresentedQuestion): Promise<ReturnType<PresentedQuestion["answer"]>> {
-    const { clock, issuerKey } = this.#options;
+    const { clock, issuerKey, answered } = this.#options;
+    const key = issuerKey();
+    if (key === undefined) throw keyFault("issuer", "is missing");
     const judged = await this.#judge(node, question);
+    answered(judged.ok ? judged.value.case : judged.reason);
     const outcome: Outcome = judged.ok
       ? judged.value
       : { case: "refusal", value: { reason: judged.reason, detail: judged.detail } };
     const issuerMillis = BigInt(Math.floor(clock.nowSeconds() * 1000));
-    return question.answer({ issuerMillis, outcome }, issuerKey());
+    return question.answer({ issuerMillis, outcome }, key);
   }
 
   async #judge(node: string, question: PresentedQuestion): Promise<Judged> {
@@ -161,7 +171,8 @@ export class RequestTokenIssuer {
     const purpose = this.#judgePurpose(asker, wanted, "granted");
     if (!purpose.ok) return purpose;
     const { audience, destination, lastPeriod } = purpose.value;
-    return keysAnswer(this.#nowPeriod(), lastPeriod, (keyPeriod) =>
+    // The period before too: a caller's idea of the time may be a little behind.
+    return keysAnswer(this.#nowPeriod() - 1, lastPeriod, (keyPeriod) =>
       clientKeyOf(audienceKey(audience, keyPeriod), asker, { mode: "granted", destination }),
     );
   }

@@ -12,7 +12,10 @@ import {
   type QuestionSigner,
   type QuestionWanted,
 } from "../transport/index.ts";
-import { issuerKeysOf } from "../trust-log/index.ts";
+import { issuerKeysOf, type TrustState } from "../trust-log/index.ts";
+
+/** How long the entry that names another issuer's key is waited for. */
+const keyWaitMillis = 1_000;
 
 /** Why there is no answer to a question, or why it is no. */
 export type AskRefusal =
@@ -43,7 +46,8 @@ export type RelayQuestion = (
 /** What asking takes. */
 export interface TokenIssuerOptions {
   readonly relay: RelayQuestion;
-  readonly view: LogView;
+  /** What this proxy knows of the log. */
+  readonly view: Pick<LogView, "waitUntil"> & { readonly follower: { readonly state: TrustState } };
   readonly issuerTime: IssuerClock;
   readonly clock: Clock;
   readonly log: Log;
@@ -66,11 +70,16 @@ export function openTokenIssuer(options: TokenIssuerOptions): AskTokenIssuer {
   return async (signer, wanted) => {
     const { state } = view.follower;
     const asked = askQuestion(signer, { epoch: state.genesis?.epochNumber ?? 0, wanted });
+    const keysThen = issuerKeysOf(state);
+    const open = (response: Parameters<AskedQuestion["open"]>[0]): ReturnType<AskedQuestion["open"]> =>
+      asked.open(response, [...keysThen, ...issuerKeysOf(view.follower.state)]);
     const sentMillis = clock.monotonicMillis();
     const answered = await relay(asked.request).then(ok, unreachable);
     const receivedMillis = clock.monotonicMillis();
     if (!answered.ok) return answered;
-    const answer = asked.open(answered.value, issuerKeysOf(view.follower.state));
+    let answer = open(answered.value);
+    // The issuer's key may have been replaced a moment ago, by an entry that is on its way here.
+    if (!answer.ok) await view.waitUntil(() => (answer = open(answered.value)).ok, keyWaitMillis);
     if (!answer.ok) {
       log.error("an answer about request tokens is not the issuer's", { detail: answer.detail });
       forged(answer.detail);

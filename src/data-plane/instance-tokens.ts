@@ -27,8 +27,11 @@ export const awaitedTokensMax = 1_024;
 /** How long a connection that is there waits for the first grant before requests are sent to it. */
 export const firstGrantMillisMax = 2_000;
 
+/** How long tokens are still shown after a policy that asked for them has ended: the callee may hear of that later. */
+export const policyLagMillisMax = 5_000;
+
 /** What of a proxy minting takes. */
-type MintingContext = Pick<ProxyContext, "service" | "view" | "requestTokens" | "metrics">;
+type MintingContext = Pick<ProxyContext, "service" | "view" | "requestTokens" | "metrics" | "clock">;
 
 /** The request tokens of a proxy for one instance, where the log says that its service wants any. */
 export class InstanceTokens implements PeerTokens {
@@ -45,6 +48,8 @@ export class InstanceTokens implements PeerTokens {
   readonly #connections = new WeakMap<Socket, TokensOfConnection>();
   #size = -1;
   #mode: RequestTokenMode = "off";
+  /** Until when tokens are minted that are wanted no more; 0 where that is not so. */
+  #lagUntilMillis = 0;
 
   constructor(context: MintingContext, { service, instance, tokenAudience }: Endpoint) {
     this.context = context;
@@ -55,11 +60,25 @@ export class InstanceTokens implements PeerTokens {
 
   /** What tokens the instance wants, by the newest view of the log or by its own word since. */
   get mode(): RequestTokenMode {
-    const { follower } = this.context.view;
-    if (follower.size === this.#size) return this.#mode;
-    this.#size = follower.size;
-    this.#mode = requestTokenPolicyOf(follower.state, this.destination).mode;
-    return this.#mode;
+    const { view, clock } = this.context;
+    const { size, state } = view.follower;
+    if (size !== this.#size) {
+      this.#size = size;
+      const { mode } = requestTokenPolicyOf(state, this.destination);
+      const hasEnded = mode === "off" && this.#mode === "granted" && this.#lagUntilMillis === 0;
+      if (hasEnded) this.#lagUntilMillis = clock.monotonicMillis() + policyLagMillisMax;
+      else if (mode !== "off") this.#lagUntilMillis = 0;
+      this.#mode = mode;
+    }
+    if (this.#lagUntilMillis === 0 || this.#mode !== "off") return this.#mode;
+    if (clock.monotonicMillis() < this.#lagUntilMillis) return "granted";
+    this.#lagUntilMillis = 0;
+    return "off";
+  }
+
+  /** Whether what is minted is wanted no more, as far as is known. */
+  get isLagging(): boolean {
+    return this.#lagUntilMillis !== 0;
   }
 
   /** The instance has a newer view of the log. */
@@ -116,10 +135,11 @@ class TokensOfConnection implements ConnectionTokens {
   }
 
   mint(request: RequestHead, edits: HeadEdits): string | undefined {
-    const { mode, audience } = this.#peer;
+    const { mode, audience, isLagging } = this.#peer;
     // Without an audience nothing can be minted; what the instance answers says which it is.
     if (mode === "off" || audience === "") return "";
-    return mode === "granted" ? this.#mintGranted(request, edits) : undefined;
+    if (mode === "per-request") return undefined;
+    return this.#mintGranted(request, edits) ?? (isLagging ? "" : undefined);
   }
 
   async obtain(request: RequestHead, edits: HeadEdits): Promise<Result<string, "request-token-unavailable">> {

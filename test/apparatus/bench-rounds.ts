@@ -80,9 +80,13 @@ export class BenchRounds {
 }
 
 /** Runs the scenarios with a name like this beside the peers, in short rounds unless told otherwise. */
-export async function measure(only: string, isFull: boolean): Promise<(scenario: string) => BenchRounds> {
+export async function measure(
+  only: string,
+  isFull: boolean,
+  ...more: readonly "--tokens"[]
+): Promise<(scenario: string) => BenchRounds> {
   const effort = isFull ? [] : ["--quick"];
-  const args = [join(repository, "bench", "bench.ts"), ...effort, "--only", only];
+  const args = [join(repository, "bench", "bench.ts"), ...effort, "--only", only, ...more];
   const ended = await runCommand(process.execPath, args, { timeoutMillis: benchSecondsMax * 1000 });
   const written = /^written: (\S+\.json)/m.exec(ended.stdout)?.[1];
   if (written === undefined) throw new Error(`the bench ended with ${ended.code}: ${ended.stderr.trim()}`);

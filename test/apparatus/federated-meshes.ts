@@ -21,7 +21,13 @@ export async function openFederatedMeshes(): Promise<FederatedMeshes> {
   const [shop, bank] = await Promise.all(
     ["shop.example", "bank.example"].map(async (trustDomain, place) => {
       const endpoint = ["--bundle-endpoint", `127.0.0.1:${ports[place]}`];
-      return stack.use(await openMesh({ kind: "up", args: ["--trust-domain", trustDomain, ...endpoint] }));
+      return stack.use(
+        await openMesh({
+          kind: "up",
+          requestTokens: "off",
+          args: ["--trust-domain", trustDomain, ...endpoint],
+        }),
+      );
     }),
   );
   if (shop === undefined || bank === undefined) throw new Error("two meshes, one of them missing");

@@ -25,7 +25,7 @@ export interface InspectedPair extends AsyncDisposable {
 /** Opens them. */
 export async function openInspectedPair(): Promise<InspectedPair> {
   await using stack = new AsyncDisposableStack();
-  const mesh = stack.use(await openMesh({ kind: "up" }));
+  const mesh = stack.use(await openMesh({ kind: "up", requestTokens: "off" }));
   await registerServices(mesh, "/hard/caller", "/hard/callee");
   const [program = "", ...script] = apparatus("hard-app.ts");
   const app = stack.use(new RunningCommand(program, script, { env: { PORT: "0" } }));

@@ -96,6 +96,8 @@ export interface MeshOptions {
   readonly address?: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** For callers that mint no request tokens: strangers to the trust domain, and members that are no proxies of Troth's. */
+  readonly requestTokens?: "off";
 }
 
 /** Starts a mesh on free ports of loopback and waits until it says that it is ready. */
@@ -109,6 +111,7 @@ export async function openMesh(options: MeshOptions): Promise<RunningMesh> {
   const readyLine = await command.untilLine(/^ready/, readyMillisMax);
   const directory = meshDirectory(path);
   const domain = await requireKnownDomain(directory);
+  if (options.requestTokens === "off") await waiveRequestTokens({ path }, "/*");
   const opened = stack.move();
   return {
     path,
@@ -190,6 +193,15 @@ export async function servingInstance(path: string, service: string): Promise<In
     if (performance.now() > deadline) throw new Error(`${service} does not serve`);
     await new Promise((resolve) => setTimeout(resolve, pollMillis));
   }
+}
+
+/** Lets callers that are no proxies of Troth's, which mint no request tokens, ask a service, as its owner would. */
+export async function waiveRequestTokens(
+  { path }: Pick<RunningMesh, "path">,
+  service: string,
+): Promise<void> {
+  const { code, stderr } = await troth(path, "token", "policy", service, "off");
+  if (code !== 0) throw new Error(`troth token policy ended with ${code}: ${stderr.trim()}`);
 }
 
 /** Process ids of a mesh by the command of `troth` that they run (`control-plane`, `node-agent`, `sidecar`), or by their script. */

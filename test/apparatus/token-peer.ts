@@ -141,11 +141,16 @@ async function askWith(
   token: string | readonly string[] | undefined,
   { host, headers = {} }: { readonly host: string; readonly headers: http2.OutgoingHttpHeaders | undefined },
 ): Promise<TokenReply> {
+  // A proxy may have ended the connection, and what was captured on it is of no use any more.
+  if (client.destroyed) return { status: 0, reason: "", body: "", headers: {} };
   const shown =
     token === undefined ? {} : { "troth-request-token": typeof token === "string" ? token : [...token] };
+  const isTcp = headers[":method"] === "CONNECT" && headers[":protocol"] === undefined;
+  const path = isTcp ? {} : { ":path": "/" };
+  const isTunnel = headers[":method"] === "CONNECT";
   const stream = client.request(
-    { ":method": "GET", ":path": "/", ":authority": host, ...shown, ...headers },
-    { endStream: headers[":method"] !== "CONNECT" },
+    { ":method": "GET", ...path, ":authority": host, ...shown, ...headers },
+    { endStream: !isTunnel },
   );
   let body = "";
   stream.setEncoding("utf8");
@@ -153,10 +158,14 @@ async function askWith(
     body += chunk;
   });
   stream.on("error", () => {});
+  const ended = new Promise<void>((resolve) => {
+    stream.on("end", resolve);
+    stream.on("close", resolve);
+  });
   const [received]: http2.IncomingHttpHeaders[] = await once(stream, "response");
   const status = Number(received?.[":status"]);
-  if (headers[":method"] !== "CONNECT" || status >= 300) await once(stream, "end");
-  else stream.destroy();
+  if (isTunnel && status < 300) stream.destroy();
+  else await ended;
   const reason = /"reason":"([a-z-]+)"/.exec(body)?.[1] ?? "";
   return { status, reason, body, headers: received ?? {} };
 }

@@ -269,6 +269,7 @@ async function foundNow(
   const founded = await foundDomain({
     trustDomain,
     isTestDomain: options.testDomain,
+    wantsRequestTokens: true,
     operator: await loadOperator(directory, operatorNameOf(trustDomain)),
     keys: await loadLogKeys(keyStore, trustDomain),
     keyStore,

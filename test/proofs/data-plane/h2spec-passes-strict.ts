@@ -17,7 +17,7 @@ export const claim: Claim = {
     const missing = missingForGoPeer("h2spec");
     if (missing !== undefined) return skipped(missing);
     await using folder = await temporaryFolder();
-    await using mesh = await openMesh({ kind: "up" });
+    await using mesh = await openMesh({ kind: "up", requestTokens: "off" });
     const building = buildGoPeer("h2spec", folder.path);
     await using callee = await openService(mesh, "/proof/callee", { command: apparatus("streaming-app.ts") });
     await using caller = await openService(mesh, "/proof/caller");

@@ -2,7 +2,7 @@ import { askOverTls } from "../../apparatus/ask-over-tls.ts";
 import { demoMesh } from "../../apparatus/demo-mesh.ts";
 import { obtainSvid } from "../../apparatus/granted-svid.ts";
 import { ledgerRequest } from "../../apparatus/refused-connection.ts";
-import { servingInstance } from "../../apparatus/running-mesh.ts";
+import { servingInstance, waiveRequestTokens } from "../../apparatus/running-mesh.ts";
 import { type Claim, failed, ok } from "../claim.ts";
 
 /** The control of the refusals: the same client, the same request, a certificate that is in the log. */
@@ -12,6 +12,7 @@ export const claim: Claim = {
   run: async () => {
     const mesh = await demoMesh.get();
     const { address } = await servingInstance(mesh.path, "/shop/ledger");
+    await waiveRequestTokens(mesh, "/shop/ledger");
     await using granted = await obtainSvid(mesh, "/shop/payments");
     const seen = await askOverTls({ address, credentials: granted.credentials, request: ledgerRequest });
     const [statusLine = "nothing"] = seen.answer.split("\r\n");

@@ -5,7 +5,7 @@ import { obtainSvid } from "../../apparatus/granted-svid.ts";
 import type { Credentials } from "../../apparatus/hostile-certificates.ts";
 import { readMetric } from "../../apparatus/http-call.ts";
 import { ledgerRequest } from "../../apparatus/refused-connection.ts";
-import { servingInstance } from "../../apparatus/running-mesh.ts";
+import { servingInstance, waiveRequestTokens } from "../../apparatus/running-mesh.ts";
 import { type Claim, failed, ok } from "../claim.ts";
 
 /** A resumed session shows no certificate anew, so nothing of it could be checked again. */
@@ -15,6 +15,7 @@ export const claim: Claim = {
   run: async () => {
     const mesh = await demoMesh.get();
     const { address, adminAddress } = await servingInstance(mesh.path, "/shop/ledger");
+    await waiveRequestTokens(mesh, "/shop/ledger");
     await using granted = await obtainSvid(mesh, "/shop/payments");
     const { credentials } = granted;
     if (!(await doesClientResume(credentials))) return failed("the client of this experiment cannot resume");

@@ -19,6 +19,7 @@ export const claim: Claim = {
   limitSeconds: 400,
   run: async ({ isFull, note }) => {
     await using mesh = await openMesh({
+      requestTokens: "off",
       kind: "up",
       args: ["--svid-lifetime", String(svidLifetimeSeconds)],
     });

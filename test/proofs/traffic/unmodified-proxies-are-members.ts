@@ -35,7 +35,11 @@ export const claim: Claim = {
     const missing = kinds.map(missingForeign).find((one) => one !== undefined);
     if (missing !== undefined) return skipped(missing);
     await using folder = await temporaryFolder();
-    await using mesh = await openMesh({ kind: "up", args: ["--svid-lifetime", String(svidLifetimeSeconds)] });
+    await using mesh = await openMesh({
+      kind: "up",
+      requestTokens: "off",
+      args: ["--svid-lifetime", String(svidLifetimeSeconds)],
+    });
     await using ledger = await openService(mesh, "/proof/ledger");
     await using web = await openService(mesh, "/proof/web");
     const appPort = await freePort();
