@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { openDeceitfulAgent } from "../../test/apparatus/deceitful-agent.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
-import { shiftedClock } from "../../test/apparatus/shifted-clock.ts";
+import { shiftedClock, stepClocks } from "../../test/apparatus/shifted-clock.ts";
 import { TokenPeer } from "../../test/apparatus/token-peer.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
 
@@ -51,8 +51,7 @@ it.each([
 
   const clock = clocks[whose];
   for (const step of [seconds, -seconds]) {
-    clock.shiftWall(step);
-    clock.shiftMonotonic(step);
+    await stepClocks(clock, step);
     const before = ledger.app.seen.length;
     expect((await front.call(ledger.host, post)).status).toBe(200);
     expect(ledger.app.seen.length).toBe(before + 1);
@@ -85,7 +84,7 @@ it("tells the application why where a part of the body has gone with the refused
   const front = await mesh.open("/shop/front");
   const ledger = await mesh.open("/shop/ledger", { clock });
   await routed(front, ledger);
-  clock.shiftMonotonic(60);
+  await stepClocks(clock, 60);
 
   const [host, port] = front.sidecar.outboundAddress.split(":");
   const reason = await new Promise<string>((resolve, reject) => {

@@ -8,6 +8,18 @@ export interface ShiftedClock extends Clock {
   readonly shiftMonotonic: (seconds: number) => void;
 }
 
+/**
+ * Moves both clocks of a process of this one, and waits until its timers have seen it: what begins in between would be
+ * taken to have lasted so long.
+ */
+export async function stepClocks(clock: ShiftedClock, seconds: number): Promise<void> {
+  clock.shiftWall(seconds);
+  clock.shiftMonotonic(seconds);
+  await new Promise((resolve) => setTimeout(resolve, twoTicksMillis));
+}
+
+const twoTicksMillis = 1_100;
+
 /** Makes a clock that shows the machine's time until it is shifted. */
 export function shiftedClock(): ShiftedClock {
   let wall = 0;

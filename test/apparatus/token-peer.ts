@@ -90,8 +90,10 @@ export class TokenPeer implements AsyncDisposable {
       askWith(client, token, { host: hostOf(to.service), headers });
     let known: string | undefined;
     const audienceOf = async (): Promise<string> => {
-      known ??= String((await ask(undefined)).headers["troth-token-audience"]);
-      return known;
+      // A service that is called over TCP refuses a request as such, whatever it shows.
+      for (const headers of [{}, { ":method": "CONNECT" }])
+        known ??= (await ask(undefined, headers)).headers["troth-token-audience"]?.toString();
+      return known ?? "";
     };
     const mint = async (wishes: MintWishes = {}): Promise<string> => {
       const { method = "GET", path = "/", contentDigest = "", destination = to.service } = wishes;
@@ -142,14 +144,14 @@ async function askWith(
   { host, headers = {} }: { readonly host: string; readonly headers: http2.OutgoingHttpHeaders | undefined },
 ): Promise<TokenReply> {
   // A proxy may have ended the connection, and what was captured on it is of no use any more.
-  if (client.destroyed) return { status: 0, reason: "", body: "", headers: {} };
+  if (client.destroyed || client.closed) return gone;
   const shown =
     token === undefined ? {} : { "troth-request-token": typeof token === "string" ? token : [...token] };
   const isTcp = headers[":method"] === "CONNECT" && headers[":protocol"] === undefined;
   const path = isTcp ? {} : { ":path": "/" };
   const isTunnel = headers[":method"] === "CONNECT";
   const stream = client.request(
-    { ":method": "GET", ...path, ":authority": host, ...shown, ...headers },
+    { ":method": "GET", ...path, ":authority": isTcp ? `${host}:80` : host, ...shown, ...headers },
     { endStream: !isTunnel },
   );
   let body = "";
@@ -162,10 +164,17 @@ async function askWith(
     stream.on("end", resolve);
     stream.on("close", resolve);
   });
-  const [received]: http2.IncomingHttpHeaders[] = await once(stream, "response");
-  const status = Number(received?.[":status"]);
+  const responded = new Promise<http2.IncomingHttpHeaders | undefined>((resolve) => {
+    stream.on("response", resolve);
+    stream.on("close", () => resolve(undefined));
+  });
+  const received = await responded;
+  if (received === undefined) return gone;
+  const status = Number(received[":status"]);
   if (isTunnel && status < 300) stream.destroy();
   else await ended;
   const reason = /"reason":"([a-z-]+)"/.exec(body)?.[1] ?? "";
-  return { status, reason, body, headers: received ?? {} };
+  return { status, reason, body, headers: received };
 }
+
+const gone: TokenReply = { status: 0, reason: "", body: "", headers: {} };

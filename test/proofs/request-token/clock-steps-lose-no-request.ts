@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openDeceitfulAgent } from "../../apparatus/deceitful-agent.ts";
 import { MeshInProcess, until } from "../../apparatus/mesh-in-process.ts";
-import { shiftedClock } from "../../apparatus/shifted-clock.ts";
+import { shiftedClock, stepClocks } from "../../apparatus/shifted-clock.ts";
 import { TokenPeer } from "../../apparatus/token-peer.ts";
 import type { Workload } from "../../apparatus/workload.ts";
 import { type Claim, failed, ok } from "../claim.ts";
@@ -51,19 +51,18 @@ export const claim: Claim = {
     await using thief = await TokenPeer.open(mesh, "/shop/web");
     const seen: Seen = { asked: 0, lost: [], replays: 0, accepted: 0 };
     for (const clock of [clocks.caller, clocks.callee])
-      for (const seconds of [stepSeconds, -stepSeconds, -stepSeconds, stepSeconds]) {
+      for (const seconds of [stepSeconds, -stepSeconds]) {
         await using connection = await thief.connect(callee);
         const token = await connection.mint();
         await connection.ask(token);
-        clock.shiftWall(seconds);
-        clock.shiftMonotonic(seconds);
+        await stepClocks(clock, seconds);
         await askMany(caller, callee, { seen, requests: isFull ? requestsFull : requestsShort });
         for (let time = 0; time < 3; time += 1) {
           seen.replays += 1;
           if ((await connection.ask(token)).status === 200) seen.accepted += 1;
         }
       }
-    const figure = `${seen.asked} requests over 8 steps, ${seen.lost.length} lost; ${seen.replays} replays, ${seen.accepted} accepted`;
+    const figure = `${seen.asked} requests over 4 steps, ${seen.lost.length} lost; ${seen.replays} replays, ${seen.accepted} accepted`;
     return seen.lost.length === 0 && seen.accepted === 0
       ? ok(figure)
       : failed(`${figure}; ${seen.lost.slice(0, 3).join(", ")}`);

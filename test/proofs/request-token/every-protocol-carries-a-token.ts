@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import http2 from "node:http2";
+import { messageOf } from "../../../src/base/mesh-error.ts";
 import { MeshInProcess, until } from "../../apparatus/mesh-in-process.ts";
 import type { PlainApp } from "../../apparatus/plain-app.ts";
 import { connectTo, openTcpApp } from "../../apparatus/tcp-app.ts";
@@ -63,7 +64,7 @@ export const claim: Claim = {
       { name: "TCP", callee: database, ask: () => echoOf(front), headers: { ":method": "CONNECT" } },
     ];
     for (const protocol of protocols) {
-      const wrong = await wrongWith(protocol, peer);
+      const wrong = await wrongWith(protocol, peer).catch(messageOf);
       if (wrong !== undefined) return failed(`${protocol.name}: ${wrong}`);
     }
     return ok(`${protocols.length} protocols: each with a token of its own, each replay refused`);
@@ -80,7 +81,7 @@ async function wrongWith({ callee, ask, headers }: Protocol, peer: TokenPeer): P
   const isWebSocket = headers[":protocol"] !== undefined;
   const isTcp = asked === "CONNECT" && !isWebSocket;
   const method = isWebSocket ? "GET" : asked;
-  const path = isTcp ? callee.host : String(headers[":path"] ?? "/");
+  const path = isTcp ? `${callee.host}:80` : String(headers[":path"] ?? "/");
   const token = await connection.mint({ method, path });
   const tokens = await acceptedBy(callee);
   const first = await connection.ask(token, headers);
