@@ -18,19 +18,15 @@ import {
   nextChange,
   openRpcConnection,
   openRpcServer,
+  QuickCalls,
   serveLog,
   tlsIdentityOf,
 } from "../transport/index.ts";
-import {
-  claimedSnapshotSize,
-  entryRevision,
-  type LogFollower,
-  parseVerifierKey,
-  verifierKeyOf,
-} from "../trust-log/index.ts";
+import { entryRevision, type LogFollower, parseVerifierKey, verifierKeyOf } from "../trust-log/index.ts";
 import { agentChecks } from "./agent-checks.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { requireClosedSocket } from "./closed-socket.ts";
+import { fetchSnapshot } from "./fetch-snapshot.ts";
 import type { Membership } from "./join-mesh.ts";
 import { LogMirror } from "./log-mirror.ts";
 import { OwnNode } from "./own-node.ts";
@@ -43,7 +39,6 @@ import { openWorkloadApi, type WorkloadApiOptions } from "./workload-api/open-wo
 const reportIntervalMillis = 1_000;
 /** The longest silence of an agent that has nothing to say; after 5 s the control plane counts it as gone. */
 const silenceMillisMax = 1_900;
-const snapshotMillisMax = 5_000;
 /** So many entries after the snapshot that it keeps, an agent asks for a newer one. */
 const snapshotIntervalEntries = 2_048;
 /** How long news waits for company: a hundred sidecars that take the same step make one report. */
@@ -119,7 +114,13 @@ export async function openNodeAgent(options: NodeAgentOptions): Promise<NodeAgen
   });
   // Of an agent that was killed; none that lives has it, since this one has the folder's lock.
   await rm(options.socketPath, { force: true });
-  opened.use(await openRpcServer({ kind: "unix", path: options.socketPath }, relay.routes(closing.signal)));
+  opened.use(
+    await openRpcServer(
+      { kind: "unix", path: options.socketPath },
+      (router) => relay.routes(router),
+      relay.quickCalls(closing.signal),
+    ),
+  );
   await requireClosedSocket(options.socketPath);
   relay.isServing = true;
   const workloads = opened.use(await openWorkloadApi(relay.port(), options.workloads ?? { endpoints: [] }));
@@ -360,20 +361,25 @@ class Relay {
     return this.#upstream;
   }
 
-  /** The calls of sidecars. */
-  routes(closing: AbortSignal): (router: ConnectRouter) => void {
-    return (router) => {
-      router.service(Mesh, {
-        follow: (request, context) => this.#serve(request, AbortSignal.any([context.signal, closing])),
-        issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
-        // Handed on unread: each list is signed by its authority.
-        readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
-        report: ({ followers, alarms }) => {
-          if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
-          return {};
-        },
+  /** The calls of sidecars that all of them make at once, whenever the log has grown. */
+  quickCalls(closing: AbortSignal): QuickCalls {
+    return new QuickCalls()
+      .stream(Mesh.method.follow, (request, signal) =>
+        this.#serve(request, AbortSignal.any([signal, closing])),
+      )
+      .unary(Mesh.method.report, ({ followers, alarms }) => {
+        if (this.#sidecars.report(followers, alarms)) this.#reportSoon();
+        return {};
       });
-    };
+  }
+
+  /** The other calls of sidecars. */
+  routes(router: ConnectRouter): void {
+    router.service(Mesh, {
+      issueSvid: (request) => this.#controlPlane.issueSvid(request, { timeoutMs: 10_000 }),
+      // Handed on unread: each list is signed by its authority.
+      readRevocationLists: () => this.#controlPlane.readRevocationLists({}, { timeoutMs: 10_000 }),
+    });
   }
 
   close(): void {
@@ -442,22 +448,9 @@ class Relay {
    */
   async #snapshot(): ReturnType<LogSource["snapshot"]> {
     const upstream = this.#upstream;
-    const newestSize = this.#mirror.newest?.size ?? 0;
-    if (upstream === undefined) return this.#mirror.snapshot();
-    const request = { fromSize: 0n, instance: "", protocolVersion, acceptsSnapshot: true };
-    try {
-      for await (const { content } of upstream.follow(request, { timeoutMs: snapshotMillisMax })) {
-        if (content.case !== "snapshot") return undefined;
-        const { text, epochEntry, genesisEntry } = content.value;
-        const size = claimedSnapshotSize(text);
-        return size === undefined || size >= newestSize
-          ? undefined
-          : { size, text, epochEntry, genesisEntry };
-      }
-    } catch {
-      // Without one the sidecar reads the log from its beginning.
-    }
-    return undefined;
+    return upstream === undefined
+      ? this.#mirror.snapshot()
+      : fetchSnapshot(upstream, this.#mirror.newest?.size ?? 0);
   }
 
   #onChange(callback: () => void): () => void {

@@ -302,6 +302,28 @@ describe("serveLog", () => {
     expect(view.follower.state.digest()).toBe(log.state.digest());
   });
 
+  it("makes a step once for all who are as far, and anew for who is not or reads other entries", async () => {
+    const { log } = openWorld(8);
+    const newest = { size: 8, checkpoint: log.checkpoint() };
+    const source = sourceOf(log, { newest });
+    const other = sourceOf(log, {
+      newest,
+      read: async function* (from, to) {
+        yield* log.entries.slice(from, to).toReversed();
+      },
+    });
+    const first = async (of: LogSource, fromSize: number): Promise<unknown> => {
+      const request = { fromSize, acceptsSnapshot: false, isLive: false };
+      return (await serveLog(of, request, new AbortController().signal).next()).value;
+    };
+
+    const step = await first(source, 5);
+
+    expect(await first(source, 5)).toBe(step);
+    expect(await first(other, 5)).not.toEqual(step);
+    expect(await first(source, 6)).toMatchObject({ content: { value: { firstIndex: 6n } } });
+  });
+
   it("tells a follower that is ahead of it, instead of waiting without end or pause", async () => {
     const { log, view, alarms } = openWorld(8);
     await view.take(updateOf(log.step(0)));

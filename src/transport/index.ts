@@ -2,6 +2,7 @@ export { type FollowerEvents, type FollowOnce, keepFollowing, LogView } from "./
 export { HalfOpen, sourceOf } from "./half-open.ts";
 export { nextChange, type Subscribe } from "./next-change.ts";
 export { publicCiphers } from "./public-tls.ts";
+export { QuickCalls } from "./quick-calls.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";
 export { openRpcServer, peerKey, type RpcListen, type RpcServer } from "./rpc-server.ts";

@@ -13,6 +13,7 @@ import { hexOf } from "../base/bytes.ts";
 import { codeOf, MeshError } from "../base/mesh-error.ts";
 import { HalfOpen, sourceOf } from "./half-open.ts";
 import { peerKeyOf } from "./pinned-certificate.ts";
+import { QuickCalls } from "./quick-calls.ts";
 import { rpcAuthority } from "./rpc-authority.ts";
 import type { TlsIdentity } from "./tls-identity.ts";
 
@@ -56,11 +57,13 @@ export const peerKey: ReturnType<typeof createContextKey<Uint8Array | undefined>
 
 /**
  * Serves `routes`. Over TLS every caller is asked for a certificate and none is turned away here: each call decides by
- * {@link peerKey} what its caller may do, so that a refusal can say why.
+ * {@link peerKey} what its caller may do, so that a refusal can say why. Calls that are among the `quick` ones are not
+ * told who makes them.
  */
 export async function openRpcServer(
   listen: RpcListen,
   routes: (router: ConnectRouter) => void,
+  quick = new QuickCalls(),
 ): Promise<RpcServer> {
   const callers = new WeakMap<http2.Http2Session, Caller>();
   const callerOf = (request: Parameters<RequestHandler>[0]): Caller => {
@@ -76,13 +79,15 @@ export async function openRpcServer(
     });
   const members = handlerWith(messageBytesMax);
   const others = handlerWith(strangers.messageBytesMax);
-  const rpc = http2.createServer(
-    { settings: { maxConcurrentStreams: streamsPerConnectionMax } },
-    (request, response) => {
-      if (isFromBrowser(request)) response.writeHead(403).end();
-      else (callerOf(request).isStranger ? others : members)(request, response);
-    },
+  // Never listens: it makes requests and answers of streams, for the library.
+  const requests = http2.createServer((request, response) =>
+    (callerOf(request).isStranger ? others : members)(request, response),
   );
+  const rpc = http2.createServer({ settings: { maxConcurrentStreams: streamsPerConnectionMax } });
+  rpc.on("stream", (stream: http2.ServerHttp2Stream, headers, flags, rawHeaders) => {
+    if (isFromBrowser(headers)) stream.respond({ ":status": 403 }, { endStream: true });
+    else if (!quick.take(stream, headers)) requests.emit("stream", stream, headers, flags, rawHeaders);
+  });
 
   const sockets = new Set<net.Socket>();
   const connections = new Map<string, number>();
@@ -162,7 +167,7 @@ const authorities: ReadonlySet<string> = new Set([rpcAuthority, `${rpcAuthority}
  * neither a page nor a name that resolves to this machine gets further. It also keeps what is no authority at all away
  * from the adapter, which would throw.
  */
-function isFromBrowser({ headers }: http2.Http2ServerRequest): boolean {
+function isFromBrowser(headers: http2.IncomingHttpHeaders): boolean {
   return (
     !authorities.has(headers[":authority"] ?? "") ||
     headers["origin"] !== undefined ||

@@ -76,13 +76,41 @@ export async function* serveLog(
     // What is not known is not said: the follower goes on with what it knows.
     if (served !== undefined && served !== endpoints) {
       endpoints = served;
-      const { isPartial } = served;
-      const value = { endpoints: [...served.endpoints], isPartial };
-      yield create(UpdateSchema, { content: { case: "endpoints", value } });
+      yield endpointsUpdate(served);
     }
     if (source.newest?.checkpoint === sent && (source.endpoints ?? endpoints) === endpoints)
       await source.changed(signal);
   }
+}
+
+/** Followers that keep up all get the same message: the step to a checkpoint, as it was made last. */
+const lastSteps = new WeakMap<
+  Uint8Array,
+  { readonly entries: readonly Uint8Array[]; readonly update: Update }
+>();
+
+/** A step that completes what came before; the very message that was made before, if it says the same. */
+function lastStepOf(firstIndex: number, entries: readonly Uint8Array[], checkpoint: Uint8Array): Update {
+  const last = lastSteps.get(checkpoint);
+  const isSame =
+    last?.entries.length === entries.length && last.entries.every((entry, at) => entry === entries[at]);
+  const isNext =
+    last?.update.content.case === "step" && Number(last.update.content.value.firstIndex) === firstIndex;
+  if (last !== undefined && isSame && isNext) return last.update;
+  const update = stepOf(firstIndex, entries, checkpoint);
+  lastSteps.set(checkpoint, { entries, update });
+  return update;
+}
+
+const endpointsUpdates = new WeakMap<EndpointList, Update>();
+
+function endpointsUpdate(served: EndpointList): Update {
+  const { isPartial } = served;
+  const value = { endpoints: [...served.endpoints], isPartial };
+  const update =
+    endpointsUpdates.get(served) ?? create(UpdateSchema, { content: { case: "endpoints", value } });
+  endpointsUpdates.set(served, update);
+  return update;
 }
 
 function generationIn({ recoveredSizes = [] }: LogSource): number {
@@ -118,7 +146,7 @@ async function* stepTo(
     entries.push(entry);
     bytes += entry.byteLength;
   }
-  yield stepOf(firstIndex, entries, checkpoint);
+  yield lastStepOf(firstIndex, entries, checkpoint);
 }
 
 function stepOf(firstIndex: number, entries: readonly Uint8Array[], checkpoint: Uint8Array): Update {
