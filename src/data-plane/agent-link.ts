@@ -11,6 +11,9 @@ import type { RelayQuestion } from "./ask-token-issuer.ts";
 /** How often it is looked whether there is something to report; each epoch is, so a report comes every 10 s at least. */
 const reportIntervalMillis = 1_000;
 const newsDelayMillis = 20;
+/** For each instance of the mesh: so many may share this machine's processors. */
+const delayPerInstanceMillis = 1;
+const instancesDelayedForMax = 100;
 const callTimeoutMillis = 10_000;
 const alarmsMax = 64;
 /** A request waits for the answer. */
@@ -102,12 +105,15 @@ export class AgentLink implements AsyncDisposable {
     this.#alarms = [...this.#alarms, alarm].slice(-alarmsMax);
   }
 
-  /** Reports within a moment, together with whatever else comes until then. */
+  /**
+   * Reports within a moment, together with whatever else comes until then. The moment is longer where there are many: all
+   * get a step at once, and a receipt can wait until others have cut what the step revoked.
+   */
   reportSoon(): void {
     this.#soon ??= setTimeout(() => {
       this.#soon = undefined;
       void this.report();
-    }, newsDelayMillis);
+    }, newsDelayOf(this.#options.view.follower.state.instances.size));
   }
 
   /** Says how far this proxy is and where it serves, now rather than within a second. */
@@ -162,4 +168,9 @@ export class AgentLink implements AsyncDisposable {
       this.#client = undefined;
     }
   }
+}
+
+/** How long news waits in a mesh of so many instances, in milliseconds. */
+export function newsDelayOf(instances: number): number {
+  return newsDelayMillis + Math.min(instances, instancesDelayedForMax) * delayPerInstanceMillis;
 }

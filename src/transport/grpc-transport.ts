@@ -12,16 +12,13 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { messageOf } from "../base/mesh-error.ts";
+import { framed, grpcContentType, prefixBytes } from "./grpc-message.ts";
 import { rpcAuthority } from "./rpc-authority.ts";
 
 const pingIntervalMillis = 10_000;
 const pingTimeoutMillis = 5_000;
 /** More than any update of a server that keeps to the protocol; what comes has to be held in memory. */
 const messageBytesMax = 16 * 1024 * 1024;
-
-/** A message's length and whether it is compressed stand before it. */
-const prefixBytes = 5;
-const contentType = "application/grpc+proto";
 
 /**
  * Calls over one connection by gRPC (PROTOCOL-HTTP2): unary ones and those with a stream of answers; metadata is neither
@@ -236,7 +233,7 @@ function openStream(
   return session.request({
     ":method": "POST",
     ":path": path,
-    "content-type": contentType,
+    "content-type": grpcContentType,
     te: "trailers",
     ...(timeoutMs === undefined || timeoutMs <= 0 ? {} : { "grpc-timeout": `${timeoutMs}m` }),
   });
@@ -244,14 +241,6 @@ function openStream(
 
 function gone(): ConnectError {
   return new ConnectError("the connection is gone", Code.Unavailable);
-}
-
-function framed(message: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(prefixBytes + message.byteLength);
-  frame[0] = 0;
-  frame.writeUInt32BE(message.byteLength, 1);
-  frame.set(message, prefixBytes);
-  return frame;
 }
 
 /** Texts of errors are percent-encoded. */
