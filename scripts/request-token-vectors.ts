@@ -29,7 +29,7 @@ const cases: readonly (readonly [string, RequestTokenCase])[] = [
   ["the last millisecond of a key period", { ...plain, issuedAtMillis: plain.issuedAtMillis + 599_999 }],
   ["the first millisecond of the next", { ...plain, issuedAtMillis: plain.issuedAtMillis + 600_000 }],
   ["the same process, started again", { ...plain, audience: `${plain.audience.slice(0, -1)}8` }],
-  ["a tunnel of a TCP service", { ...plain, method: "CONNECT", path: "" }],
+  ["a tunnel of a TCP service", { ...plain, method: "CONNECT", path: "payments.shop.mesh" }],
   ["somebody in between ends TLS", { ...plain, channelBinding: "00".repeat(32) }],
   ["a path that is not ASCII", { ...plain, path: "/größe/€/𐍈" }],
   [

@@ -74,7 +74,7 @@ async function attack(name: string, skipped: readonly SkippableStep[]) {
     thief,
     callee: placeOf(ledger),
     other: placeOf(other),
-    path: "/",
+    request: { method: "GET", path: "/" },
     restart: async () => placeOf(await start("/shop/ledger")),
   });
   return { control: replies.slice(0, -1).map(({ status }) => status), answer: replies.at(-1) };

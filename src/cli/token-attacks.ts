@@ -1,4 +1,4 @@
-import type { CalledProxy, HandConnection, HandMember, HandReply } from "../data-plane/index.ts";
+import type { CalledProxy, HandConnection, HandMember, HandReply, HandRequest } from "../data-plane/index.ts";
 
 /** Where attacks with request tokens happen. */
 export interface TokenGround {
@@ -9,8 +9,8 @@ export interface TokenGround {
   readonly callee: CalledProxy;
   /** Another proxy than the callee's. */
   readonly other: CalledProxy;
-  /** Something to ask the callee for. */
-  readonly path: string;
+  /** Something that the victim may ask the callee for. */
+  readonly request: HandRequest;
   /** Starts the callee's proxy anew; where it is then. */
   readonly restart: () => Promise<CalledProxy>;
 }
@@ -34,10 +34,10 @@ export const tokenAttacks: readonly TokenAttack[] = [
     story:
       "somebody in payments' sidecar sends a request to the ledger a second time, with the token that it had",
     expected: "request-token-replayed",
-    run: async ({ victim, callee, path }) => {
+    run: async ({ victim, callee, request }) => {
       await using connection = await victim.connect(callee);
-      const token = await connection.mint(path);
-      return [await connection.ask(path, token), await connection.ask(path, token)];
+      const token = await connection.mint(request);
+      return [await connection.ask(request, token), await connection.ask(request, token)];
     },
   },
   {
@@ -75,12 +75,12 @@ export const tokenAttacks: readonly TokenAttack[] = [
     story:
       "mallory mints with the grant that she took from payments, on a connection with her own certificate",
     expected: "request-token-invalid",
-    run: async ({ victim, thief, callee, path }) => {
+    run: async ({ victim, thief, callee, request }) => {
       await using robbed = await victim.connect(callee);
       await using connection = await thief.connect(callee);
       return [
-        await askHonestly(robbed, path),
-        await connection.ask(path, await connection.mint(path, { victim: robbed })),
+        await askHonestly(robbed, request),
+        await connection.ask(request, await connection.mint(request, { victim: robbed })),
       ];
     },
   },
@@ -88,25 +88,25 @@ export const tokenAttacks: readonly TokenAttack[] = [
 
 /** A token of one connection, shown on another. */
 async function showCaptured(
-  { victim, callee, path }: TokenGround,
+  { victim, callee, request }: TokenGround,
   target: () => Promise<CalledProxy>,
 ): Promise<readonly HandReply[]> {
   await using connection = await victim.connect(callee);
-  const honest = await askHonestly(connection, path);
-  const captured = await connection.mint(path);
+  const honest = await askHonestly(connection, request);
+  const captured = await connection.mint(request);
   await using another = await victim.connect(await target());
-  return [honest, await another.ask(path, captured)];
+  return [honest, await another.ask(request, captured)];
 }
 
 async function showAtAnotherTime(
-  { victim, callee, path }: TokenGround,
+  { victim, callee, request }: TokenGround,
   shiftMillis: number,
 ): Promise<readonly HandReply[]> {
   await using connection = await victim.connect(callee);
-  const honest = await askHonestly(connection, path);
-  return [honest, await connection.ask(path, await connection.mint(path, { shiftMillis }))];
+  const honest = await askHonestly(connection, request);
+  return [honest, await connection.ask(request, await connection.mint(request, { shiftMillis }))];
 }
 
-async function askHonestly(connection: HandConnection, path: string): Promise<HandReply> {
-  return connection.ask(path, await connection.mint(path));
+async function askHonestly(connection: HandConnection, request: HandRequest): Promise<HandReply> {
+  return connection.ask(request, await connection.mint(request));
 }

@@ -15,6 +15,7 @@ export {
   type HandConnection,
   type HandMember,
   type HandReply,
+  type HandRequest,
   openHandMember,
 } from "./open-hand-member.ts";
 export { openSidecar, type Sidecar } from "./open-sidecar.ts";

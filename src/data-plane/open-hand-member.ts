@@ -25,6 +25,14 @@ export interface CalledProxy {
   readonly address: string;
 }
 
+/** What is asked by hand. */
+export interface HandRequest {
+  readonly method: string;
+  readonly path: string;
+  /** JSON; none where absent. */
+  readonly body?: string;
+}
+
 /** What the other proxy answered. */
 export interface HandReply {
   readonly status: number;
@@ -37,7 +45,7 @@ export interface HandReply {
 export interface HandWishes {
   /** How wrong the clock is. */
   readonly shiftMillis?: number;
-  /** Whose certificate and grant to use, and whose connection; its own unless given. */
+  /** Whose certificate and grant to use; its own unless given. */
   readonly victim?: HandConnection;
 }
 
@@ -46,9 +54,11 @@ export interface HandConnection extends AsyncDisposable {
   readonly svid: SvidInUse;
   readonly to: CalledProxy;
   readonly context: ProxyContext;
-  /** A token for a GET of a path, good on this connection unless wished otherwise. */
-  readonly mint: (path: string, wishes?: HandWishes) => Promise<string>;
-  readonly ask: (path: string, token: string | undefined) => Promise<HandReply>;
+  /** A token for a request, good on this connection unless wished otherwise; empty where none is to be had or needed. */
+  readonly mint: (request: HandRequest, wishes?: HandWishes) => Promise<string>;
+  readonly ask: (request: HandRequest, token: string) => Promise<HandReply>;
+  /** Who checks at the other end, as that one says where it misses a token. */
+  readonly audienceFor: (request: HandRequest) => Promise<string | undefined>;
 }
 
 /** A member of the mesh that does by hand what a proxy does, and may do it wrong: attackers and tests are such. */
@@ -83,18 +93,24 @@ async function connectByHand(
   const client = http2.connect(`https://${to.address}`, { createConnection: () => socket });
   client.on("error", () => {});
   const channelBinding = socket.exportKeyingMaterial(32, requestTokenExporterLabel, Buffer.alloc(0));
-  const ask: HandConnection["ask"] = (path, token) => askByHand(client, { to, path, token });
+  const ask: HandConnection["ask"] = (request, token) => askByHand(client, { to, request, token });
   const connection: HandConnection = {
     svid,
     to,
     context,
     ask,
-    mint: async (path, { shiftMillis = 0, victim } = {}) => {
-      const refused = await ask(path, undefined);
+    audienceFor: async ({ method, path }) => {
+      // Without a body, so that nothing comes of it should it be let in.
+      const refused = await ask({ method, path }, "");
       const audience = refused.headers["troth-token-audience"];
-      if (typeof audience !== "string") return "";
-      const request = { method: "GET", destination: to.service, path, contentDigest: "" };
-      return mintByHand(victim ?? connection, { audience, channelBinding, shiftMillis, request });
+      return typeof audience === "string" ? audience : undefined;
+    },
+    mint: async (asked, { shiftMillis = 0, victim = connection } = {}) => {
+      const audience = await victim.audienceFor(asked);
+      if (audience === undefined) return "";
+      const { method, path } = asked;
+      const request = { method, destination: to.service, path, contentDigest: "" };
+      return mintByHand(victim, { audience, channelBinding, shiftMillis, request });
     },
     [Symbol.asyncDispose]: async () => {
       const closed = socket.destroyed ? Promise.resolve() : once(socket, "close");
@@ -139,15 +155,19 @@ async function mintByHand({ context, svid }: HandConnection, minting: Minting): 
 
 async function askByHand(
   client: http2.ClientHttp2Session,
-  {
-    to,
-    path,
-    token,
-  }: { readonly to: CalledProxy; readonly path: string; readonly token: string | undefined },
+  { to, request, token }: { readonly to: CalledProxy; readonly request: HandRequest; readonly token: string },
 ): Promise<HandReply> {
   const host = `${to.service.slice(1).split("/").reverse().join(".")}.mesh`;
-  const shown = token === undefined ? {} : { [requestTokenName]: token };
-  const stream = client.request({ ":method": "GET", ":path": path, ":authority": host, ...shown });
+  const { method, path, body: sent = "" } = request;
+  const fields = {
+    ":method": method,
+    ":path": path,
+    ":authority": host,
+    ...(sent === "" ? {} : { "content-type": "application/json" }),
+    ...(token === "" ? {} : { [requestTokenName]: token }),
+  };
+  const stream = client.request(fields, { endStream: sent === "" });
+  if (sent !== "") stream.end(sent);
   stream.on("error", () => {});
   let body = "";
   stream.setEncoding("utf8");

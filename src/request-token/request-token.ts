@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from "../base/result.ts";
 import {
-  issuedAtHighMax,
+  largestFirstHalf,
   nonceBytes,
   type RequestTokenMode,
   readIssuedAt,
@@ -77,6 +77,6 @@ export function decodeRequestToken(text: string, bytes: Buffer): boolean {
     text.length === requestTokenCharacters &&
     bytes.write(text, 0, requestTokenBytes, "base64url") === requestTokenBytes &&
     bytes.toString("base64url", 0, requestTokenBytes) === text &&
-    bytes.readUInt32BE(tokenOffset.issuedAt) <= issuedAtHighMax
+    bytes.readUInt32BE(tokenOffset.issuedAt) <= largestFirstHalf
   );
 }

@@ -48,7 +48,7 @@ export function writeIssuedAt(bytes: Buffer, millis: number): void {
 }
 
 /** The largest first half of a time: times end below 2^53, so that every implementation counts them exactly. */
-export const issuedAtHighMax = 0x1f_ffff;
+export const largestFirstHalf = 0x1f_ffff;
 
 /** The time in a token, in milliseconds since 1970. */
 export function readIssuedAt(bytes: Buffer): number {

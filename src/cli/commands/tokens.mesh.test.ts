@@ -17,6 +17,9 @@ const verification = z.looseObject({
   isRefused: z.boolean(),
   steps: z.array(z.object({ step: z.string(), outcome: z.string(), detail: z.string() })),
 });
+const attackReport = z.looseObject({
+  outcomes: z.array(z.looseObject({ wasStopped: z.boolean(), observed: z.string() })),
+});
 const request = { method: "GET", destination: "/shop/ledger", path: "/entries", contentDigest: "" };
 
 describe("over the demo's mesh, troth token", () => {
@@ -112,6 +115,22 @@ describe("over the demo's mesh, troth token", () => {
       true,
     ]);
     expect((await run("verify", forged)).code).toBe(2);
+  }, 180_000);
+
+  it("is attacked in vain, but for a replay where the ledger wants no request tokens", async () => {
+    const attack = async (name: string) => {
+      const { code, stdout } = await troth(mesh.path, "attack", name, "-o", "json");
+      const { outcomes } = attackReport.parse(JSON.parse(stdout));
+      return { code, got: outcomes.filter(({ wasStopped }) => !wasStopped).map(({ observed }) => observed) };
+    };
+    expect(await attack("all")).toEqual({ code: 0, got: [] });
+
+    await run("policy", "/shop/ledger", "off");
+
+    expect(await attack("replay")).toEqual({
+      code: 1,
+      got: [expect.stringContaining("an honest request got 201, the attack 201")],
+    });
   }, 180_000);
 
   it("shows what is in a token without a mesh, from standard input too, and what is none", () => {
