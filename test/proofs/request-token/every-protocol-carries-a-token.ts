@@ -58,7 +58,7 @@ export const claim: Claim = {
       {
         name: "WebSocket",
         callee: app,
-        ask: async () => void (await openByUpgrade(outbound, "", [], app.host))[Symbol.dispose](),
+        ask: async () => (await openByUpgrade(outbound, "", [], app.host))[Symbol.dispose](),
         headers: webSocket,
       },
       { name: "TCP", callee: database, ask: () => echoOf(front), headers: { ":method": "CONNECT" } },
