@@ -1,6 +1,11 @@
 import { serviceNameOfAuthority } from "../identity/index.ts";
-import { matchPrefix } from "../trust-log/index.ts";
-import type { ProxyContext } from "./proxy-context.ts";
+import { matchPrefix, type TrustState } from "../trust-log/index.ts";
+
+/** Whose proxy is asked, and what it knows of the log. */
+interface AskedContext {
+  readonly service: string;
+  readonly view: { readonly follower: { readonly size: number; readonly state: TrustState } };
+}
 
 /**
  * What the requests of one connection ask for, as rules name it: the prefix that the log has their authority in, if
@@ -8,13 +13,13 @@ import type { ProxyContext } from "./proxy-context.ts";
  * spelling than ours is not taken for either, since the application might read it as a name.
  */
 export class AskedDestination {
-  readonly #context: ProxyContext;
+  readonly #context: AskedContext;
   /** The last authority that was looked up, with what it asks for, at this size of the log. */
   #host = "";
   #destination: string | undefined;
   #size = -1;
 
-  constructor(context: ProxyContext) {
+  constructor(context: AskedContext) {
     this.#context = context;
     this.#destination = context.service;
   }

@@ -1021,7 +1021,7 @@ export declare type FollowerStatus = Message<"troth.v1.FollowerStatus"> & {
   /**
    * As in Endpoint; absent while the workload does not serve.
    *
-   * @generated from field: troth.v1.Advertisement advertisement = 32;
+   * @generated from field: troth.v1.Advertisement advertisement = 40;
    */
   advertisement?: Advertisement | undefined;
 };
