@@ -58,6 +58,12 @@ it.each<readonly [string, Partial<JudgedInstance>, string, number]>([
     30,
   ],
   [
+    "the few requests that a degraded one gets fail",
+    { standing: "degraded", decision: 7, callers: [{ ...bad, requests: 5, failures: 5 }] },
+    "i0 quarantined failing",
+    30,
+  ],
+  [
     "nobody has called it and it says itself that it fails",
     { callers: [], own: { ...fine, errors: 95 } },
     "i0 degraded failing",

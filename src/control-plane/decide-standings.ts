@@ -4,6 +4,8 @@ import type { SeenByCaller } from "./observed-calls.ts";
 export const standingThresholds = {
   /** A caller that has sent fewer requests within the window has seen nothing. */
   callerRequestsMin: 20,
+  /** The same where the instance is degraded already, and so is called seldom. */
+  degradedRequestsMin: 5,
   /** So many of a thousand requests fail: it is failing; it fails nearly always; it is well again. */
   failingPermilleMin: 500,
   brokenPermilleMin: 900,
@@ -193,7 +195,7 @@ export class StandingDecider {
     const causes = new Map<string, Wanted & { readonly afterSeconds: number }>();
     const add = (name: string, wanted: Wanted, afterSeconds: number): void =>
       void causes.set(name, { ...wanted, afterSeconds });
-    const seen = failuresSeen(callers, own, limits);
+    const seen = failuresSeen({ callers, own, standing }, limits);
     // Where the others fail as well, what they depend on does, or a caller asks for what cannot be.
     const othersPermille = medianOf(
       failing.flatMap((one) => (one.instance === instance ? [] : [one.permille])),
@@ -347,11 +349,11 @@ function isOut({ standing, own }: JudgedInstance): boolean {
  * the instance's own proxy says counts only where no caller has seen enough.
  */
 function failuresSeen(
-  callers: JudgedInstance["callers"],
-  own: OwnReport | undefined,
-  { callerRequestsMin }: StandingThresholds,
+  { callers, own, standing }: Pick<JudgedInstance, "callers" | "own" | "standing">,
+  { callerRequestsMin, degradedRequestsMin }: StandingThresholds,
 ): { readonly permille: number; readonly isByCallers: boolean } | undefined {
-  const telling = callers.filter(({ requests }) => requests >= callerRequestsMin);
+  const requestsMin = standing === "serving" ? callerRequestsMin : degradedRequestsMin;
+  const telling = callers.filter(({ requests }) => requests >= requestsMin);
   const byNode = Map.groupBy(telling, ({ node }) => node);
   if (byNode.size > 0) {
     const votes = [...byNode.values()].map((seen) =>
@@ -359,7 +361,7 @@ function failuresSeen(
     );
     return { permille: medianOf(votes), isByCallers: true };
   }
-  if (own === undefined || own.requests < callerRequestsMin) return undefined;
+  if (own === undefined || own.requests < requestsMin) return undefined;
   return { permille: Math.floor((1000 * own.errors) / own.requests), isByCallers: false };
 }
 
@@ -375,9 +377,9 @@ function noteHealth(memory: Memory, isHealthy: boolean | undefined, nowMillis: n
 
 /** How much of what each instance is asked fails, of those of which that is known. */
 function failingOf(members: readonly JudgedInstance[], thresholds: StandingThresholds): At["failing"] {
-  return members.flatMap(({ instance, callers, own }) => {
-    const seen = failuresSeen(callers, own, thresholds);
-    return seen === undefined ? [] : [{ instance, permille: seen.permille }];
+  return members.flatMap((one) => {
+    const seen = failuresSeen(one, thresholds);
+    return seen === undefined ? [] : [{ instance: one.instance, permille: seen.permille }];
   });
 }
 

@@ -22,6 +22,7 @@ beforeAll(async () => {
   other = await mesh.open("/shop/pay");
   await mesh.putRule("/*", "/*");
   await mesh.settled();
+  await until(async () => (await caller.call(one.host)).status === 200, "a route");
   await until(async () => (await served(one)) > 0 && (await served(other)) > 0, "both are called");
 }, 30_000);
 afterAll(() => mesh[Symbol.asyncDispose]());
