@@ -211,10 +211,11 @@ export class RequestTokenIssuer {
     if (callee === undefined) return fail("unknown-audience", "no instance is registered under this name");
     if (!holdsPrefix(state, callee.service, destination))
       return fail("not-served-there", `${instance} is of ${callee.service}, which does not hold this prefix`);
-    const policy = requestTokenPolicyOf(state, destination);
-    if (policy.mode === "off") return fail("request-tokens-off", `${destination} asks for no request tokens`);
+    const policy = requestTokenPolicyOf(state, callee.service);
+    if (policy.mode === "off")
+      return fail("request-tokens-off", `${callee.service} asks for no request tokens`);
     if (policy.mode === "per-request" && mode === "granted")
-      return fail("per-request-only", `${destination} takes no token but the issuer's own`);
+      return fail("per-request-only", `${callee.service} takes no token but the issuer's own`);
     const rules = [...state.rules.entries()].map(([, rule]) => rule);
     const { effect, reason, rule } = decideAnyAccess(rules, { from, to: destination });
     if (effect === "deny")

@@ -15,6 +15,7 @@ import {
 import { resolvesWithin, type SvidInUse } from "../transport/index.ts";
 import { type RequestTokenMode, requestTokenPolicyOf } from "../trust-log/index.ts";
 import type { AskRefusal } from "./ask-token-issuer.ts";
+import { AskedDestination } from "./asked-destination.ts";
 import type { ConnectionTokens, PeerTokens, RequestHead, ResponseHead } from "./forwarding/index.ts";
 import type { HeadEdits } from "./http1/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
@@ -30,6 +31,9 @@ export const firstGrantMillisMax = 2_000;
 /** How long tokens are still shown after a policy that asked for them has ended: the callee may hear of that later. */
 export const policyLagMillisMax = 5_000;
 
+/** To how many prefixes of one instance a connection keeps what its tokens are minted by. */
+export const boundDestinationsMax = 16;
+
 /** What of a proxy minting takes. */
 type MintingContext = Pick<ProxyContext, "service" | "view" | "requestTokens" | "metrics" | "clock">;
 
@@ -41,8 +45,8 @@ export class InstanceTokens implements PeerTokens {
   skewMillis = 0;
   awaited = 0;
   readonly context: MintingContext;
-  /** The service prefix asked for. */
-  readonly destination: string;
+  readonly service: string;
+  readonly #asked: AskedDestination;
   readonly #instance: string;
   readonly #svids = new WeakMap<Socket, SvidInUse>();
   readonly #connections = new WeakMap<Socket, TokensOfConnection>();
@@ -53,7 +57,8 @@ export class InstanceTokens implements PeerTokens {
 
   constructor(context: MintingContext, { service, instance, tokenAudience }: Endpoint) {
     this.context = context;
-    this.destination = service;
+    this.service = service;
+    this.#asked = new AskedDestination({ service, view: context.view });
     this.#instance = instance;
     this.audience = tokenAudience === "" ? "" : `${instance}/${tokenAudience}`;
   }
@@ -64,7 +69,7 @@ export class InstanceTokens implements PeerTokens {
     const { size, state } = view.follower;
     if (size !== this.#size) {
       this.#size = size;
-      const { mode } = requestTokenPolicyOf(state, this.destination);
+      const { mode } = requestTokenPolicyOf(state, this.service);
       const hasEnded = mode === "off" && this.#mode === "granted" && this.#lagUntilMillis === 0;
       if (hasEnded) this.#lagUntilMillis = clock.monotonicMillis() + policyLagMillisMax;
       else if (mode !== "off") this.#lagUntilMillis = 0;
@@ -74,6 +79,11 @@ export class InstanceTokens implements PeerTokens {
     if (clock.monotonicMillis() < this.#lagUntilMillis) return "granted";
     this.#lagUntilMillis = 0;
     return "off";
+  }
+
+  /** The service prefix that a request asks for, as the instance will see it. */
+  destinationOf(request: RequestHead, edits: HeadEdits): string {
+    return this.#asked.of(edits.host ?? request.host) ?? this.service;
   }
 
   /** Whether what is minted is wanted no more, as far as is known. */
@@ -126,7 +136,7 @@ class TokensOfConnection implements ConnectionTokens {
   readonly #socket: Socket;
   readonly #svid: SvidInUse;
   #channelBinding: Uint8Array | undefined;
-  #bound: Bound | undefined;
+  readonly #bound = new Map<string, Bound>();
 
   constructor(peer: InstanceTokens, socket: Socket, svid: SvidInUse) {
     this.#peer = peer;
@@ -156,9 +166,9 @@ class TokensOfConnection implements ConnectionTokens {
 
   /** Has the grant for what is minted here. */
   async prepare(): Promise<void> {
-    const { audience } = this.#peer;
+    const { audience, service } = this.#peer;
     if (audience === "") return;
-    const { grant } = this.#boundTo(audience);
+    const { grant } = this.#boundTo(service);
     if (grant.keyOf(keyPeriodAt(this.#nowMillis)) === undefined) await grant.obtain();
   }
 
@@ -176,16 +186,13 @@ class TokensOfConnection implements ConnectionTokens {
       case "request-token-key-unknown":
         if (issuerMillis !== undefined) peer.skewMillis = issuerMillis - requestTokens.issuerTime.nowMillis();
         return issuerMillis !== undefined || isElsewhere;
-      case "request-token-missing": {
-        const isNews = peer.mode === "off";
-        if (isNews) peer.demand("granted");
-        return isNews || isElsewhere;
-      }
-      case "request-token-mode": {
-        const isNews = peer.mode === "granted";
-        if (isNews) peer.demand("per-request");
-        return isNews || isElsewhere;
-      }
+      // Where we know that much by now, the request was on its way before we did.
+      case "request-token-missing":
+        if (peer.mode === "off") peer.demand("granted");
+        return true;
+      case "request-token-mode":
+        if (peer.mode === "granted") peer.demand("per-request");
+        return true;
       default:
         return isElsewhere && reason === "request-token-invalid";
     }
@@ -197,8 +204,9 @@ class TokensOfConnection implements ConnectionTokens {
   }
 
   #mintGranted(request: RequestHead, edits: HeadEdits): string | undefined {
-    const { audience, destination, context } = this.#peer;
-    const { grant, mint } = this.#boundTo(audience);
+    const { context } = this.#peer;
+    const destination = this.#peer.destinationOf(request, edits);
+    const { grant, mint } = this.#boundTo(destination);
     const nowMillis = this.#nowMillis;
     const key = grant.keyOf(keyPeriodAt(nowMillis));
     if (key === undefined) return undefined;
@@ -210,9 +218,8 @@ class TokensOfConnection implements ConnectionTokens {
     request: RequestHead,
     edits: HeadEdits,
   ): Promise<Result<string, "request-token-unavailable">> {
-    const { audience, mode } = this.#peer;
-    if (mode === "per-request") return this.#obtainOne(request, edits);
-    const obtained = await this.#boundTo(audience).grant.obtain();
+    if (this.#peer.mode === "per-request") return this.#obtainOne(request, edits);
+    const obtained = await this.#boundTo(this.#peer.destinationOf(request, edits)).grant.obtain();
     if (!obtained.ok && obtained.reason === "per-request-only") return this.#obtainOne(request, edits);
     if (!obtained.ok) return this.#without(obtained.reason, obtained.detail);
     const token = this.#mintGranted(request, edits);
@@ -223,7 +230,8 @@ class TokensOfConnection implements ConnectionTokens {
     request: RequestHead,
     edits: HeadEdits,
   ): Promise<Result<string, "request-token-unavailable">> {
-    const { audience, destination, context } = this.#peer;
+    const { audience, context } = this.#peer;
+    const destination = this.#peer.destinationOf(request, edits);
     const obtained = await context.requestTokens.grants.obtainToken({
       svid: this.#svid,
       audience,
@@ -251,14 +259,15 @@ class TokensOfConnection implements ConnectionTokens {
   }
 
   #unavailable(why: string): Result<string, "request-token-unavailable"> {
-    const { destination, context } = this.#peer;
+    const { service, context } = this.#peer;
     context.metrics.requestTokens.outbound.add("unavailable");
-    return fail("request-token-unavailable", `no request token for ${destination}: ${why}`);
+    return fail("request-token-unavailable", `no request token for ${service}: ${why}`);
   }
 
-  #boundTo(audience: string): Bound {
-    if (this.#bound?.audience === audience) return this.#bound;
-    const { context, destination } = this.#peer;
+  #boundTo(destination: string): Bound {
+    const { context, audience } = this.#peer;
+    const known = this.#bound.get(destination);
+    if (known?.audience === audience) return known;
     const { service, view, requestTokens } = context;
     const grant = requestTokens.grants.grantFor({ svid: this.#svid, audience, destination });
     const mint = requestTokenMinter({
@@ -270,8 +279,10 @@ class TokensOfConnection implements ConnectionTokens {
       certificateFingerprint: sha256(this.#svid.certificate),
       nonces: requestTokens.nonces,
     });
-    this.#bound = { audience, grant, mint };
-    return this.#bound;
+    const bound = { audience, grant, mint };
+    if (this.#bound.size >= boundDestinationsMax) this.#bound.clear();
+    this.#bound.set(destination, bound);
+    return bound;
   }
 
   #binding(): Uint8Array {

@@ -58,6 +58,21 @@ test("a decision names the prefix that was asked for", async () => {
   });
 });
 
+test("request tokens are for the prefix that was asked for, which rules may allow where they do not allow its holder", async () => {
+  await mesh.put("requesttoken.put", { to: "/*", mode: "granted" });
+  await mesh.settled();
+  const accepted = (): Promise<number> =>
+    player.metric("troth_proxy_request_tokens_total", { outcome: "accepted", direction: "inbound" });
+  const before = await accepted();
+
+  expect((await caller.call("live.video.media.mesh")).status).toBe(200);
+  expect(await refusalOf("player.media.mesh")).toEqual([403, "no-rule"]);
+
+  expect(await accepted()).toBe(before + 1);
+  await mesh.put("requesttoken.remove", { to: "/*" });
+  await mesh.settled();
+});
+
 test("what is granted while it runs is served, and what is withdrawn is not", async () => {
   await mesh.putRule("/shop/web", "/media/later");
   expect(await refusalOf("later.media.mesh")).toEqual([404, "unknown-service"]);

@@ -11,6 +11,7 @@ import {
 } from "../request-token/index.ts";
 import { type RequestTokenPolicy, requestTokenPolicyOf } from "../trust-log/index.ts";
 import { AcceptedOnce } from "./accepted-once.ts";
+import { AskedDestination } from "./asked-destination.ts";
 import type { CheckedPeer } from "./check-peer.ts";
 import {
   type ProblemAudience,
@@ -100,6 +101,7 @@ interface GatedPeer {
 export class ConnectionGate {
   readonly #gate: RequestTokenGate;
   readonly #gated: GatedPeer;
+  readonly #asked: AskedDestination;
   #check: CheckRequestToken | undefined;
   /** Numbers of the records of what was refused at this size of the log. */
   readonly #recorded = new Map<string, string>();
@@ -108,6 +110,7 @@ export class ConnectionGate {
   constructor(gate: RequestTokenGate, gated: GatedPeer) {
     this.#gate = gate;
     this.#gated = gated;
+    this.#asked = new AskedDestination(gate.context);
   }
 
   /**
@@ -145,7 +148,7 @@ export class ConnectionGate {
     const one = presented.length === 1 ? presented[0] : presented;
     const result = this.#check(
       presented.length === 0 ? undefined : one,
-      tokenRequestOf(request, context.service),
+      tokenRequestOf(request, this.#asked.of(request.host) ?? context.service),
       mode,
     );
     return result.ok ? undefined : result;
