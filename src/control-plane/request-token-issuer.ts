@@ -15,7 +15,7 @@ import {
   type RequestTokenMode,
 } from "../request-token/index.ts";
 import type { IssuerRefusal, PresentedQuestion } from "../transport/index.ts";
-import { holdsPrefix, isQuarantined, requestTokenPolicyOf } from "../trust-log/index.ts";
+import { holdsPrefix, isQuarantined, isRouterService, requestTokenPolicyOf } from "../trust-log/index.ts";
 import type { ControlPlaneMetrics } from "./control-plane-metrics.ts";
 import { tokenEpochAgeSecondsMax } from "./issue-instance-token.ts";
 import { keyFault } from "./log-keys.ts";
@@ -218,7 +218,8 @@ export class RequestTokenIssuer {
       return fail("per-request-only", `${callee.service} takes no token but the issuer's own`);
     const rules = [...state.rules.entries()].map(([, rule]) => rule);
     const { effect, reason, rule } = decideAnyAccess(rules, { from, to: destination });
-    if (effect === "deny")
+    // Rules say whom one may call; a router is a way, and decides by whoever is at its end.
+    if (effect === "deny" && !isRouterService(state, destination))
       return reason === "rule-denies"
         ? fail(reason, `the rule "${rule}" denies it`)
         : fail("no-rule", `no rule allows ${from} to call ${destination}`);
