@@ -117,9 +117,7 @@ export class SidecarCore implements AsyncDisposable {
         alarm,
       }),
     };
-    const { prefixes = [] } = options;
-    const dangerUngranted = options.dangerBelieveAdvertisements === true;
-    this.own = new OwnAdvertisement({ service, instance, prefixes, dangerUngranted, view, log });
+    this.own = new OwnAdvertisement(options, view);
     this.context = { ...shared, gate: new RequestTokenGate(shared, options.dangerSkippedTokenSteps) };
     this.router = new ServiceRouter(this.context, () => this.#svid(), random);
     const sweeping = {

@@ -4,7 +4,7 @@ import { readQuestion } from "../../transport/index.ts";
 import { enterHandingOn } from "../hand-on-prefix.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
-import { openRateLimit } from "../rate-limit.ts";
+import { openRateLimit, type RateLimit } from "../rate-limit.ts";
 import { callingNode, isNode } from "./callers.ts";
 import type { ControlPlaneParts } from "./parts.ts";
 import { readLog, takePlace } from "./read-log.ts";
@@ -58,8 +58,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
     },
     issueSvid: async (request, context) => {
       const node = callingNode(parts, context);
-      if (!issuance.take(node))
-        throw new ConnectError("too many certificates asked for", Code.ResourceExhausted);
+      requireRoom(issuance, node, "certificates asked for");
       const hasOlderPeers = parts.registry.hasProxyOlderThan(
         metadataRevision,
         parts.issuer.writer.state,
@@ -76,7 +75,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
     },
     issueToken: async (request, context) => {
       const node = callingNode(parts, context);
-      if (!tokens.take(node)) throw new ConnectError("too many tokens asked for", Code.ResourceExhausted);
+      requireRoom(tokens, node, "tokens asked for");
       const issued = await issueInstanceToken(parts.tokens, { ...request, node });
       if (!issued.ok)
         throw new ConnectError(`${issued.reason}: ${issued.detail}`, tokenCodeOf(issued.reason));
@@ -84,8 +83,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
     },
     askRequestTokenIssuer: async (request, context) => {
       const node = callingNode(parts, context);
-      if (!questions.take(node))
-        throw new ConnectError("too many questions about request tokens", Code.ResourceExhausted);
+      requireRoom(questions, node, "questions about request tokens");
       const question = readQuestion(request);
       if (!question.ok)
         throw new ConnectError(`${question.reason}: ${question.detail}`, Code.InvalidArgument);
@@ -93,26 +91,28 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
     },
     readRevocationLists: (_request, context) => {
       const node = callingNode(parts, context);
-      if (!listReads.take(node))
-        throw new ConnectError("too many revocation lists asked for", Code.ResourceExhausted);
+      requireRoom(listReads, node, "revocation lists asked for");
       const { lists, size } = parts.revocationLists.read();
       return { lists, size: BigInt(size) };
     },
     handOnPrefix: async (request, context) => {
       const node = callingNode(parts, context);
-      if (!handingOn.take(node))
-        throw new ConnectError("too many prefixes handed on", Code.ResourceExhausted);
+      requireRoom(handingOn, node, "prefixes handed on");
       const entered = await enterHandingOn(parts.issuer.writer, { ...request, node });
       if (!entered.ok) throw new ConnectError(`${entered.reason}: ${entered.detail}`, Code.PermissionDenied);
       return { size: BigInt(entered.value) };
     },
     report: async (request, context) => {
       const node = callingNode(parts, context);
-      if (!reports.take(node)) throw new ConnectError("too many reports", Code.ResourceExhausted);
+      requireRoom(reports, node, "reports");
       await takeReport(parts, node, request);
       return {};
     },
   };
+}
+
+function requireRoom(limit: RateLimit, node: string, asked: string): void {
+  if (!limit.take(node)) throw new ConnectError(`too many ${asked}`, Code.ResourceExhausted);
 }
 
 /** Whether asking again may help, or only asking for something else. */

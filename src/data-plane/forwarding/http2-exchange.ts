@@ -22,6 +22,7 @@ import {
 import { Http1Exchange, isRepeatable } from "./http1-exchange.ts";
 import type { InstanceLink, LinkSession, LinkWaiter } from "./instance-link.ts";
 import type { LinkChoice } from "./link-choice.ts";
+import { failureOfReset, speaksAgainstInstance } from "./request-failure.ts";
 import { tokenField } from "./request-tokens.ts";
 import { SentRequest } from "./sent-request.ts";
 import { ShownToken, type TokenTaker } from "./shown-token.ts";
@@ -135,7 +136,7 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, T
     if (this.http1 !== undefined) return this.http1.fail(failure, detail);
     if (this.isOver) return;
     this.sent?.onFailed(failure);
-    if (speaksAgainstInstance.has(failure)) this.link?.noteFailure(this.hasHeard);
+    if (speaksAgainstInstance(failure)) this.link?.noteFailure(this.hasHeard);
     this.abort();
     const sent = this.hasSent ? "sent" : "unsent";
     this.client.onFailed(failure, detail, this.hasBegun ? "answering" : sent);
@@ -317,7 +318,8 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, T
     if (!isUntouched) this.sent?.onFailed("upstream-reset");
     this.sent = undefined;
     const mayResend = this.isReplayable && isUntouched && this.resends < resendsMax;
-    const isSilent = violation !== undefined && silences.has(violation);
+    const failure = failureOfReset(violation);
+    const isSilent = failure === "upstream-timeout";
     const isLost = isSilent || (code === errorCode.connectError && violation === undefined);
     const isOurs = this.attempts?.coverResets !== true;
     const mayRepeat = isOurs && isLost && isRepeatable(this.request) && !this.hasHeard && this.resends === 0;
@@ -325,7 +327,6 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, T
     // Only a connection may have died, and not what was at its other end; it comes last now, but it comes.
     if (isSilent || (isLost && !isOver)) this.leaveAlone();
     if (isOver) {
-      const failure = isSilent ? "upstream-timeout" : "upstream-reset";
       return this.fail(failure, violation ?? `stream reset with code ${code}`);
     }
     this.resends += 1;
@@ -469,12 +470,4 @@ export class Http2Exchange implements Forwarding, ResponseHandler, LinkWaiter, T
 }
 
 const nothing = Buffer.alloc(0);
-/** What says of a connection that nobody is at its other end any more. */
-const silences = new Set<Http2Violation>(["ping-timeout", "settings-timeout", "transport-stalled"]);
-/** What a request fails of for which its instance is to blame, as far as can be said; a connection that cannot be opened is counted elsewhere. */
-const speaksAgainstInstance: ReadonlySet<ForwardingFailure> = new Set([
-  "upstream-reset",
-  "upstream-timeout",
-  "upstream-malformed-response",
-]);
 const untried: readonly InstanceLink[] = [];

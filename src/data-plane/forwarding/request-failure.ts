@@ -1,4 +1,5 @@
 import type { BodyRefusal, RequestRefusal } from "../http1/index.ts";
+import type { Http2Violation } from "../http2/index.ts";
 import type { AcquireRefusal } from "./connection-source.ts";
 
 /** Why a request did not get the response it asked for. */
@@ -71,3 +72,25 @@ export function statusOfFailure(failure: Exclude<RequestFailure, RequestRefusal>
       return 400;
   }
 }
+
+/** What the end of a stream is for its request: nobody was at the connection's other end any more, or it was reset. */
+export function failureOfReset(violation: Http2Violation | undefined): "upstream-timeout" | "upstream-reset" {
+  return violation !== undefined && silences.has(violation) ? "upstream-timeout" : "upstream-reset";
+}
+
+const silences: ReadonlySet<Http2Violation> = new Set<Http2Violation>([
+  "ping-timeout",
+  "settings-timeout",
+  "transport-stalled",
+]);
+
+/** Whether a failure is to be blamed on the instance, as far as can be said; one to connect is counted elsewhere. */
+export function speaksAgainstInstance(failure: RequestFailure): boolean {
+  return againstInstance.has(failure);
+}
+
+const againstInstance: ReadonlySet<RequestFailure> = new Set<RequestFailure>([
+  "upstream-reset",
+  "upstream-timeout",
+  "upstream-malformed-response",
+]);
