@@ -81,7 +81,7 @@ export const attacks: readonly Attack[] = [
   },
   {
     name: "forged-prefix",
-    story: "somebody who passes on what payments' proxy says of itself adds a prefix to it",
+    story: "somebody who passes on what mallory's proxy says of itself adds a prefix to it",
     run: ({ client, directory }) => forgePrefix(client, directory),
   },
   ...tokenAttacks.map((attack) => ({

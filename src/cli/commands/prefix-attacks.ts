@@ -8,14 +8,12 @@ import { signAdvertisement } from "../../data-plane/index.ts";
 import {
   type Advertisement,
   AdvertisementSchema,
-  type FollowerStatus,
   FollowerStatusSchema,
   Mesh,
   protocolVersion,
 } from "../../protocol/index.ts";
 import { openRpcConnection } from "../../transport/index.ts";
 import { entryRevision, verifierKeyOf } from "../../trust-log/index.ts";
-import { CliError, exitCode } from "../exit-codes.ts";
 import type { MeshDirectory } from "../mesh-directory.ts";
 import type { OperatorClient } from "../operator-client.ts";
 import type { AttackOutcome } from "./attacks.ts";
@@ -30,6 +28,32 @@ const attackersAddress = "127.0.0.1:9";
 
 /** A registered instance of the neighbour's says that it serves the ledger's name. */
 export async function hijackRoute(client: OperatorClient, directory: MeshDirectory): Promise<AttackOutcome> {
+  return advertise(client, directory, {
+    prefixes: [victim],
+    reason: "advertisement-prefix-not-granted",
+  });
+}
+
+/** Somebody who passes on what a proxy has signed adds a prefix to it, one that its service may have. */
+export async function forgePrefix(client: OperatorClient, directory: MeshDirectory): Promise<AttackOutcome> {
+  return advertise(client, directory, {
+    prefixes: [],
+    change: withPrefix,
+    reason: "advertisement-bad-signature",
+  });
+}
+
+/** Registers an instance of the attacker's and has the agent pass on what it, or somebody after it, says. */
+async function advertise(
+  client: OperatorClient,
+  directory: MeshDirectory,
+  attack: {
+    readonly prefixes: readonly string[];
+    readonly change?: (advertisement: Advertisement) => Advertisement;
+    /** The alarm that it should raise. */
+    readonly reason: string;
+  },
+): Promise<AttackOutcome> {
   using connection = await openRpcConnection({ kind: "unix", path: directory.agentSocket });
   const mesh = createClient(Mesh, connection.transport);
   const instance = randomUUID();
@@ -45,44 +69,24 @@ export async function hijackRoute(client: OperatorClient, directory: MeshDirecto
       auditKey: verifierKeyOf(audit),
     });
     const said = { log: client.domain.genesis, instance, address: attackersAddress, audience: "" };
-    const signed = { ...said, prefixes: [victim], sequence: 1, size: 0 };
-    const advertisement = signAdvertisement(signed, privateKey);
+    const signed = signAdvertisement(
+      { ...said, prefixes: attack.prefixes, sequence: 1, size: 0 },
+      privateKey,
+    );
+    const advertisement = attack.change?.(signed) ?? signed;
     const about = { instance, service: attacker, address: attackersAddress, entryRevision };
     const status = create(FollowerStatusSchema, { ...about, advertisement });
     await mesh.report({ followers: [status], alarms: [] });
-    return await alarmed(client, "advertisement-prefix-not-granted", instance);
+    return await alarmed(client, attack.reason, instance);
   } finally {
     leaving.abort();
     await following;
   }
 }
 
-/** Somebody between the proxies adds a prefix to what payments' proxy has signed. */
-export async function forgePrefix(client: OperatorClient, directory: MeshDirectory): Promise<AttackOutcome> {
-  const { followers } = await client.admin.getStatus({});
-  const signer = followers.find(({ service, address }) => service === "/shop/payments" && address !== "");
-  if (signer?.advertisement === undefined)
-    throw new CliError(exitCode.notFound, "/shop/payments is not running; start the demo with npm start");
-  using connection = await openRpcConnection({ kind: "unix", path: directory.agentSocket });
-  const mesh = createClient(Mesh, connection.transport);
-  const { $typeName: _name, $unknown: _unknown, ...fields } = signer;
-  const forged: FollowerStatus = create(FollowerStatusSchema, {
-    ...fields,
-    advertisement: withPrefix(signer.advertisement),
-  });
-  await mesh.report({ followers: [forged], alarms: [] });
-  const outcome = await alarmed(client, "advertisement-bad-signature", signer.instance);
-  // What the proxy itself says takes its place again.
-  await mesh.report({ followers: [signer], alarms: [] });
-  return outcome;
-}
-
-/** The word of a proxy with its own name as a prefix more and the next number; the signature is as it was. */
-function withPrefix(advertisement: Advertisement): Advertisement {
-  const { statement, publicKey, signature } = advertisement;
-  const text = (textOf(statement) ?? "")
-    .replace(/"prefixes":\[[^\]]*\]/, '"prefixes":["/shop/payments"]')
-    .replace(/"sequence":([0-9]+)/, (_, number: string) => `"sequence":${Number(number) + 1}`);
+/** What was signed, with a prefix that was not; the signature is as it was. */
+function withPrefix({ statement, publicKey, signature }: Advertisement): Advertisement {
+  const text = (textOf(statement) ?? "").replace('"prefixes":[]', `"prefixes":["${attacker}"]`);
   return create(AdvertisementSchema, { statement: bytesOf(text), publicKey, signature });
 }
 
