@@ -252,3 +252,21 @@ it("never leaves less than half of a service serving by its own doing, whatever 
     { numRuns: 200 },
   );
 });
+
+it("is not taken for mended while too few have called it to tell, but does not wait for ever", () => {
+  const failing = { ...bad, requests: 5, failures: 5 };
+  const degraded = { standing: "degraded", decision: 7, own: { ...fine, requests: 0 } } as const;
+  const decisionAfter = (untoldSeconds: number): number | undefined => {
+    const decider = new StandingDecider();
+    for (let seconds = 0; seconds <= 40; seconds += 1) {
+      const isTold = seconds < 10 || seconds >= 10 + untoldSeconds;
+      const callers = isTold ? [failing] : [{ ...failing, requests: 4, failures: 4 }];
+      const { made } = decider.decide(shop({ 0: { ...degraded, callers } }), seconds * 1000);
+      if (made.some(({ standing }) => standing === "quarantined")) return seconds;
+    }
+    return undefined;
+  };
+
+  expect(decisionAfter(standingThresholds.untoldSecondsMax)).toBe(30);
+  expect(decisionAfter(standingThresholds.untoldSecondsMax + 1)).toBe(undefined);
+});

@@ -12,6 +12,8 @@ export const standingThresholds = {
   wellPermilleMax: 100,
   failingDegradeSeconds: 5,
   brokenQuarantineSeconds: 30,
+  /** For so long it may go without enough calls to tell, as one that is degraded does at times, and be nearly always failing still. */
+  untoldSecondsMax: 15,
   /** The health check fails for so long, or has changed its mind so often within two minutes. */
   unhealthyDegradeSeconds: 20,
   healthChangesMax: 6,
@@ -102,6 +104,8 @@ interface Memory {
   readonly since: Map<string, number>;
   /** Since when there has been none. */
   wellSinceMillis: number | undefined;
+  /** When callers had last seen enough of it. */
+  toldMillis: number;
   isHealthy: boolean | undefined;
   healthChanges: number[];
   /** How often it was degraded or quarantined; forgotten after long being well. */
@@ -173,7 +177,12 @@ export class StandingDecider {
   /** The worst that the causes of now ask for, each once it has lasted. */
   #wantedOf(one: JudgedInstance, memory: Memory, at: At): Wanted | undefined {
     const causes = this.#causesOf(one, memory, at);
-    for (const name of memory.since.keys()) if (!causes.has(name)) memory.since.delete(name);
+    const untoldMillis = at.nowMillis - memory.toldMillis;
+    const isUntold = untoldMillis > 0 && untoldMillis <= this.#thresholds.untoldSecondsMax * 1000;
+    for (const name of memory.since.keys()) {
+      const isOver = !(name === "broken" && isUntold && one.standing === "degraded");
+      if (!causes.has(name) && isOver) memory.since.delete(name);
+    }
     let worst: Wanted | undefined;
     for (const [name, { afterSeconds, ...wanted }] of causes) {
       const since = memory.since.get(name) ?? at.nowMillis;
@@ -196,6 +205,7 @@ export class StandingDecider {
     const add = (name: string, wanted: Wanted, afterSeconds: number): void =>
       void causes.set(name, { ...wanted, afterSeconds });
     const seen = failuresSeen({ callers, own, standing }, limits);
+    if (seen?.isByCallers === true) memory.toldMillis = nowMillis;
     // Where the others fail as well, what they depend on does, or a caller asks for what cannot be.
     const othersPermille = medianOf(
       failing.flatMap((one) => (one.instance === instance ? [] : [one.permille])),
@@ -290,6 +300,7 @@ export class StandingDecider {
     const made: Memory = {
       since: new Map(),
       wellSinceMillis: undefined,
+      toldMillis: Number.NEGATIVE_INFINITY,
       isHealthy: undefined,
       healthChanges: [],
       times: 0,
