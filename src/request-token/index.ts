@@ -29,6 +29,7 @@ export {
   type NonceVerdict,
   type NonceWheel,
   type NonceWheelOptions,
+  nonceBucketEntriesFirst,
   nonceBucketEntriesMax,
   nonceBucketMillis,
   nonceWheel,

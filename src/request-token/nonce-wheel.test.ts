@@ -127,6 +127,21 @@ it("takes memory for the buckets that it uses, and never more than it says", () 
   expect(wheel.bytesMax).toBe(9 * (1_000 * 25 + 4_096));
 });
 
+it("grows with what it holds, forgets nothing over it, and takes no more than it says", () => {
+  const wheel = nonceWheel({ window, randomBytes, bucketEntriesMax: 40_000 });
+  const keepAll = () =>
+    tally(
+      Array.from({ length: 41_000 }, (_, index) => wheel.keep(entry(`n${index}`, `s${index}`), 0, start)),
+    );
+  wheel.keep(entry("n0", "s0"), 0, start);
+  const first = wheel.bytes();
+
+  expect(keepAll()).toEqual({ seen: 1, fresh: 39_999, full: 1_000 });
+  expect(keepAll()).toEqual({ seen: 40_000, full: 1_000 });
+  expect(first).toBeLessThan(wheel.bytes() / 8);
+  expect(wheel.bytes()).toBe(wheel.bytesMax / 9);
+});
+
 function entry(nonce: string, sender: string): Buffer {
   const digest = (text: string) => createHash("sha256").update(text).digest();
   return Buffer.concat([digest(nonce).subarray(0, 16), digest(sender).subarray(0, 8)]);

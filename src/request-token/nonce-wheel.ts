@@ -12,7 +12,7 @@ export interface NonceWheel {
    * of `issuedAtMillis`, and says whether they are new. The caller has checked that the time is inside the window.
    */
   readonly keep: (bytes: Uint8Array, offset: number, issuedAtMillis: number) => NonceVerdict;
-  /** How many bytes its tables have once each has been used; they are made at first use and never grow. */
+  /** How many bytes its tables have once each has been filled; they are made at first use and grow as they fill. */
   readonly bytesMax: number;
   /** How many bytes of tables there are now. */
   readonly bytes: () => number;
@@ -29,8 +29,11 @@ export interface NonceWheelOptions {
   readonly randomBytes: RandomBytes;
 }
 
-/** How many tokens a service's proxy can accept with times inside the same bucket of 5 s: 13,107 each second. */
-export const nonceBucketEntriesMax = 65_536;
+/** How many tokens a service's proxy can accept with times inside the same bucket of 5 s: 52,428 each second. */
+export const nonceBucketEntriesMax = 262_144;
+
+/** For how many a table is made at first; it gets four times as large whenever it is full, up to the most there may be. */
+export const nonceBucketEntriesFirst = 4_096;
 
 /** How much time one bucket covers, in milliseconds of the issuer's time, for the default window. */
 export const nonceBucketMillis = 5_000;
@@ -45,19 +48,17 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
   // The window may begin and end inside a bucket, hence two more than fit into it.
   const bucketCount = Math.ceil((pastMillis + futureMillis) / bucketMillis) + 2;
   const entriesMax = options.bucketEntriesMax ?? nonceBucketEntriesMax;
-  const slotCount = Math.ceil((entriesMax * slotsForSeven) / 7);
-  const bucketBytes = slotCount * bytesPerSlot + senderCounters * Uint32Array.BYTES_PER_ELEMENT;
   const key = hashKey(options.randomBytes);
   const buckets: (Bucket | undefined)[] = Array.from({ length: bucketCount });
   const words = new Uint32Array(wordsPerEntry);
 
   const bucketOf = (number: number): Bucket | undefined => {
     const place = number % bucketCount;
-    const bucket = buckets[place] ?? emptyBucket(number, slotCount);
+    const bucket = buckets[place] ?? emptyBucket(number, Math.min(entriesMax, nonceBucketEntriesFirst));
     // A place is used again only for a later time; that of an earlier one is gone, and a token of it may have been used.
     if (bucket.number > number) return undefined;
     if (bucket.number < number) {
-      bucket.taken.fill(0);
+      bucket.table.taken.fill(0);
       bucket.bySender.fill(0);
       bucket.entries = 0;
       bucket.number = number;
@@ -71,18 +72,22 @@ export function nonceWheel(options: NonceWheelOptions): NonceWheel {
       const bucket = bucketOf(Math.floor(issuedAtMillis / bucketMillis));
       if (bucket === undefined) return "forgotten";
       readWords(bytes, offset, words);
-      const place = Math.floor((halfSipHash(key, words) / 0x1_0000_0000) * slotCount);
-      const slot = findSlot(bucket, words, place);
+      const slot = findSlot(bucket.table, words, halfSipHash(key, words));
       if (slot === undefined) return "seen";
       if (isFull(bucket, words, entriesMax)) return "full";
-      bucket.taken[slot] = 1;
-      bucket.words.set(words, slot * wordsPerEntry);
+      put(bucket.table, slot, words);
       bucket.entries += 1;
       bucket.bySender[senderPlace(words)] = sentBy(bucket, words) + 1;
+      if (bucket.entries === bucket.table.entriesMax && bucket.entries < entriesMax)
+        bucket.table = grown(bucket.table, Math.min(entriesMax, bucket.entries * growthFactor), key);
       return "fresh";
     },
-    bytesMax: bucketCount * bucketBytes,
-    bytes: () => buckets.reduce((sum, bucket) => sum + (bucket === undefined ? 0 : bucketBytes), 0),
+    bytesMax: bucketCount * bytesFor(entriesMax),
+    bytes: () =>
+      buckets.reduce(
+        (sum, bucket) => sum + (bucket === undefined ? 0 : bytesFor(bucket.table.entriesMax)),
+        0,
+      ),
     entries: () => buckets.reduce((sum, bucket) => sum + (bucket?.entries ?? 0), 0),
   };
 }
@@ -91,11 +96,17 @@ interface Bucket {
   /** Which bucket of time since 1970 the table holds. */
   number: number;
   entries: number;
+  table: Table;
+  /** How many entries each sender has; senders whose fingerprints begin alike are counted together. */
+  readonly bySender: Uint32Array;
+}
+
+interface Table {
+  /** How many entries it is made for. */
+  readonly entriesMax: number;
   readonly words: Uint32Array;
   /** 1 where a slot is taken. */
   readonly taken: Uint8Array;
-  /** How many entries each sender has; senders whose fingerprints begin alike are counted together. */
-  readonly bySender: Uint32Array;
 }
 
 /** Nonce and sender: 16 and 8 bytes. */
@@ -103,18 +114,43 @@ const wordsPerEntry = 6;
 const bytesPerSlot = wordsPerEntry * Uint32Array.BYTES_PER_ELEMENT + 1;
 /** So a table gets seven tenths full: 36 bytes an entry, and some six looks for a new one at the end. */
 const slotsForSeven = 10;
+const growthFactor = 4;
 const senderCounters = 1_024;
 const commonShare = 0.9;
 const senderShareWhenScarce = 1 / 8;
 
-function emptyBucket(number: number, slotCount: number): Bucket {
-  return {
-    number,
-    entries: 0,
-    words: new Uint32Array(slotCount * wordsPerEntry),
-    taken: new Uint8Array(slotCount),
-    bySender: new Uint32Array(senderCounters),
-  };
+function slotsFor(entriesMax: number): number {
+  return Math.ceil((entriesMax * slotsForSeven) / 7);
+}
+
+function bytesFor(entriesMax: number): number {
+  return slotsFor(entriesMax) * bytesPerSlot + senderCounters * Uint32Array.BYTES_PER_ELEMENT;
+}
+
+function emptyBucket(number: number, entriesMax: number): Bucket {
+  return { number, entries: 0, table: emptyTable(entriesMax), bySender: new Uint32Array(senderCounters) };
+}
+
+function emptyTable(entriesMax: number): Table {
+  const slots = slotsFor(entriesMax);
+  return { entriesMax, words: new Uint32Array(slots * wordsPerEntry), taken: new Uint8Array(slots) };
+}
+
+/** A larger table with what a full one holds. */
+function grown(table: Table, entriesMax: number, key: Uint32Array): Table {
+  const larger = emptyTable(entriesMax);
+  for (const [slot, isTaken] of table.taken.entries()) {
+    if (isTaken === 0) continue;
+    const words = table.words.subarray(slot * wordsPerEntry, (slot + 1) * wordsPerEntry);
+    const free = findSlot(larger, words, halfSipHash(key, words));
+    if (free !== undefined) put(larger, free, words);
+  }
+  return larger;
+}
+
+function put(table: Table, slot: number, words: Uint32Array): void {
+  table.taken[slot] = 1;
+  table.words.set(words, slot * wordsPerEntry);
 }
 
 /** One sender alone cannot take the last tenth: it is for those that have sent less than an eighth. */
@@ -131,12 +167,11 @@ function senderPlace(words: Uint32Array): number {
   return (words[wordsPerEntry - 1] ?? 0) % senderCounters;
 }
 
-/** The first free slot from `place` on, or undefined where the words are found before it. */
-function findSlot(bucket: Bucket, words: Uint32Array, place: number): number | undefined {
-  const { taken } = bucket;
-  let slot = place;
+/** The first free slot from the hash's place on, or undefined where the words are found before it. */
+function findSlot({ taken, words: held }: Table, words: Uint32Array, hash: number): number | undefined {
+  let slot = Math.floor((hash / 0x1_0000_0000) * taken.length);
   while (taken[slot] === 1) {
-    if (holds(bucket.words, slot * wordsPerEntry, words)) return undefined;
+    if (holds(held, slot * wordsPerEntry, words)) return undefined;
     slot = slot + 1 === taken.length ? 0 : slot + 1;
   }
   return slot;

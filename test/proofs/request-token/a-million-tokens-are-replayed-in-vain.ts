@@ -75,11 +75,11 @@ interface Seen {
 }
 
 function judge({ many, ground, first, replayed, tooMany, measured }: Seen) {
-  const foretold = ground.nonces.bytesMax;
+  const foretold = ground.nonces.bytes();
   const figure = [
     `${many} tokens accepted, ${replayed.get("request-token-replayed") ?? 0} replayed and refused as such, 0 accepted twice`,
     `${tooMany.get("nonce-store-full") ?? 0} too many refused as nonce-store-full`,
-    `memory ${mebibytes(measured)} for nine tables, foretold ${mebibytes(foretold)}, ${((foretold / many) * (buckets / tables)).toFixed(1)} bytes a token in a full one`,
+    `memory ${mebibytes(measured)}, foretold ${mebibytes(foretold)} of ${mebibytes(ground.nonces.bytesMax)} at the most, ${((ground.nonces.bytesMax / many) * (buckets / tables)).toFixed(1)} bytes a token in a full table`,
     `of a P-256 verification (${first.verifyMicros.toFixed(0)} µs of CPU in this run) a mint takes ${first.mintShare.toFixed(3)} (goal ${mintShareMax}), a check with its nonce ${first.checkShare.toFixed(3)} (goal ${checkShareMax})`,
   ].join("; ");
   if (first.refused.length > 0)
