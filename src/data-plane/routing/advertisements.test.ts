@@ -133,6 +133,21 @@ it("waits for a key that the log does not have yet, and then says that it is unk
   expect([judge.advertised, judge.reasons]).toEqual([false, ["unknown-key"]]);
 });
 
+it("goes on waiting over steps of the log that do not bring what it waits for", () => {
+  const judge = new Judge();
+  judge.take(judge.said({ size: 9 }));
+  for (const size of [2, 3]) {
+    judge.size = size;
+    judge.advertisements.stepped();
+  }
+  expect([judge.advertised, judge.reasons]).toEqual([false, []]);
+
+  judge.size = 9;
+  judge.advertisements.stepped();
+
+  expect(judge.advertised).toBe(true);
+});
+
 it("waits for the log to come as far as the advertisement says, and no longer than an honest proxy takes", () => {
   const judge = new Judge();
   judge.take(judge.said({ size: 2 }));

@@ -140,7 +140,8 @@ export class Advertisements {
   /** Judges again what waited for the log, after a step of it. */
   stepped(): void {
     this.#noteWithdrawals();
-    for (const instance of this.#waiting) {
+    // A copy: what goes on waiting is put back, and would be come across again and again.
+    for (const instance of [...this.#waiting]) {
       const known = this.#known.get(instance);
       this.#waiting.delete(instance);
       if (known !== undefined) this.#judge(instance, known);
