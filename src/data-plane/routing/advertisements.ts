@@ -140,10 +140,11 @@ export class Advertisements {
   /** Judges again what waited for the log, after a step of it. */
   stepped(): void {
     this.#noteWithdrawals();
-    // A copy: what goes on waiting is put back, and would be come across again and again.
-    for (const instance of [...this.#waiting]) {
+    // What goes on waiting is put back, and would be come across again and again.
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const instance of waiting) {
       const known = this.#known.get(instance);
-      this.#waiting.delete(instance);
       if (known !== undefined) this.#judge(instance, known);
     }
     const { instances } = this.#parts.state();
