@@ -75,6 +75,17 @@ it("lets a caller of another trust domain in by a rule for its SPIFFE ID, both w
   );
 });
 
+it("is heard by its control plane after it has called another trust domain, whose workloads are no instances of its own", async () => {
+  expect((await front.call(vaultHost, { path: "/heard" })).status).toBe(200);
+  await shop.putService("/shop/later");
+  const size = BigInt(shop.controlPlane.writer.newest?.size ?? 0);
+
+  await until(async () => {
+    const { followers } = await shop.status();
+    return followers.some((one) => one.instance === front.instance && one.size >= size);
+  }, "its report of the newest size");
+});
+
 it("exports the roots of the other trust domain apart from the trust domain's own", async () => {
   await shop.putService("/shop/legacy");
   const saved: ExportedCredentials[] = [];

@@ -70,14 +70,11 @@ export class AppReport {
   }
 }
 
-/** A workload of another trust domain has no instance here that could be judged. */
-const instancePattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-/** How a proxy's requests went at each instance of this trust domain that it calls, those with failures first. */
+/** How a proxy's requests went at each instance that it calls, those with failures first. */
 export function calledInstances(
   counts: Iterable<{ readonly instance: string; readonly requests: number; readonly failures: number }>,
 ): CalledInstance[] {
-  const all = [...counts].filter(({ instance, requests }) => requests > 0 && instancePattern.test(instance));
+  const all = [...counts].filter(({ requests }) => requests > 0);
   if (all.length > calledMax) all.sort((one, other) => other.failures - one.failures);
   return all
     .slice(0, calledMax)

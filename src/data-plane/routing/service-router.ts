@@ -218,8 +218,9 @@ export class ServiceRouter {
 
   /** How requests of this proxy have gone at the instances that it knows. */
   *counts(): Generator<{ readonly instance: string; readonly requests: number; readonly failures: number }> {
+    const { instances } = this.#context.view.follower.state;
     for (const { endpoint, link } of this.#instances.values())
-      yield { instance: endpoint.instance, ...link.counts };
+      if (instances.has(endpoint.instance)) yield { instance: endpoint.instance, ...link.counts };
   }
 
   /** Whom it has been told to be at an address. */
