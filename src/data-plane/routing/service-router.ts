@@ -1,26 +1,18 @@
-import { create } from "@bufbuild/protobuf";
 import { fail, ok, type Result } from "../../base/result.ts";
-import { serviceNameOfAuthority } from "../../identity/index.ts";
-import { type Endpoint, EndpointSchema } from "../../protocol/index.ts";
+import type { Endpoint } from "../../protocol/index.ts";
 import type { SvidInUse } from "../../transport/index.ts";
-import {
-  hostOfRemote,
-  isQuarantined,
-  isRouterService,
-  type TrafficRow,
-  type TrustState,
-} from "../../trust-log/index.ts";
+import { isQuarantined, type TrafficRow, type TrustState } from "../../trust-log/index.ts";
 import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/index.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
 import { Balancer, Member } from "./balancer.ts";
+import { factsOf, type InstanceFacts, zoneOf } from "./instance-facts.ts";
 import { type KnownEndpoint, standingOf } from "./known-endpoint.ts";
+import { MeshNames, remoteEndpoints } from "./mesh-names.ts";
 import { openInstanceLink } from "./open-instance-link.ts";
 import { type PrefixInstance, PrefixRoutes } from "./prefix-routes.ts";
 import { type Passage, routerLinkLimits, ZoneRouters } from "./zone-routers.ts";
 
-/** Spellings of service names that are remembered. */
-const namesMax = 1_000;
 /** How many endpoints are believed to exist; the list is hearsay. */
 const endpointsMax = 10_000;
 /** Over how long connections are replaced that lie on one which ends; handshakes with all at once would hold up every request. */
@@ -54,17 +46,13 @@ export interface Located {
   readonly isRouter: boolean;
 }
 
-interface Instance extends Located {
+interface Instance {
   readonly endpoint: Endpoint;
   readonly link: InstanceLink;
   readonly member: Member<InstanceLink>;
-  zone: string;
-  /** Whether it is no instance of an application's service, but takes callers into its zone. */
-  isRouter: boolean;
+  facts: InstanceFacts;
   /** The router that the newest connection goes through. */
   via: InstanceLink | undefined;
-  /** Whether it has been decided that nothing new shall go there: it drains, or is in quarantine. */
-  isDraining: boolean;
 }
 
 interface ServiceInstances {
@@ -80,8 +68,7 @@ export class ServiceRouter {
   readonly #random: () => number;
   readonly #traffic: TrafficPolicies;
   readonly #routers: ZoneRouters;
-  /** Service names by the `Host` that was understood as them. */
-  readonly #names = new Map<string, string>();
+  readonly #names = new MeshNames();
   readonly #instances = new Map<string, Instance>();
   readonly #byService = new Map<string, ServiceInstances>();
   /** Links to instances that have gone, while requests on them end. */
@@ -91,9 +78,6 @@ export class ServiceRouter {
   readonly #prefixes: PrefixRoutes;
   /** What the agent said last of who serves where. */
   #endpoints: readonly Endpoint[] = [];
-  /** SPIFFE IDs of services of federated trust domains, by the `Host` that names them. */
-  #remotes: ReadonlyMap<string, string> = new Map();
-  #remotesDigest = "";
   /** Where this proxy's own node is. */
   #zone = "";
   /** Whether this very instance is in quarantine, and so calls nobody. */
@@ -122,7 +106,7 @@ export class ServiceRouter {
     // Of other trust domains the log alone says where they are.
     this.#endpoints = endpoints.filter(({ service }) => service.startsWith("/")).slice(0, endpointsMax);
     const present = new Set<string>();
-    for (const endpoint of [...this.#endpoints, ...this.#remoteEndpoints()]) {
+    for (const endpoint of [...this.#endpoints, ...remoteEndpoints(this.#state)]) {
       const key = `${endpoint.instance} ${endpoint.address}`;
       present.add(key);
       if (this.#instances.has(key)) continue;
@@ -146,9 +130,9 @@ export class ServiceRouter {
 
   /** Takes note of who drains, who is where, and what callers are held to, after a step of the trust log. */
   stepped(): void {
-    this.#takeRemotes();
-    this.#isCutOff = isQuarantined(this.#context.view.follower.state, this.#context.instance);
-    const zone = this.#zoneOf(this.#context.instance);
+    if (this.#names.takeRemotes(this.#state)) this.setEndpoints(this.#endpoints);
+    this.#isCutOff = isQuarantined(this.#state, this.#context.instance);
+    const zone = zoneOf(this.#state, this.#context.instance);
     let hasChanged = zone !== this.#zone;
     this.#zone = zone;
     for (const instance of this.#instances.values()) {
@@ -161,11 +145,11 @@ export class ServiceRouter {
 
   /**
    * Where a request with this Host goes: `payments.shop.mesh` names the service `/shop/payments`, or the longest prefix
-   * granted to one that covers this name, and
-   * `payments.shop.other.example` that of the trust domain other.example, where an operator has said where it is.
+   * granted to one that covers this name, and `payments.shop.other.example` that of the trust domain other.example,
+   * where an operator has said where it is.
    */
   route(host: string): Result<Route, RouteRefusal> {
-    const name = this.#nameOf(host);
+    const name = this.#names.of(host);
     if (name === undefined)
       return fail(
         "not-a-mesh-name",
@@ -189,7 +173,7 @@ export class ServiceRouter {
       );
     const route = this.#byService.get(name)?.route;
     if (route !== undefined) return ok(this.#policed(route));
-    const { services, remotes } = view.follower.state;
+    const { services, remotes } = this.#state;
     if (services.has(name) || remotes.has(name))
       return fail("no-instances", `${name} is registered but nothing serves it now`);
     return fail("unknown-service", name);
@@ -198,13 +182,13 @@ export class ServiceRouter {
   /** All endpoints that it has been told of. */
   endpoints(): KnownEndpoint[] {
     const now = this.#context.clock.monotonicMillis();
-    return [...this.#instances.values()].map(({ endpoint, link, member, zone, via, isRouter }) => ({
+    return [...this.#instances.values()].map(({ endpoint, link, member, facts, via }) => ({
       service: endpoint.service,
       instance: endpoint.instance,
       address: endpoint.address,
-      zone,
+      zone: facts.zone,
       via: this.#nameOfLink(via),
-      isRouter,
+      isRouter: facts.isRouter,
       isAvoided: member.avoidUntilMillis > now,
       isDegraded: member.isDegraded,
       ...standingOf(member, now),
@@ -218,7 +202,7 @@ export class ServiceRouter {
 
   /** How requests of this proxy have gone at the instances that it knows. */
   *counts(): Generator<{ readonly instance: string; readonly requests: number; readonly failures: number }> {
-    const { instances } = this.#context.view.follower.state;
+    const { instances } = this.#state;
     for (const { endpoint, link } of this.#instances.values())
       if (instances.has(endpoint.instance)) yield { instance: endpoint.instance, ...link.counts };
   }
@@ -226,7 +210,12 @@ export class ServiceRouter {
   /** Whom it has been told to be at an address. */
   at(address: string): Located[] {
     const isThere = ({ endpoint }: Instance): boolean => endpoint.address === address;
-    return this.#instances.values().filter(isThere).toArray();
+    const located = ({ endpoint, facts: { zone, isRouter } }: Instance): Located => ({
+      endpoint,
+      zone,
+      isRouter,
+    });
+    return this.#instances.values().filter(isThere).map(located).toArray();
   }
 
   /** Instances that are out as outliers, or on probation after that. */
@@ -282,61 +271,29 @@ export class ServiceRouter {
     return upstream === route.upstream ? route : { ...route, upstream };
   }
 
-  #nameOf(host: string): string | undefined {
-    const known = this.#names.get(host);
-    if (known !== undefined) return known;
-    const bare = host.replace(/:[0-9]+$/, "");
-    const remote = this.#remotes.get(bare);
-    if (remote !== undefined) return remote;
-    const name = serviceNameOfAuthority(bare);
-    if (this.#names.size >= namesMax) this.#names.clear();
-    if (name !== undefined) this.#names.set(host, name);
-    return name;
-  }
-
-  /** Takes note of where services of federated trust domains are. */
-  #takeRemotes(): void {
-    const { remotes } = this.#context.view.follower.state;
-    const digest = remotes.digest();
-    if (digest === this.#remotesDigest) return;
-    this.#remotesDigest = digest;
-    this.#remotes = new Map([...remotes.entries()].map(([id]) => [hostOfRemote(id), id]));
-    this.setEndpoints(this.#endpoints);
-  }
-
-  /** Where services of federated trust domains are; their instances are told apart by address alone. */
-  #remoteEndpoints(): Endpoint[] {
-    const { remotes } = this.#context.view.follower.state;
-    return [...remotes.entries()].flatMap(([id, { addresses }]) =>
-      addresses.map((address) => create(EndpointSchema, { service: id, instance: id, address })),
-    );
-  }
-
   /** Whether anything about an instance is other than it was. */
   #steppedInstance(instance: Instance): boolean {
-    const isDraining = this.#drains(instance.endpoint);
-    const zone = this.#zoneOf(instance.endpoint.instance);
-    const isRouter = this.#isRouter(instance.endpoint);
-    const isDegraded = this.#isDegraded(instance.endpoint);
-    const { member } = instance;
-    const hasMoved =
-      zone !== instance.zone || isRouter !== instance.isRouter || isDegraded !== member.isDegraded;
-    member.isDegraded = isDegraded;
-    instance.zone = zone;
-    instance.isRouter = isRouter;
-    if (isDraining === instance.isDraining) return hasMoved;
-    instance.isDraining = isDraining;
+    const { facts, link, member, endpoint } = instance;
+    const now = factsOf(this.#state, endpoint);
+    instance.facts = now;
+    member.isDegraded = now.isDegraded;
     // What it has may end there; nothing new is begun.
-    if (isDraining) instance.link.drain();
-    else instance.link.resume();
-    return true;
+    if (now.isDraining && !facts.isDraining) link.drain();
+    if (!now.isDraining && facts.isDraining) link.resume();
+    return (
+      now.zone !== facts.zone ||
+      now.isRouter !== facts.isRouter ||
+      now.isDegraded !== facts.isDegraded ||
+      now.isDraining !== facts.isDraining
+    );
   }
 
   /** Tells every service who is there to choose from. */
   #arrange(): void {
     const members = new Map<string, Member<InstanceLink>[]>();
     const routers = new Map<string, Member<InstanceLink>[]>();
-    for (const { endpoint, member, isDraining, isRouter, zone } of this.#instances.values()) {
+    for (const { endpoint, member, facts } of this.#instances.values()) {
+      const { zone, isRouter, isDraining } = facts;
       if (isDraining || this.#isPrefix(endpoint.service)) continue;
       member.isNear = isRouter || this.#zone === "" || zone === this.#zone;
       if (!isRouter) listed(members, endpoint.service).push(member);
@@ -357,21 +314,21 @@ export class ServiceRouter {
 
   /** Whether a name is a prefix that some service holds: then no instance is one of a service of that name. */
   #isPrefix(name: string): boolean {
-    const { services, prefixes } = this.#context.view.follower.state;
+    const { services, prefixes } = this.#state;
     return prefixes.has(name) && !services.has(name);
   }
 
   #prefixInstanceOf(instance: string): PrefixInstance | undefined {
     const known = this.#byInstance.get(instance);
     // What the agent calls it is hearsay; it is what the log has it registered as.
-    const service = this.#context.view.follower.state.instances.get(instance)?.service;
+    const service = this.#state.instances.get(instance)?.service;
     if (known === undefined || service !== known.endpoint.service) return undefined;
-    const { link, member, isDraining, isRouter } = known;
-    return { service, link, isNear: member.isNear, takesWork: !isDraining && !isRouter };
+    const { link, member, facts } = known;
+    return { service, link, isNear: member.isNear, takesWork: !facts.isDraining && !facts.isRouter };
   }
 
   #openInstance(endpoint: Endpoint): Instance {
-    const isRouter = this.#isRouter(endpoint);
+    const facts = factsOf(this.#state, endpoint);
     const link: InstanceLink = openInstanceLink({
       context: this.#context,
       svid: this.#svid,
@@ -381,24 +338,22 @@ export class ServiceRouter {
         link.noteFailure(false);
         this.#byService.get(endpoint.service)?.balancer.unreachable(link);
         this.#prefixes.unreachable(link);
-        if (opened.isRouter) this.#routers.unreachable(link);
+        if (opened.facts.isRouter) this.#routers.unreachable(link);
       },
       onReached: (router) => {
         opened.via = router;
       },
       onEnding: () => this.#moveFrom(link),
-      ...(isRouter ? { limits: routerLinkLimits } : {}),
+      ...(facts.isRouter ? { limits: routerLinkLimits } : {}),
     });
-    const zone = this.#zoneOf(endpoint.instance);
-    const isDraining = this.#drains(endpoint);
     const member = new Member(link);
-    member.isDegraded = this.#isDegraded(endpoint);
-    const opened: Instance = { endpoint, link, member, isDraining, zone, isRouter, via: undefined };
+    member.isDegraded = facts.isDegraded;
+    const opened: Instance = { endpoint, link, member, facts, via: undefined };
     return opened;
   }
 
   /** An instance of another zone is reached through the routers of that zone, if it has any; they themselves are not. */
-  #passageTo({ endpoint, zone, isRouter }: Instance): Passage | undefined {
+  #passageTo({ endpoint, facts: { zone, isRouter } }: Instance): Passage | undefined {
     if (isRouter || zone === "" || this.#zone === "" || zone === this.#zone) return undefined;
     return this.#routers.passage(zone, endpoint.address);
   }
@@ -436,7 +391,7 @@ export class ServiceRouter {
   }
 
   #takePolicy(service: string, known: ServiceInstances): void {
-    const policy = this.#context.view.follower.state.traffic.get(service);
+    const policy = this.#state.traffic.get(service);
     if (policy === known.policy) return;
     known.policy = policy;
     known.balancer.setPolicy({ inFlightMax: policy?.inFlightMax, outliers: policy?.outliers });
@@ -467,24 +422,8 @@ export class ServiceRouter {
     return "";
   }
 
-  #isRouter({ service }: Endpoint): boolean {
-    return isRouterService(this.#context.view.follower.state, service);
-  }
-
-  /** The zone of the node that the log has an instance on. */
-  #zoneOf(instance: string): string {
-    const { instances, zones } = this.#context.view.follower.state;
-    const node = instances.get(instance)?.node;
-    return node === undefined ? "" : (zones.get(node)?.zone ?? "");
-  }
-
-  #drains({ instance }: Endpoint): boolean {
-    const { state } = this.#context.view.follower;
-    return state.instances.get(instance)?.isDraining === true || isQuarantined(state, instance);
-  }
-
-  #isDegraded({ instance }: Endpoint): boolean {
-    return this.#context.view.follower.state.standings.get(instance)?.state === "degraded";
+  get #state(): TrustState {
+    return this.#context.view.follower.state;
   }
 }
 
