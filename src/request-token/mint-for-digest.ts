@@ -30,6 +30,6 @@ export function mintForDigest(
   options.nonces(token, tokenOffset.nonce);
   token.set(options.certificateFingerprint, tokenOffset.certificateFingerprint);
   token.set(digest, tokenOffset.requestDigest);
-  tokenTagger(options)(clientKey, token).copy(token, tokenOffset.tag);
+  tokenTagger(options)(clientKey, token, token, tokenOffset.tag);
   return token.toString("base64url");
 }

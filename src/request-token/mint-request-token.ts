@@ -38,7 +38,7 @@ export type NonceSource = (target: Buffer, offset: number) => void;
 
 /** Opens the caller's end: what mints all tokens of one connection. */
 export function requestTokenMinter(options: MinterOptions): MintRequestToken {
-  const tag = tokenTagger(options);
+  const writeTag = tokenTagger(options);
   const token = Buffer.alloc(requestTokenBytes);
   token.writeUInt8(requestTokenVersion, tokenOffset.version);
   token.writeUInt8(requestTokenModeByte[options.mode], tokenOffset.mode);
@@ -49,7 +49,7 @@ export function requestTokenMinter(options: MinterOptions): MintRequestToken {
     writeIssuedAt(token, wholeMillis);
     options.nonces(token, tokenOffset.nonce);
     writeRequestDigest(request, token, tokenOffset.requestDigest);
-    tag(clientKey, token).copy(token, tokenOffset.tag);
+    writeTag(clientKey, token, token, tokenOffset.tag);
     return token.toString("base64url");
   };
 }

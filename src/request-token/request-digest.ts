@@ -31,8 +31,8 @@ export function writeRequestDigest(request: TokenRequest, target: Buffer, offset
   end = writeLengthPrefixed(input, destination, end);
   end = writeLengthPrefixed(input, path, end);
   end = writeLengthPrefixed(input, contentDigest, end);
-  // As text: `crypto.hash` makes a Buffer in three times the time.
-  target.write(hash("sha256", input.subarray(0, end), "hex"), offset, digestBytes, "hex");
+  // As text of one byte each: `crypto.hash` makes a Buffer in three times the time.
+  target.write(hash("sha256", input.subarray(0, end), "latin1"), offset, digestBytes, "latin1");
 }
 
 const domain = Buffer.from("troth/1 request-token request\0");

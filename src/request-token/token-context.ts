@@ -1,4 +1,5 @@
-import { createHmac, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { KeyedHash } from "./keyed-hash.ts";
 import { lengthPrefixed } from "./length-prefixed.ts";
 import { digestBytes, tokenOffset } from "./token-layout.ts";
 
@@ -20,15 +21,20 @@ export const requestTokenExporterLabel = "EXPORTER-troth-request-token";
 /** The channel binding where somebody between the two proxies ends TLS and the service's owner allows it: 32 zeros. */
 export const noChannelBinding: Uint8Array = new Uint8Array(digestBytes);
 
+/** Writes the tag that a token has under a client key: 32 bytes. */
+type WriteTag = (key: KeyObject, token: Buffer, target: Buffer, offset: number) => void;
+
 /** Computes tags of one connection's tokens; holds one buffer for all of them. */
-export function tokenTagger(context: TokenContext): (key: KeyObject, token: Buffer) => Buffer {
+export function tokenTagger(context: TokenContext): WriteTag {
   if (context.channelBinding.byteLength !== digestBytes)
     throw new RangeError(`a channel binding of ${context.channelBinding.byteLength} bytes`);
   const names = lengthPrefixed(context.audience, context.spiffeId, context.source);
   const input = Buffer.concat([domain, Buffer.alloc(tokenOffset.tag), context.channelBinding, names]);
-  return (key, token) => {
-    token.copy(input, domain.length, 0, tokenOffset.tag);
-    return createHmac("sha256", key).update(input).digest();
+  const keyed = new KeyedHash(input.length);
+  input.copy(keyed.message);
+  return (key, token, target, offset) => {
+    token.copy(keyed.message, domain.length, 0, tokenOffset.tag);
+    keyed.writeTag(key, target, offset);
   };
 }
 
