@@ -161,6 +161,19 @@ it.each<AskRefusal>([
   expect(asked.length).toBeGreaterThan(5);
 });
 
+it("hands on what an issuer mints only where it is a request token, since it goes into a head as it is", async () => {
+  const wanted = { svid, audience: "a", destination: "/shop/ledger" };
+  const bytes = new Uint8Array(32);
+  const obtain = () => grants.obtainToken({ ...wanted, channelBinding: bytes, requestDigest: bytes });
+  const minted = Buffer.concat([Buffer.of(1, 1), Buffer.alloc(124)]).toString("base64url");
+  for (const value of ["", `${minted}\r\nx-user: admin`, `${minted.slice(0, -1)}\n`]) {
+    answer = () => ok({ case: "token", value });
+    expect(await obtain()).toMatchObject({ reason: "refused-otherwise" });
+  }
+  answer = () => ok({ case: "token", value: minted });
+  expect(await obtain()).toEqual(ok(minted));
+});
+
 it("renews what is used, and forgets what nothing was minted by for an hour", async () => {
   const [used] = [grantFor("/used"), grantFor("/idle")];
   await Promise.all([used.obtain(), grantFor("/idle").obtain()]);

@@ -1,7 +1,12 @@
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { importRequestTokenKey, keyPeriodMillis, requestTokenKeyBytes } from "../request-token/index.ts";
+import {
+  importRequestTokenKey,
+  keyPeriodMillis,
+  parseRequestToken,
+  requestTokenKeyBytes,
+} from "../request-token/index.ts";
 import type { SvidInUse } from "../transport/index.ts";
 import { type AskRefusal, type AskTokenIssuer, type Given, isIssuersNo } from "./ask-token-issuer.ts";
 import type { CoarseTimer } from "./coarse-timer.ts";
@@ -106,7 +111,10 @@ export class RequestTokenGrants implements Disposable {
     const value = { audience, destination, channelBinding, requestDigest };
     const given = await this.#options.ask(svid, { case: "token", value });
     if (!given.ok) return given;
-    return given.value.case === "token" ? ok(given.value.value) : unfit(given.value);
+    if (given.value.case !== "token") return unfit(given.value);
+    // It goes into a head as it is: whoever holds the issuer's key is not to write other lines there.
+    const parsed = parseRequestToken(given.value.value);
+    return parsed.ok ? ok(given.value.value) : fail("refused-otherwise", "an answer that is no request token");
   }
 
   /** Forgets remembered refusals: the log has a new entry, and what was refused may be granted now. */
