@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Result } from "../../base/result.ts";
 import type { HeadEdits } from "../http1/index.ts";
-import { type HeaderField, headerField } from "../http2/index.ts";
+import { fieldKind, HeaderField } from "../http2/index.ts";
 import type { RequestHead, ResponseHead } from "./forwarding.ts";
 
 /** The header in which a proxy shows the proxy of a callee a request token; no proxy passes it on. */
@@ -26,9 +26,9 @@ export interface ConnectionTokens {
   learn(head: ResponseHead): boolean;
 }
 
-/** A request token as a field of HTTP/2, which no table of a connection takes in. */
+/** A request token, which is base64url, as a field of HTTP/2 that no table of a connection takes in. */
 export function tokenField(token: string): HeaderField {
-  return headerField(requestTokenName, token);
+  return new HeaderField(requestTokenName, token, fieldKind.regular, true);
 }
 
 /** The head of a request of HTTP/1.1 with a request token in its first line; the bytes themselves where there is none. */

@@ -1,6 +1,6 @@
 export { attachSocket } from "./attach-socket.ts";
 export { ClientSession } from "./client-session.ts";
-export { fieldKind, type HeaderField, headerField } from "./hpack/header-field.ts";
+export { fieldKind, HeaderField, headerField } from "./hpack/header-field.ts";
 export {
   appClientHttp2Limits,
   appHttp2Limits,

@@ -118,8 +118,8 @@ export class HpackEncoder {
     const isIndexing = this.isWorthIndexing(field);
     if (isIndexing) writeInteger(output, 0x40, 0x3f, nameIndex);
     else writeInteger(output, field.isSensitive ? 0x10 : 0, 0x0f, nameIndex);
-    if (nameIndex === 0) writeText(output, name, true);
     // What is sent once is not worth the time that Huffman coding takes.
+    if (nameIndex === 0) writeText(output, name, isIndexing);
     writeText(output, value, isIndexing);
     if (isIndexing) this.insert(field);
   }
