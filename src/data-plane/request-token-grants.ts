@@ -114,7 +114,9 @@ export class RequestTokenGrants implements Disposable {
     if (given.value.case !== "token") return unfit(given.value);
     // It goes into a head as it is: whoever holds the issuer's key is not to write other lines there.
     const parsed = parseRequestToken(given.value.value);
-    return parsed.ok ? ok(given.value.value) : fail("refused-otherwise", "an answer that is no request token");
+    return parsed.ok
+      ? ok(given.value.value)
+      : fail("refused-otherwise", "an answer that is no request token");
   }
 
   /** Forgets remembered refusals: the log has a new entry, and what was refused may be granted now. */

@@ -5,7 +5,7 @@ import { keyPeriodAt } from "./key-period.ts";
 import type { NonceWheel } from "./nonce-wheel.ts";
 import type { RequestTokenRefusal } from "./refusal.ts";
 import type { ReplayWindow } from "./replay-window.ts";
-import { type TokenRequest, writeRequestDigest } from "./request-digest.ts";
+import { requestDigester, type TokenRequest } from "./request-digest.ts";
 import { decodeRequestToken } from "./request-token.ts";
 import { type TokenContext, tokenTagger } from "./token-context.ts";
 import {
@@ -73,6 +73,7 @@ export function requestTokenChecker(
 ): CheckRequestToken {
   const isSkipped = (step: SkippableStep) => audience.dangerSkippedSteps?.has(step) === true;
   const writeTag = tokenTagger({ ...peer, audience: audience.audience });
+  const writeDigest = requestDigester();
   const clientKeyOf = clientKeys(peer);
   const peerFingerprint = Buffer.from(peer.certificateFingerprint);
   const token = Buffer.alloc(requestTokenBytes);
@@ -113,7 +114,7 @@ export function requestTokenChecker(
       return fail("request-token-certificate-mismatch", "minted for another certificate");
     if (peer.isRevoked()) return fail("request-token-certificate-revoked");
     // 7: this very request.
-    writeRequestDigest(request, digest, 0);
+    writeDigest(request, digest, 0);
     if (!skipsRequest && !timingSafeEqual(presentedDigest, digest))
       return fail("request-token-mismatch", "minted for another request");
     // 8: minted by somebody who holds a grant for here.

@@ -1,7 +1,7 @@
 import type { KeyObject } from "node:crypto";
 import type { RandomBytes } from "../base/clock.ts";
 import { keyPeriodAt } from "./key-period.ts";
-import { type TokenRequest, writeRequestDigest } from "./request-digest.ts";
+import { requestDigester, type TokenRequest } from "./request-digest.ts";
 import { type TokenContext, tokenTagger } from "./token-context.ts";
 import {
   nonceBytes,
@@ -39,6 +39,7 @@ export type NonceSource = (target: Buffer, offset: number) => void;
 /** Opens the caller's end: what mints all tokens of one connection. */
 export function requestTokenMinter(options: MinterOptions): MintRequestToken {
   const writeTag = tokenTagger(options);
+  const writeDigest = requestDigester();
   const token = Buffer.alloc(requestTokenBytes);
   token.writeUInt8(requestTokenVersion, tokenOffset.version);
   token.writeUInt8(requestTokenModeByte[options.mode], tokenOffset.mode);
@@ -48,7 +49,7 @@ export function requestTokenMinter(options: MinterOptions): MintRequestToken {
     token.writeUInt32BE(keyPeriodAt(wholeMillis), tokenOffset.keyPeriod);
     writeIssuedAt(token, wholeMillis);
     options.nonces(token, tokenOffset.nonce);
-    writeRequestDigest(request, token, tokenOffset.requestDigest);
+    writeDigest(request, token, tokenOffset.requestDigest);
     writeTag(clientKey, token, token, tokenOffset.tag);
     return token.toString("base64url");
   };

@@ -20,8 +20,34 @@ export function requestDigest(request: TokenRequest): Uint8Array {
   return new Uint8Array(digest.buffer, digest.byteOffset, digestBytes);
 }
 
+/**
+ * Opens what writes the request digests of one connection. A caller asks for few things, and often for the same again: that
+ * is not hashed again.
+ */
+export function requestDigester(): (request: TokenRequest, target: Buffer, offset: number) => void {
+  const digest = Buffer.alloc(digestBytes);
+  let last: TokenRequest | undefined;
+  return (request, target, offset) => {
+    if (last === undefined || !isSame(last, request)) {
+      writeRequestDigest(request, digest, 0);
+      last =
+        request.path.length + request.contentDigest.length <= rememberedCharactersMax ? request : undefined;
+    }
+    digest.copy(target, offset);
+  };
+}
+
+function isSame(one: TokenRequest, other: TokenRequest): boolean {
+  return (
+    one.path === other.path &&
+    one.method === other.method &&
+    one.destination === other.destination &&
+    one.contentDigest === other.contentDigest
+  );
+}
+
 /** Writes the request digest where it is needed; without memory of its own for all but very long requests. */
-export function writeRequestDigest(request: TokenRequest, target: Buffer, offset: number): void {
+function writeRequestDigest(request: TokenRequest, target: Buffer, offset: number): void {
   const { method, destination, path, contentDigest } = request;
   const characters = method.length + destination.length + path.length + contentDigest.length;
   const lengthMax = domain.length + partsOfRequest * lengthBytes + characters * utf8BytesPerUnit;
@@ -35,6 +61,8 @@ export function writeRequestDigest(request: TokenRequest, target: Buffer, offset
   target.write(hash("sha256", input.subarray(0, end), "latin1"), offset, digestBytes, "latin1");
 }
 
+/** A request of more is not remembered. */
+const rememberedCharactersMax = 1_024;
 const domain = Buffer.from("troth/1 request-token request\0");
 const partsOfRequest = 4;
 const utf8BytesPerUnit = 3;
