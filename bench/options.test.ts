@@ -11,11 +11,20 @@ describe("parseBenchOptions", () => {
   ] as const)("of %j measures with the effort %s", (args, effort) => {
     const options = parseBenchOptions(args);
 
-    expect(options.ok && options.value.effort).toBe(efforts[effort]);
+    expect(options.ok && options.value.effort).toEqual(efforts[effort]);
+  });
+
+  it("measures as often as it is told", () => {
+    const options = parseBenchOptions(["--quick", "--rounds", "40"]);
+
+    expect(options.ok && options.value.effort).toEqual({ ...efforts.quick, rounds: 40 });
   });
 
   it.each([
     [["--quick", "--full"]],
+    [["--rounds", "0"]],
+    [["--rounds", "1.5"]],
+    [["--rounds", "many"]],
     [["--profile", "--compare", "HEAD"]],
     [["--quik"]],
     [["saturation"]],

@@ -57,6 +57,15 @@ export class BenchRounds {
     return median(this.#together(figure, pair).map(([ours, its]) => ours - its));
   }
 
+  /** The median over the rounds of Troth's figure less the mean of a pair's and its control's. */
+  differenceFromBoth(figure: string, pair: string, control: string): number {
+    const controls = this.#together(figure, control);
+    const among = this.#together(figure, pair).map(
+      ([ours, its], round) => ours - (its + (controls[round]?.[1] ?? its)) / 2,
+    );
+    return median(among);
+  }
+
   /** Troth's own figure, the median over the rounds. */
   own(figure: string): number {
     return median(this.#rounds.flatMap((round) => round["troth"]?.figures[figure] ?? []));
@@ -83,7 +92,7 @@ export class BenchRounds {
 export async function measure(
   only: string,
   isFull: boolean,
-  ...more: readonly "--tokens"[]
+  ...more: readonly string[]
 ): Promise<(scenario: string) => BenchRounds> {
   const effort = isFull ? [] : ["--quick"];
   const args = [join(repository, "bench", "bench.ts"), ...effort, "--only", only, ...more];
