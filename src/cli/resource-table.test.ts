@@ -28,6 +28,7 @@ it("says how to get an object where there is none of its kind", () => {
     "TrafficPolicy",
     "WorkloadEntry",
     "RequestTokenPolicy",
+    "PrefixGrant",
     "Federation",
     "Instance",
     "Node",

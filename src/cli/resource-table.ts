@@ -36,6 +36,8 @@ const emptySentences: { readonly [Kind in ResourceKind]: string } = {
     "No workload entry is set: programs without a sidecar have no identity. troth apply -f FILE sets one.",
   RequestTokenPolicy:
     "No request token policy is set: requests carry no request tokens. troth apply -f FILE sets one.",
+  PrefixGrant:
+    "No service has more than its own name. troth prefix grant gives it a prefix, and so does troth apply -f FILE.",
   Federation:
     "No other trust domain is believed. troth federation add begins a federation, and so does troth apply -f FILE.",
   Instance: "No instance runs. troth run --service NAME -- COMMAND starts one.",
@@ -78,6 +80,14 @@ const columnsOf: { readonly [Kind in ResourceKind]: readonly Column[] } = {
   RequestTokenPolicy: [
     fromSpec("MODE", "mode"),
     { heading: "WINDOW", cell: ({ status }) => cellText(status["window"]) },
+  ],
+  PrefixGrant: [
+    fromSpec("HOLDER", "holder"),
+    fromSpec("BELOW", "depth"),
+    { heading: "HANDS ON", cell: ({ spec }) => (spec["mayDelegate"] === true ? "yes" : "no") },
+    { heading: "CALLED AS", cell: ({ status }) => cellText(status["authority"]) },
+    { heading: "UNTIL", cell: ({ spec }) => cellText(spec["notAfter"]) || "revoked" },
+    { heading: "HANDED ON", cell: ({ status }) => cellText(status["handedOn"]), isWide: true },
   ],
   Federation: [
     fromSpec("PROFILE", "profile"),

@@ -32,6 +32,7 @@ export const resourceKinds = [
   "TrafficPolicy",
   "WorkloadEntry",
   "RequestTokenPolicy",
+  "PrefixGrant",
   "Federation",
   "Instance",
   "Node",
@@ -76,7 +77,8 @@ export function resourcesOf(kind: ResourceKind, facts: MeshFacts): Resource[] {
 export function requireResources(kind: ResourceKind, name: string, facts: MeshFacts): Resource[] {
   const all = resourcesOf(kind, facts);
   const wanted =
-    name.startsWith("/") || !/^(Service|AccessPolicy|TrafficPolicy|RequestTokenPolicy)$/.test(kind)
+    name.startsWith("/") ||
+    !/^(Service|AccessPolicy|TrafficPolicy|RequestTokenPolicy|PrefixGrant)$/.test(kind)
       ? name
       : `/${name}`;
   const exact = all.filter(({ metadata }) => metadata.name === wanted);
@@ -112,6 +114,7 @@ function wordsFor(kind: ResourceKind): string[] {
   if (kind === "TrafficPolicy") return [word, "trafficpolicies", "traffic"];
   if (kind === "WorkloadEntry") return [word, "workloadentries", "workload", "workloads"];
   if (kind === "RequestTokenPolicy") return [word, "requesttokenpolicies"];
+  if (kind === "PrefixGrant") return [word, "prefixgrants", "prefix", "prefixes"];
   return [word, kind === "Proxy" ? "proxies" : `${word}s`];
 }
 
@@ -184,6 +187,18 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
           metadata.name,
           { ...spec },
           { window: spec.mode === "off" ? "" : `${pastSeconds} s behind, ${futureSeconds} s ahead` },
+        );
+      }),
+  PrefixGrant: ({ state }) =>
+    manifestsOf(state)
+      .filter((manifest) => manifest.kind === "PrefixGrant")
+      .map(({ metadata, spec }) => {
+        const handedOn = [...state.prefixes.entries()].filter(([, { under }]) => under === metadata.name);
+        return resource(
+          "PrefixGrant",
+          metadata.name,
+          { ...spec },
+          { authority: authorityOf(metadata.name), handedOn: handedOn.map(([prefix]) => prefix) },
         );
       }),
   Federation: ({ state }) =>

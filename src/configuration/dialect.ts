@@ -2,6 +2,7 @@ import { z } from "zod";
 import { entryBodies } from "../trust-log/index.ts";
 import { dialectVersion, servicePrefixText, textLike } from "./dialect-text.ts";
 import { type FederationManifest, federationManifest } from "./federation-manifest.ts";
+import { type PrefixGrantManifest, prefixGrantManifest } from "./prefix-grant-manifest.ts";
 import { type RequestTokenPolicyManifest, requestTokenPolicyManifest } from "./request-token-policy.ts";
 import { type TrafficPolicyManifest, trafficPolicyManifest } from "./traffic-policy.ts";
 import { type WorkloadEntryManifest, workloadEntryManifest } from "./workload-entry.ts";
@@ -102,6 +103,7 @@ export const manifestSchemas = {
   TrafficPolicy: trafficPolicyManifest,
   WorkloadEntry: workloadEntryManifest,
   RequestTokenPolicy: requestTokenPolicyManifest,
+  PrefixGrant: prefixGrantManifest,
   Federation: federationManifest,
 } as const;
 
@@ -124,6 +126,7 @@ export type Manifest =
   | TrafficPolicyManifest
   | WorkloadEntryManifest
   | RequestTokenPolicyManifest
+  | PrefixGrantManifest
   | FederationManifest;
 
 /** Whether a kind is one that can be applied. */

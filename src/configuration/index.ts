@@ -26,6 +26,7 @@ export {
   planChanges,
   planRemoval,
 } from "./plan-changes.ts";
+export type { PrefixGrantManifest } from "./prefix-grant-manifest.ts";
 export { formatProblem, type Problem } from "./problem.ts";
 export { type ReadManifests, readManifests } from "./read-manifests.ts";
 export type { RequestTokenPolicyManifest } from "./request-token-policy.ts";

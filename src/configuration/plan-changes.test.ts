@@ -316,6 +316,64 @@ it("writes a request token policy once, changes and removes it", () => {
   expect(removal?.entries).toEqual([{ kind: "requesttoken.remove", body: { to: "/shop/*" } }]);
 });
 
+describe("a prefix grant", () => {
+  const grant = (spec: object = {}): Manifest => ({
+    apiVersion: "troth/v1",
+    kind: "PrefixGrant",
+    metadata: { name: "/media/video" },
+    spec: { holder: "/shop/payments", depth: 2, mayDelegate: false, ...spec },
+  });
+  const service = (name: string): Manifest => ({
+    apiVersion: "troth/v1",
+    kind: "Service",
+    metadata: { name },
+    spec: { nodes: ["*"], dataClass: "internal", team: "", environment: "", labels: {} },
+  });
+
+  it("is written once, changed, moved to another service and removed", () => {
+    const log = new SmallTrustLog();
+    apply(log, planChanges(log.state, [service("/shop/payments"), service("/shop/ledger")]));
+    const notAfter = "2100-01-31T12:00:00Z";
+    const steps = [
+      grant(),
+      grant(),
+      grant({ notAfter }),
+      grant({ holder: "/shop/ledger", mayDelegate: true }),
+    ];
+    const seen = steps.flatMap((manifest) => {
+      const changes = planChanges(log.state, [manifest]);
+      apply(log, changes);
+      expect(manifestsOf(log.state)).toContainEqual(manifest);
+      return outcomes(changes);
+    });
+
+    expect(seen).toEqual([
+      "PrefixGrant /media/video created 1",
+      "PrefixGrant /media/video unchanged 0",
+      "PrefixGrant /media/video changed 1",
+      "PrefixGrant /media/video changed 2",
+    ]);
+    expect(planRemoval(log.state, "PrefixGrant", "/media/video")?.entries).toEqual([
+      { kind: "prefix.withdraw", body: { prefix: "/media/video" } },
+    ]);
+  });
+
+  it("comes after the service that holds it", () => {
+    const kinds = planChanges(new TrustState(), [grant(), service("/shop/payments")]).map(({ kind }) => kind);
+
+    expect(kinds).toEqual(["Service", "PrefixGrant"]);
+  });
+
+  it("is not what a holder has handed on, which is the holder's own word", () => {
+    const state = new TrustState();
+    const row = { holder: "/shop/ledger", depthMax: 0, mayDelegate: false, notAfterSeconds: 0, index: 7 };
+    state.prefixes.set("/media/video", { ...row, under: "/media", sequence: 1 });
+
+    expect(manifestsOf(state)).toEqual([]);
+    expect(planRemoval(state, "PrefixGrant", "/media/video")).toBeUndefined();
+  });
+});
+
 describe("a federation", () => {
   const bank = (spec: object = {}): Manifest => ({
     apiVersion: "troth/v1",

@@ -14,6 +14,7 @@ import {
   orderedFederation,
   withoutKnownBundle,
 } from "./federation-manifest.ts";
+import { type PrefixGrantManifest, prefixGrantBody, prefixGrantOf } from "./prefix-grant-manifest.ts";
 import { type RequestTokenPolicyManifest, requestTokenManifestOf } from "./request-token-policy.ts";
 import {
   isSameTraffic,
@@ -26,7 +27,7 @@ import { orderedEntry, type WorkloadEntryManifest, workloadEntryOf } from "./wor
 /** The part of the public state that the dialect describes. */
 export type DescribedState = Pick<
   TrustState,
-  "services" | "rules" | "traffic" | "workloads" | "requestTokens" | "federation" | "remotes"
+  "services" | "rules" | "traffic" | "workloads" | "requestTokens" | "prefixes" | "federation" | "remotes"
 >;
 
 /** What becomes of an object. */
@@ -47,6 +48,8 @@ export interface PlannedEntry {
     | "workload.remove"
     | "requesttoken.put"
     | "requesttoken.remove"
+    | "prefix.grant"
+    | "prefix.withdraw"
     | "federation.put"
     | "federation.remove"
     | "remote.put"
@@ -106,6 +109,8 @@ function removalOf(before: Manifest): PlannedEntry[] {
       return [{ kind: "workload.remove", body: { name } }];
     case "RequestTokenPolicy":
       return [{ kind: "requesttoken.remove", body: { to: name } }];
+    case "PrefixGrant":
+      return [{ kind: "prefix.withdraw", body: { prefix: name } }];
     case "Federation":
       return [{ kind: "federation.remove", body: { trustDomain: name } }];
   }
@@ -122,6 +127,7 @@ export function manifestsOf(state: DescribedState): Manifest[] {
   const traffic = [...state.traffic.entries()].map(([name, row]) => trafficPolicyOf(name, row));
   const workloads = [...state.workloads.entries()].map(([name, row]) => workloadEntryOf(name, row));
   const tokens = [...state.requestTokens.entries()].map(([name, row]) => requestTokenManifestOf(name, row));
+  const prefixes = [...state.prefixes.entries()].flatMap(([name, row]) => prefixGrantOf(name, row) ?? []);
   const federations = [...state.federation.entries()].flatMap(([name]) => federationOf(state, name) ?? []);
   return [
     ...services.sort(byName),
@@ -129,6 +135,7 @@ export function manifestsOf(state: DescribedState): Manifest[] {
     ...traffic.sort(byName),
     ...workloads.sort(byName),
     ...tokens.sort(byName),
+    ...prefixes.sort(byName),
     ...federations.sort(byName),
   ];
 }
@@ -151,6 +158,7 @@ function currentManifest(state: DescribedState, kind: ManifestKind, name: string
     const row = state.requestTokens.get(name);
     return row === undefined ? undefined : requestTokenManifestOf(name, row);
   }
+  if (kind === "PrefixGrant") return prefixGrantOf(name, state.prefixes.get(name));
   if (kind === "Federation") return federationOf(state, name);
   const rows = [...state.rules.entries()].map(([, row]) => row).filter(({ to }) => to === name);
   return rows.length === 0 ? undefined : policyOf(name, rows);
@@ -183,6 +191,8 @@ function entriesFor(
       return workloadEntries(before, after);
     case "RequestTokenPolicy":
       return requestTokenEntries(before, after);
+    case "PrefixGrant":
+      return prefixEntries(before, after);
   }
 }
 
@@ -202,6 +212,14 @@ function requestTokenEntries(
 ): PlannedEntry[] {
   if (before !== undefined && canonicalJson(before.spec) === canonicalJson(spec)) return [];
   return [{ kind: "requesttoken.put", body: { to: metadata.name, ...spec } }];
+}
+
+/** To another service it is granted once it has been taken from the one before. */
+function prefixEntries(before: Manifest | undefined, after: PrefixGrantManifest): PlannedEntry[] {
+  if (before !== undefined && canonicalJson(before.spec) === canonicalJson(after.spec)) return [];
+  const grant: PlannedEntry = { kind: "prefix.grant", body: prefixGrantBody(after) };
+  const moves = before?.kind === "PrefixGrant" && before.spec.holder !== after.spec.holder;
+  return moves ? [{ kind: "prefix.withdraw", body: { prefix: after.metadata.name } }, grant] : [grant];
 }
 
 function serviceEntries(before: Manifest | undefined, { metadata, spec }: ServiceManifest): PlannedEntry[] {
@@ -272,6 +290,7 @@ function ordered(manifest: Manifest): Manifest {
     case "WorkloadEntry":
       return orderedEntry(manifest);
     case "RequestTokenPolicy":
+    case "PrefixGrant":
       return manifest;
     case "Federation":
       return orderedFederation(manifest);

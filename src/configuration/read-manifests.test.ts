@@ -25,7 +25,7 @@ function problemsIn(text: string | Uint8Array): string[] {
 
 const word = "at most 63 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends";
 const kinds =
-  '"Service", "AccessPolicy", "TrafficPolicy", "WorkloadEntry", "RequestTokenPolicy" or "Federation"';
+  '"Service", "AccessPolicy", "TrafficPolicy", "WorkloadEntry", "RequestTokenPolicy", "PrefixGrant" or "Federation"';
 const serviceFields = "nodes, dataClass, team, environment, labels";
 
 describe("a file without problems", () => {
@@ -243,7 +243,7 @@ describe("a problem", () => {
     [
       "a kind that cannot be applied",
       service(" {}").replace("Service", "Instance"),
-      "2:7: kind: Instance can be read with troth get and not be applied; Service, AccessPolicy, TrafficPolicy, WorkloadEntry, RequestTokenPolicy and Federation can",
+      "2:7: kind: Instance can be read with troth get and not be applied; Service, AccessPolicy, TrafficPolicy, WorkloadEntry, RequestTokenPolicy, PrefixGrant and Federation can",
     ],
     ["a list", "- 1\n", "1:1: expected an object with apiVersion, kind, metadata and spec, got a list"],
     ["a tab", service("\n\tteam: a"), "6:1: a tab cannot indent; use spaces"],
