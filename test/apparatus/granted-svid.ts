@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { buildCertificateRequest, generateEd25519, generateP256 } from "../../src/crypto/index.ts";
 import { signAdvertisement } from "../../src/data-plane/routing/index.ts";
-import { FollowerStatusSchema, Mesh, protocolVersion } from "../../src/protocol/index.ts";
+import { type Advertisement, FollowerStatusSchema, Mesh, protocolVersion } from "../../src/protocol/index.ts";
 import { openRpcConnection } from "../../src/transport/index.ts";
 import { entryRevision, verifierKeyOf } from "../../src/trust-log/index.ts";
 import { type Credentials, credentialsOf } from "./hostile-certificates.ts";
@@ -13,8 +13,12 @@ import type { RunningMesh } from "./running-mesh.ts";
 export interface GrantedSvid extends AsyncDisposable {
   readonly instance: string;
   readonly credentials: Credentials;
-  /** Has callers of the service sent to host:port, and says that it serves prefixes, granted or not. */
-  readonly advertise: (address: string, prefixes?: readonly string[]) => Promise<void>;
+  /** Has callers of the service sent to host:port, and says that it serves prefixes, granted or not; `pass` hands that on. */
+  readonly advertise: (
+    address: string,
+    prefixes?: readonly string[],
+    pass?: (signed: Advertisement) => Advertisement,
+  ) => Promise<void>;
 }
 
 /**
@@ -48,7 +52,7 @@ export async function obtainSvid(mesh: RunningMesh, service: string): Promise<Gr
   return {
     instance,
     credentials: credentialsOf(chain, privateKey),
-    advertise: async (address, prefixes = []) => {
+    advertise: async (address, prefixes = [], pass = (signed) => signed) => {
       sequence += 1;
       const about = {
         log: mesh.domain.genesis,
@@ -59,7 +63,7 @@ export async function obtainSvid(mesh: RunningMesh, service: string): Promise<Gr
         sequence,
         size: 0,
       };
-      const advertisement = signAdvertisement(about, privateKey);
+      const advertisement = pass(signAdvertisement(about, privateKey));
       const status = create(FollowerStatusSchema, {
         instance,
         service,

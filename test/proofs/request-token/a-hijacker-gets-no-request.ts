@@ -1,7 +1,10 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { bytesOf, textOf } from "../../../src/base/bytes.ts";
 import { freePort } from "../../../src/cli/free-port.ts";
 import { OperatorClient } from "../../../src/cli/operator-client.ts";
+import { type Advertisement, AdvertisementSchema } from "../../../src/protocol/index.ts";
 import { type GrantedSvid, obtainSvid } from "../../apparatus/granted-svid.ts";
 import { httpCall } from "../../apparatus/http-call.ts";
 import { registrationOf } from "../../apparatus/inspected-sidecar.ts";
@@ -17,13 +20,13 @@ const pollMillis = 100;
 
 interface Answers {
   readonly holder: number;
-  readonly hijacker: number;
+  readonly attacker: number;
   readonly other: number;
 }
 
 /** The hijacker is registered, may be called, and has a good certificate; her server answers whatever it is asked. */
 export const claim: Claim = {
-  text: "a registered instance that signs an advertisement of another service's prefix gets none of 100 requests and is named with the holder; a caller whose checks are switched off sends her some",
+  text: "a registered instance that signs an advertisement of another service's prefix gets none of 100 requests and is named with the holder, and so does one to whose advertisement somebody adds a prefix on the way; a caller whose checks are switched off sends both some",
   run: async () => {
     await using mesh = await openMesh({ kind: "up", args: ["--test-domain"] });
     await using stack = new AsyncDisposableStack();
@@ -46,20 +49,56 @@ export const claim: Claim = {
     await run(mesh, stack, player, ["--prefix", "/media/video"]);
     for (const outbound of outbounds) await answered(outbound);
 
-    await using hijacker = await obtainSvid(mesh, mallory);
-    await using server = await openPlainMember(hijacker.credentials);
-    await hijacker.advertise(server.address, ["/media/video"]);
-    const alarm = await alarmOf(client, hijacker);
-    const [checked, unchecked] = [await answersOf(outbounds[0] ?? ""), await answersOf(outbounds[1] ?? "")];
-
-    const figure = `${checked.holder} of ${requests} answered by the holder, ${checked.hijacker} by the hijacker; with the checks off ${unchecked.hijacker} by the hijacker; alarm: ${alarm}`;
-    const isSo =
-      checked.holder === requests &&
-      unchecked.hijacker > 0 &&
-      alarm.includes(`${mallory} ${hijacker.instance} advertises /media/video, which ${player} holds`);
-    return isSo ? ok(figure) : failed(`${figure}; ${checked.other + unchecked.other} other answers`);
+    const attack = { mesh, client, outbounds };
+    const hijacked = await attacked(attack, {
+      service: mallory,
+      reason: "advertisement-prefix-not-granted",
+      alarm: (instance) => `${mallory} ${instance} advertises /media/video, which ${player} holds`,
+      advertise: (hijacker, address) => hijacker.advertise(address, ["/media/video"]),
+    });
+    // The holder's own instance, which does not serve the prefix: the signature alone says that it never said so.
+    const forged = await attacked(attack, {
+      service: player,
+      reason: "advertisement-bad-signature",
+      alarm: (instance) => instance,
+      advertise: (instance, address) => instance.advertise(address, [], withPrefix),
+    });
+    const figure = `hijacked: ${hijacked.figure}; forged: ${forged.figure}`;
+    return hijacked.isSo && forged.isSo ? ok(figure) : failed(figure);
   },
 };
+
+interface Attack {
+  readonly service: string;
+  /** Of the alarm, and what that has to say. */
+  readonly reason: string;
+  readonly alarm: (instance: string) => string;
+  readonly advertise: (attacker: GrantedSvid, address: string) => Promise<void>;
+}
+
+/** What two callers are answered while an attacker advertises: one that checks, and one that believes everything. */
+async function attacked(
+  on: { readonly mesh: RunningMesh; readonly client: OperatorClient; readonly outbounds: readonly string[] },
+  attack: Attack,
+): Promise<{ readonly isSo: boolean; readonly figure: string }> {
+  const { mesh, client, outbounds } = on;
+  await using attacker = await obtainSvid(mesh, attack.service);
+  await using server = await openPlainMember(attacker.credentials);
+  await attack.advertise(attacker, server.address);
+  const alarm = await alarmOf(client, attack.reason, attacker);
+  const [checked, unchecked] = [await answersOf(outbounds[0] ?? ""), await answersOf(outbounds[1] ?? "")];
+  const isSo =
+    checked.holder === requests && unchecked.attacker > 0 && alarm.includes(attack.alarm(attacker.instance));
+  const others = checked.other + unchecked.other;
+  const figure = `${checked.holder} of ${requests} answered by the holder, ${checked.attacker} by the attacker; with the checks off ${unchecked.attacker} by the attacker; ${others} otherwise; alarm: ${alarm}`;
+  return { isSo, figure };
+}
+
+/** What was signed, with a prefix that was not; the signature is as it was. */
+function withPrefix({ statement, publicKey, signature }: Advertisement): Advertisement {
+  const text = (textOf(statement) ?? "").replace('"prefixes":[]', '"prefixes":["/media/video"]');
+  return create(AdvertisementSchema, { statement: bytesOf(text), publicKey, signature });
+}
 
 function grantOf(prefix: string, holder: string): Record<string, string | number | boolean> {
   return { prefix, holder, depthMax: 0, mayDelegate: false, notAfterSeconds: 0 };
@@ -88,21 +127,19 @@ async function answered(outbound: string): Promise<void> {
 }
 
 async function answersOf(outbound: string): Promise<Answers> {
-  const counts = { holder: 0, hijacker: 0, other: 0 };
+  const counts = { holder: 0, attacker: 0, other: 0 };
   for (let count = 0; count < requests; count += 1) {
     const { status, body } = await httpCall({ address: outbound, host, path: "/" });
-    if (status === 200) counts[body.startsWith("ok") ? "holder" : "hijacker"] += 1;
+    if (status === 200) counts[body.startsWith("ok") ? "holder" : "attacker"] += 1;
     else counts.other += 1;
   }
   return counts;
 }
 
-async function alarmOf(client: OperatorClient, { instance }: GrantedSvid): Promise<string> {
+async function alarmOf(client: OperatorClient, wanted: string, { instance }: GrantedSvid): Promise<string> {
   for (let waited = 0; waited < waitMillisMax; waited += pollMillis) {
     const { alarms } = await client.admin.getStatus({});
-    const found = alarms.find(
-      ({ reason, detail }) => reason === "advertisement-prefix-not-granted" && detail.includes(instance),
-    );
+    const found = alarms.find(({ reason, detail }) => reason === wanted && detail.includes(instance));
     if (found !== undefined) return found.detail;
     await sleep(pollMillis);
   }
