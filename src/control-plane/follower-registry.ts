@@ -1,15 +1,16 @@
 import { create } from "@bufbuild/protobuf";
-import { sameBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import {
-  type Advertisement,
   type Alarm,
   AlarmSchema,
+  calledMax,
   type Endpoint,
   type EndpointList,
   EndpointSchema,
   type FollowerStatus,
   FollowerStatusSchema,
+  isBoundedAdvertisement,
+  isSameAdvertisement,
   type ReportRequest,
   type ResourceReport,
   ResourceReportSchema,
@@ -31,11 +32,6 @@ const alarmsPerSourceMax = 32;
 const alarmSourcesMax = 1_024;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
-/** Instances of which one follower says how its requests go there. */
-const calledMax = 256;
-/** Of a statement, its key and its signature. */
-const advertisementBytesMax = 12_288;
-const none = new Uint8Array(0);
 /** What the control plane itself finds amiss; nodes report under whatever reason they choose. */
 export const alarmReasons = [
   "advertised-in-quarantine",
@@ -396,7 +392,9 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
   const { $typeName: _name, $unknown: _unknown, advertisement, ...fields } = status;
   return create(FollowerStatusSchema, {
     ...fields,
-    ...(isBounded(advertisement) ? { advertisement: { ...advertisement, $unknown: [] } } : {}),
+    ...(advertisement !== undefined && isBoundedAdvertisement(advertisement)
+      ? { advertisement: { ...advertisement, $unknown: [] } }
+      : {}),
     service,
     address: addressOrNone(status.address),
     adminAddress: addressOrNone(status.adminAddress),
@@ -423,12 +421,6 @@ function believedResources(told: ResourceReport): ResourceReport {
   });
 }
 
-function isBounded(advertisement: Advertisement | undefined): advertisement is Advertisement {
-  if (advertisement === undefined) return false;
-  const { statement, publicKey, signature } = advertisement;
-  return statement.byteLength + publicKey.byteLength + signature.byteLength <= advertisementBytesMax;
-}
-
 /** Whether there is nothing in it that callers would have to be told. */
 function isSame(one: Endpoint, other: Endpoint | undefined): boolean {
   return (
@@ -437,8 +429,7 @@ function isSame(one: Endpoint, other: Endpoint | undefined): boolean {
     one.service === other.service &&
     one.address === other.address &&
     one.tokenAudience === other.tokenAudience &&
-    sameBytes(one.advertisement?.signature ?? none, other.advertisement?.signature ?? none) &&
-    sameBytes(one.advertisement?.statement ?? none, other.advertisement?.statement ?? none)
+    isSameAdvertisement(one.advertisement, other.advertisement)
   );
 }
 

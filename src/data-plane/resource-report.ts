@@ -3,6 +3,7 @@ import type { ProcessTree } from "../peer-process/index.ts";
 import {
   type CalledInstance,
   CalledInstanceSchema,
+  calledMax,
   type ResourceReport,
   ResourceReportSchema,
 } from "../protocol/index.ts";
@@ -11,8 +12,6 @@ import type { HealthReason } from "./watch-app.ts";
 
 /** How often procfs is read, at most: so seldom that it costs nothing. */
 const treeReadMillis = 5_000;
-/** Instances of which a proxy reports how its requests go there; those with failures first. */
-const calledMax = 256;
 const memoryStepBytes = 1024 * 1024;
 
 /** What the health check of an application last said. */

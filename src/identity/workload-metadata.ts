@@ -6,6 +6,7 @@ import {
   parseCanonicalJson,
 } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
+import { uuidPattern } from "../base/uuid.ts";
 import { derText, textOfDer } from "../crypto/index.ts";
 import { isNodeName, parseServiceName, type ServiceName } from "./service-name.ts";
 
@@ -45,7 +46,6 @@ const members: ReadonlySet<string> = new Set([
   "team",
   "environment",
 ]);
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 // What Kubernetes allows in a label's key; nothing that a log, a table or a page would have to escape.
 const word = /^(?=.{1,63}$)[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/;
 
@@ -81,7 +81,8 @@ export function workloadMetadataOfJson(json: Json): Result<WorkloadMetadata, Wor
   const unknown = Object.keys(json).find((key) => !members.has(key));
   if (unknown !== undefined) return fail("malformed-metadata", "unknown member");
   const { instance, service, node, labels, team, environment } = json;
-  if (typeof instance !== "string" || !uuid.test(instance)) return fail("malformed-metadata", "instance");
+  if (typeof instance !== "string" || !uuidPattern.test(instance))
+    return fail("malformed-metadata", "instance");
   if (typeof service !== "string") return fail("malformed-metadata", "service");
   const name = parseServiceName(service);
   if (!name.ok) return fail("malformed-metadata", `service: ${name.reason}`);

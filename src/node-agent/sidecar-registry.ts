@@ -1,6 +1,14 @@
 import { create } from "@bufbuild/protobuf";
-import { sameBytes } from "../base/bytes.ts";
-import { type Alarm, AlarmSchema, type FollowerStatus, isSameStatus } from "../protocol/index.ts";
+import { uuidPattern } from "../base/uuid.ts";
+import {
+  type Alarm,
+  AlarmSchema,
+  calledMax,
+  type FollowerStatus,
+  isBoundedAdvertisement,
+  isSameAdvertisement,
+  isSameStatus,
+} from "../protocol/index.ts";
 
 /** How long a sidecar may be away from the agent before its instance counts as ended. Its key died with it. */
 const absenceMillisDefault = 5_000;
@@ -10,13 +18,7 @@ const alarmsMax = 256;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 const addressCharactersMax = 320;
-/** Of a statement, its key and its signature. */
-const advertisementBytesMax = 12_288;
-const none = new Uint8Array(0);
 const sidecarsMax = 2_000;
-/** Instances of which one sidecar says how its requests go there. */
-const calledMax = 256;
-const instancePattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The sidecars of this node: which are here, what they last said, which have ended. */
 export class SidecarRegistry {
@@ -55,7 +57,7 @@ export class SidecarRegistry {
 
   /** A sidecar follows from here on, until the returned function is called. False when there is no place for it. */
   arrive(instance: string): (() => void) | false {
-    if (!instancePattern.test(instance)) return false;
+    if (!uuidPattern.test(instance)) return false;
     if (this.#present.size >= sidecarsMax && !this.#present.has(instance)) return false;
     clearTimeout(this.#absent.get(instance));
     this.#absent.delete(instance);
@@ -79,7 +81,7 @@ export class SidecarRegistry {
       isNews ||=
         before?.address !== status.address ||
         before.size !== status.size ||
-        !sameBytes(before.advertisement?.signature ?? none, status.advertisement?.signature ?? none);
+        !isSameAdvertisement(before.advertisement, status.advertisement);
       if (!isSameStatus(status, before)) this.#note({ ...status, $unknown: [] });
     }
     this.alarm(...alarms);
@@ -186,11 +188,10 @@ function isBounded(status: FollowerStatus): boolean {
   const { stoppedReason, tokenAudience } = status;
   const { health = "", healthReason = "" } = status.resources ?? {};
   const texts = [service, address, adminAddress, outboundAddress, role, softwareVersion, stoppedReason];
-  const { statement = none, publicKey = none, signature = none } = status.advertisement ?? {};
   return (
-    statement.byteLength + publicKey.byteLength + signature.byteLength <= advertisementBytesMax &&
+    isBoundedAdvertisement(status.advertisement) &&
     status.called.length <= calledMax &&
     [...texts, tokenAudience, health, healthReason].every(({ length }) => length <= addressCharactersMax) &&
-    status.called.every(({ instance }) => instancePattern.test(instance))
+    status.called.every(({ instance }) => uuidPattern.test(instance))
   );
 }

@@ -1,3 +1,4 @@
+export { calledMax } from "./called-max.ts";
 export { NodeSchema as EnvoyNodeSchema } from "./generated/envoy/config/core/v3/base_pb.js";
 export {
   CertificateValidationContextSchema,
@@ -74,6 +75,7 @@ export {
 export { isSameStatus } from "./is-same-status.ts";
 export { formatJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 export { type EndpointList, mergeEndpoints } from "./merge-endpoints.ts";
+export { isBoundedAdvertisement, isSameAdvertisement } from "./told-advertisement.ts";
 
 /** The version of the protocol between planes that this software speaks. */
 export const protocolVersion = 1;

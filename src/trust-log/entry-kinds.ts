@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { bytesOfBase64 } from "../base/bytes.ts";
+import { uuidPattern } from "../base/uuid.ts";
 import { isNormalPath } from "./path-form.ts";
 import { isNoteName } from "./signed-note.ts";
 
@@ -44,10 +45,7 @@ const noteName = z
   .string()
   .refine(isNoteName, "expected a name that can stand in a note")
   .describe("name of a key, as in a C2SP signed note");
-const uuid = z
-  .string()
-  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "expected a lower-case UUID")
-  .describe("lower-case UUID");
+const uuid = z.string().regex(uuidPattern, "expected a lower-case UUID").describe("lower-case UUID");
 const bytes = (min: number, max: number) =>
   z
     .string()

@@ -2,7 +2,7 @@ import { hexOf, sameBytes } from "../../base/bytes.ts";
 import type { Clock } from "../../base/clock.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { sha256 } from "../../crypto/index.ts";
-import type { Advertisement, Endpoint } from "../../protocol/index.ts";
+import { type Advertisement, type Endpoint, isSameAdvertisement } from "../../protocol/index.ts";
 import { holdsPrefix, type InstanceRow, type TrustState } from "../../trust-log/index.ts";
 import {
   type AdvertisedInstance,
@@ -127,7 +127,11 @@ export class Advertisements {
       const { instance, address, advertisement } = endpoint;
       const known = this.#known.get(instance);
       if (advertisement === undefined) continue;
-      if (known?.isListed === true && known.address === address && isSame(known.told, advertisement)) {
+      if (
+        known?.isListed === true &&
+        known.address === address &&
+        isSameAdvertisement(known.told, advertisement)
+      ) {
         known.told = advertisement;
         known.round = this.#round;
       } else this.#hear(endpoint, advertisement, known);
@@ -324,11 +328,4 @@ function isNews({ said: last, statement, told }: Known, said: AdvertisedInstance
 
 function isKeyOf({ keySha256 }: InstanceRow, { publicKey }: Advertisement): boolean {
   return keySha256 !== undefined && keySha256 === hexOf(sha256(publicKey));
-}
-
-function isSame(told: Advertisement, before: Advertisement): boolean {
-  return (
-    told === before ||
-    (sameBytes(told.signature, before.signature) && sameBytes(told.statement, before.statement))
-  );
 }
