@@ -180,6 +180,19 @@ describe("a delegation", () => {
     expect(log.holders()).toEqual({ "/media": player });
   });
 
+  it("makes no grant of the prefix authority's one that the holder above could take back", () => {
+    const log = new Domain().withHolder();
+    log.put("prefix.grant", grantOf("/media/video", live));
+
+    expect(log.try("prefix.delegate", log.signed(log.said()))).toBe(
+      "/media/video was granted by the prefix authority",
+    );
+    const { under, grant, prefix } = log.said();
+    const recalled = log.try("prefix.recall", log.signed({ under, grant, sequence: 2, prefix, instance }));
+    expect(recalled).toBe("/media/video is not handed on from /media");
+    expect(log.holders()).toEqual({ "/media": player, "/media/video": live });
+  });
+
   it("takes no service its own name", () => {
     const log = new Domain().withHolder();
 

@@ -101,6 +101,17 @@ test.each<readonly [string, (judge: Judge) => Endpoint]>([
   }
 });
 
+it("checks no signature where nothing is granted: that would cost whoever is lied to", () => {
+  const judge = new Judge();
+  const unsigned = endpointWith(judge.said({ prefixes: [] }), (text) =>
+    text.replace("[]", `["${prefixNamed(1)}"]`),
+  );
+
+  judge.take(unsigned);
+
+  expect(judge.reasons).toEqual(["prefix-not-granted"]);
+});
+
 it("refuses an instance that the log does not have", () => {
   const judge = new Judge();
   const endpoint = judge.said();
