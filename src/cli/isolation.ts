@@ -1,5 +1,6 @@
 import { closeSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { systemProgram } from "../peer-process/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 
 const userIdMax = 2 ** 32 - 2;
@@ -38,14 +39,6 @@ export function parseIsolation(text: string): Isolation {
   if (user !== undefined && (user.uid === 0 || Math.max(user.uid, user.gid) > userIdMax))
     throw new CliError(exitCode.usage, "root can read every key; name another user");
   return found;
-}
-
-/** Where programs of the system are, whatever the path of the user says. */
-const programFolders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"] as const;
-
-/** The path of a program of the system; undefined where it is not installed. */
-export function systemProgram(name: string): string | undefined {
-  return programFolders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
 /** Why this process cannot isolate an application so; undefined where it can try. */

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import net from "node:net";
-import { systemProgram } from "./isolation.ts";
+import { systemProgram } from "../peer-process/index.ts";
 import { type FromNamespace, joinSockets, type ToNamespace } from "./network-namespace.ts";
 
 /**

@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
 import { join } from "node:path";
+import { systemProgram } from "../peer-process/index.ts";
 import { foreignEnvironment } from "./compile-cache.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
-import { type Isolation, systemProgram } from "./isolation.ts";
+import type { Isolation } from "./isolation.ts";
 
 const loopback = "127.0.0.1";
 const answerMillisMax = 10_000;

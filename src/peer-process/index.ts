@@ -16,4 +16,5 @@ export {
   type TreeRefusal,
 } from "./process-tree.ts";
 export { type ProcessStat, Procfs } from "./procfs.ts";
+export { systemProgram } from "./system-program.ts";
 export { UnixCallers } from "./unix-callers.ts";

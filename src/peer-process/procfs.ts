@@ -83,6 +83,18 @@ export class Procfs {
       .reduce((sum, count) => sum + count, 0);
   }
 
+  /** The network namespace of a process; undefined where that may not be seen. */
+  networkNamespace(pid: number | "self"): string | undefined {
+    return this.#link(`${pid}/ns/net`);
+  }
+
+  /** The inodes of the Unix sockets in the network namespace of a process. */
+  unixSockets(pid: number): string[] {
+    // `Num RefCount Protocol Flags Type St Inode Path`
+    const rows = (this.#text(`${pid}/net/unix`) ?? "").matchAll(/^\S+:(?: +\S+){5} +([0-9]+)/gm);
+    return [...rows].map(([, inode = ""]) => inode);
+  }
+
   /** All process numbers of this process's pid namespace, ascending. */
   pids(): number[] {
     return this.#numbers("").sort((left, right) => left - right);

@@ -5,7 +5,7 @@ import type { SoughtConnection } from "./connection-row.ts";
 import { findConnections } from "./connection-row.ts";
 import { Procfs } from "./procfs.ts";
 import { SocketDiagnostics } from "./socket-diagnostics.ts";
-import { socketStatistics } from "./socket-statistics.ts";
+import { socketStatistics } from "./system-program.ts";
 
 it.runIf(socketStatistics() !== undefined).each([
   ["127.0.0.1", "127.0.0.1"],

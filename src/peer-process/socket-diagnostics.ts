@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { isIPv4, isIPv6, Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import type { ConnectionEnd, ConnectionRow, SoughtConnection } from "./connection-row.ts";
-import { socketStatistics } from "./socket-statistics.ts";
+import { socketStatistics } from "./system-program.ts";
 
 /** Sought at a time; for more, one look through the table costs less. */
 const soughtMax = 16;

@@ -1,10 +1,11 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { systemProgram } from "./system-program.ts";
 import { UnixCallers } from "./unix-callers.ts";
 
 const isLinux = process.platform === "linux";
@@ -19,6 +20,22 @@ it.runIf(isLinux)("names the process at the other end of each of two connections
   expect(pids).toEqual(caller.pids.map((pid) => [pid]));
 });
 
+const canMakeNamespaces =
+  isLinux && spawnSync("unshare", ["-n", "true"]).status === 0 && systemProgram("nsenter") !== undefined;
+
+it.runIf(canMakeNamespaces)(
+  "names the process at the other end where that is in a network namespace of its own, as in a container (needs root, util-linux)",
+  async () => {
+    await using caller = await callsFromChildren((node) => ["unshare", ["-n", ...node]]);
+    const callers = new UnixCallers();
+
+    const found = await Promise.all(caller.sockets.map((socket) => callers.identify(socket)));
+
+    const pids = found.map((one) => (one.ok ? one.value.processes.map(({ pid }) => pid) : one));
+    expect(pids).toEqual(caller.pids.map((pid) => [pid]));
+  },
+);
+
 it.runIf(isLinux)("says of a connection that was closed that it is over", async () => {
   await using caller = await callsFromChildren();
   const [socket] = caller.sockets;
@@ -31,7 +48,9 @@ it.runIf(isLinux)("says of a connection that was closed that it is over", async 
 });
 
 /** Two processes that have called at one Unix socket, one after the other. */
-async function callsFromChildren(): Promise<
+async function callsFromChildren(
+  command: (node: string[]) => [string, string[]] = ([file = "", ...args]) => [file, args],
+): Promise<
   AsyncDisposable & {
     readonly sockets: readonly net.Socket[];
     readonly pids: readonly (number | undefined)[];
@@ -45,7 +64,8 @@ async function callsFromChildren(): Promise<
   const children: ReturnType<typeof spawn>[] = [];
   for (let count = 0; count < 2; count += 1) {
     const accepted = once(server, "connection");
-    children.push(spawn(process.execPath, ["-e", `require("net").connect(${JSON.stringify(path)})`]));
+    const script = `require("net").connect(${JSON.stringify(path)})`;
+    children.push(spawn(...command([process.execPath, "-e", script])));
     const [socket]: net.Socket[] = await accepted;
     if (socket !== undefined) sockets.push(socket);
   }

@@ -3,8 +3,9 @@ import type { Socket } from "node:net";
 import { promisify } from "node:util";
 import { fail, type Result } from "../base/result.ts";
 import { type CallerRefusal, callersHolding, type LocalCaller } from "./identify-caller.ts";
+import { namespacesWith } from "./other-namespaces.ts";
 import { Procfs } from "./procfs.ts";
-import { socketStatistics } from "./socket-statistics.ts";
+import { socketStatistics, systemProgram } from "./system-program.ts";
 
 const listBytesMax = 16 * 1024 * 1024;
 const listMillisMax = 5_000;
@@ -14,6 +15,7 @@ const waitingMax = 4_096;
 type Told = Result<LocalCaller, CallerRefusal>;
 
 interface Waiting {
+  readonly socket: Socket;
   /** Of this process's own end. */
   readonly inode: string;
   readonly answer: (told: Told) => void;
@@ -47,15 +49,12 @@ export class UnixCallers {
           "ss is not there to tell whose end of a Unix socket it is: install iproute2, or call over TCP on loopback",
         ),
       );
-    const descriptor = descriptorOf(socket);
-    const link = descriptor === undefined ? undefined : this.#procfs.descriptor(process.pid, descriptor);
-    const inode = /^socket:\[([0-9]+)\]$/.exec(link ?? "")?.[1];
-    if (inode === undefined)
-      return Promise.resolve(fail("connection-over", "the caller has closed the connection"));
+    const inode = this.#inodeOf(socket);
+    if (inode === undefined) return Promise.resolve(over);
     if (this.#waiting.length >= waitingMax)
       return Promise.resolve(fail("changed-meanwhile", `${waitingMax} connections wait to be told`));
     return new Promise((answer) => {
-      this.#waiting.push({ inode, answer });
+      this.#waiting.push({ socket, inode, answer });
       void this.#pass();
     });
   }
@@ -77,26 +76,57 @@ export class UnixCallers {
   }
 
   async #tellAll(batch: readonly Waiting[]): Promise<void> {
-    const list = await socketPeers();
-    const peers = batch.map(({ inode }) => list?.get(inode) ?? 0);
-    const known = peers.filter((peer) => peer > 0);
+    const here = await socketPeers();
+    const list = here === undefined ? undefined : await this.#withThoseElsewhere(here, batch);
+    const known = batch.flatMap(({ inode }) => list?.get(inode) || []);
     const callers = known.length === 0 ? new Map<number, Told>() : await callersHolding(known, this.#procfs);
-    for (const [place, { answer }] of batch.entries()) {
-      if (list === undefined)
-        answer(fail("platform-cannot-tell", "the list of Unix sockets could not be read (ss -xnH)"));
-      else
-        answer(
-          callers.get(peers[place] ?? 0) ?? fail("connection-over", "the caller has closed the connection"),
-        );
-    }
+    for (const { socket, inode, answer } of batch)
+      answer(this.#inodeOf(socket) === inode ? toldOf(inode, list, callers) : over);
+  }
+
+  #inodeOf(socket: Socket): string | undefined {
+    const descriptor = descriptorOf(socket);
+    const link = descriptor === undefined ? undefined : this.#procfs.descriptor(process.pid, descriptor);
+    return /^socket:\[([0-9]+)\]$/.exec(link ?? "")?.[1];
+  }
+
+  /** Adds the sockets of connections that came from other network namespaces, as containers have them. */
+  async #withThoseElsewhere(here: SocketPeers, batch: readonly Waiting[]): Promise<SocketPeers> {
+    const elsewhere = new Set(batch.map(({ inode }) => inode).filter((inode) => !here.has(inode)));
+    if (elsewhere.size === 0) return here;
+    const all = new Map(here);
+    for (const pid of namespacesWith(elsewhere, this.#procfs))
+      for (const [inode, peer] of (await socketPeers(pid)) ?? [])
+        if (elsewhere.has(inode)) all.set(inode, peer);
+    return all;
   }
 }
 
-/** By the inodes of sockets, those of their other ends; undefined where they cannot be had. */
-async function socketPeers(): Promise<ReadonlyMap<string, number> | undefined> {
+const over = fail("connection-over", "the caller has closed the connection");
+
+/** By the inodes of sockets, those of their other ends; 0 where there is none any more. */
+type SocketPeers = ReadonlyMap<string, number>;
+
+function toldOf(inode: string, list: SocketPeers | undefined, callers: ReadonlyMap<number, Told>): Told {
+  if (list === undefined)
+    return fail("platform-cannot-tell", "the list of Unix sockets could not be read (ss -xnH)");
+  const peer = list.get(inode);
+  if (peer === undefined)
+    return fail(
+      "out-of-sight",
+      "it is in a network namespace that this process may not look into, as a container is: run it as root, where nsenter is (util-linux)",
+    );
+  return callers.get(peer) ?? over;
+}
+
+/** The sockets of this network namespace, or of that of another process; undefined where they cannot be had. */
+async function socketPeers(pid?: number): Promise<SocketPeers | undefined> {
+  const list = [socketStatistics() ?? "", "-xnH"];
+  const [program = "", ...args] =
+    pid === undefined ? list : [systemProgram("nsenter") ?? "", `--net=/proc/${pid}/ns/net`, ...list];
   try {
     const options = { env: {}, maxBuffer: listBytesMax, timeout: listMillisMax };
-    const { stdout } = await promisify(execFile)(socketStatistics() ?? "", ["-xnH"], options);
+    const { stdout } = await promisify(execFile)(program, args, options);
     // `u_str ESTAB 0 0 /path 123 * 124`: a socket's own inode comes before that of its other end.
     const rows = stdout.matchAll(/ ([0-9]+) \S+ ([0-9]+)\s*$/gm);
     return new Map([...rows].map(([, inode = "", peer]) => [inode, Number(peer)]));
