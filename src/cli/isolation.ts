@@ -1,5 +1,4 @@
 import { closeSync, existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { systemProgram } from "../peer-process/index.ts";
 import { CliError, exitCode } from "./exit-codes.ts";
 
