@@ -17,13 +17,17 @@ import { entryRevision } from "../trust-log/index.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { StandingKeeper } from "./keep-standings.ts";
 import { openLogFiles } from "./log-files.ts";
-import { LogWriter } from "./log-writer.ts";
+import { LogWriter, type OwnStatement } from "./log-writer.ts";
 
 const instances = [randomUUID(), randomUUID(), randomUUID()] as const;
 const [worst] = instances;
+/** Of instances, in tenths. */
+const scores = new Map<string, number>();
 const feed = {
-  worstOf: (_: unknown, instance: string) =>
-    instance === worst ? { id: "CVE-2026-1", cvssTenths: 98 } : { id: "", cvssTenths: 0 },
+  worstOf: (_: unknown, instance: string) => {
+    const cvssTenths = scores.get(instance) ?? 0;
+    return { id: cvssTenths === 0 ? "" : "CVE-2026-1", cvssTenths };
+  },
 };
 let open: AsyncDisposableStack;
 let clock: FakeClock;
@@ -44,18 +48,19 @@ beforeEach(async () => {
   counted = [];
   await putNode(domain, writer, "edge-1");
   await putService(domain, writer, "/shop");
-  const register = (instance: string) =>
-    ({
-      role: "issuer",
-      kind: "instance.register",
-      body: { instance, service: "/shop", node: "edge-1", auditKey: "" },
-    }) as const;
-  await writer.write(instances.map(register));
+  await writer.write(instances.map((instance) => registration(instance, "/shop")));
+  scores.clear();
+  scores.set(worst, 98);
 });
 afterEach(() => open.disposeAsync());
 
-function report(revision: number): void {
-  const followers = instances.map((instance) =>
+function registration(instance: string, service: string): OwnStatement {
+  const body = { instance, service, node: "edge-1", auditKey: "" };
+  return { role: "issuer", kind: "instance.register", body };
+}
+
+function report(revision: number, reported: readonly string[] = instances): void {
+  const followers = reported.map((instance) =>
     create(FollowerStatusSchema, { instance, address: "127.0.0.1:1", entryRevision: revision }),
   );
   registry.report(
@@ -84,6 +89,21 @@ it("writes what is decided, once, and counts it", async () => {
     liftedBy: "control-plane",
   });
   expect(counted).toEqual(["quarantined vulnerable"]);
+});
+
+it("writes the other decisions where one cannot be written", async () => {
+  const other = randomUUID();
+  await putService(domain, writer, "/bank");
+  const bank = [other, randomUUID(), randomUUID()];
+  await writer.write(bank.map((instance) => registration(instance, "/bank")));
+  // No entry could have such a number; it is decided on first.
+  scores.set(worst, 98.5).set(other, 98);
+  report(entryRevision, [...instances, ...bank]);
+  keep();
+
+  await vi.waitUntil(() => counted.length > 0, { timeout: 10_000 });
+
+  expect([...writer.state.standings.entries()].map(([instance]) => instance)).toEqual([other]);
 });
 
 it("withholds what an older proxy would stop at, and says so", async () => {

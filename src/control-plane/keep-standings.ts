@@ -133,18 +133,19 @@ export class StandingKeeper implements AsyncDisposable {
   async #write({ instance, standing, reason, evidence, decision }: StandingDecision): Promise<void> {
     const { writer, log, decided } = this.#parts;
     const body = { instance, standing, reason, evidence, decision };
-    const written = await writer.write([{ role: "issuer", kind: judge, body }]);
-    if (!written.ok) {
-      log.warn("decision on an instance not taken", {
-        instance,
-        standing,
-        reason: written.reason,
-        detail: written.detail,
-      });
-      return;
+    // What is wrong with one decision is no reason to leave out the others.
+    try {
+      const written = await writer.write([{ role: "issuer", kind: judge, body }]);
+      if (!written.ok) {
+        const { reason: refusal, detail } = written;
+        log.warn("decision on an instance not taken", { instance, standing, reason: refusal, detail });
+        return;
+      }
+      decided(standing, reason);
+      log.warn("decision on an instance", { instance, standing, reason, ...evidence });
+    } catch (error) {
+      log.error("decision on an instance not written", { instance, standing, error: messageOf(error) });
     }
-    decided(standing, reason);
-    log.warn("decision on an instance", { instance, standing, reason, ...evidence });
   }
 
   #note(all: readonly (Omit<StandingDecision, "decision"> & { readonly why: string })[], now: number): void {
