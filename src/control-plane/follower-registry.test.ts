@@ -215,6 +215,7 @@ it("sends nobody to an instance in quarantine, and names one that offers itself 
 it("believes no figures that are none, and keeps what callers say of the first 256 instances", () => {
   register("a", "one");
   const called = Array.from({ length: 300 }, (_, place) => ({ instance: `i${place}`, requests: 0n }));
+  for (const { instance } of called) register(instance, "two");
   const resources = {
     health: "very",
     healthReason: "x y",

@@ -3,7 +3,6 @@ import type { Clock } from "../base/clock.ts";
 import {
   type Alarm,
   AlarmSchema,
-  calledMax,
   type Endpoint,
   type EndpointList,
   EndpointSchema,
@@ -178,7 +177,7 @@ export class FollowerRegistry {
       const row = state.instances.get(status.instance);
       if (row?.node !== node) continue;
       this.#progress.noteFollower(status.instance, Number(status.size));
-      this.calls.note(status.instance, status.called.slice(0, calledMax), now);
+      this.calls.note({ instance: status.instance, node }, status.called, state.instances, now);
       const told = believed(status, row.service);
       this.#followers.set(status.instance, {
         node,

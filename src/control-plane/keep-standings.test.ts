@@ -12,7 +12,8 @@ import {
   putService,
   type SmallDomain,
 } from "../../test/fakes/small-domain.ts";
-import { FollowerStatusSchema, ReportRequestSchema } from "../protocol/index.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
+import { CalledInstanceSchema, FollowerStatusSchema, ReportRequestSchema } from "../protocol/index.ts";
 import { entryRevision } from "../trust-log/index.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { StandingKeeper } from "./keep-standings.ts";
@@ -104,6 +105,47 @@ it("writes the other decisions where one cannot be written", async () => {
   await vi.waitUntil(() => counted.length > 0, { timeout: 10_000 });
 
   expect([...writer.state.standings.entries()].map(([instance]) => instance)).toEqual([other]);
+});
+
+it("hears of failures only from those that the rules let call, by its name or by a prefix that it holds", async () => {
+  const [one, web] = [instances[1], randomUUID()];
+  await putService(domain, writer, "/web");
+  await writer.write([registration(web, "/web")]);
+  const called = [create(CalledInstanceSchema, { instance: one, requests: 100n, failures: 100n })];
+  registry.report(
+    writer.state,
+    "edge-1",
+    create(ReportRequestSchema, {
+      followers: [{ instance: web }, { instance: one, address: "127.0.0.1:1" }],
+    }),
+  );
+  for (const times of [1n, 2n]) {
+    const more = called.map((seen) => ({ ...seen, requests: 100n * times, failures: 100n * times }));
+    registry.report(
+      writer.state,
+      "edge-1",
+      create(ReportRequestSchema, { followers: [{ instance: web, called: more }] }),
+    );
+  }
+  const keeper = keep();
+  const failures = (): bigint | undefined =>
+    keeper.findings().find(({ instance }) => instance === one)?.callerFailures;
+  const rule = { from: "/web", effect: "allow", methods: ["GET"], paths: ["/"] };
+  const put = (kind: string, body: JsonObject): Promise<unknown> =>
+    putAsOperator(domain, writer, { kind, body });
+
+  const heard = [failures()];
+  await put("rule.put", { ...rule, to: "/shop" });
+  heard.push(failures());
+  await put("rule.remove", { from: "/web", to: "/shop" });
+  heard.push(failures());
+  await put("rule.put", { ...rule, to: "/media" });
+  heard.push(failures());
+  const grant = { prefix: "/media", holder: "/shop", depthMax: 0, mayDelegate: false, notAfterSeconds: 0 };
+  await put("prefix.grant", grant);
+  heard.push(failures());
+
+  expect(heard).toEqual([0n, 100n, 0n, 0n, 100n]);
 });
 
 it("withholds what an older proxy would stop at, and says so", async () => {
