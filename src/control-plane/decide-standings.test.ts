@@ -11,6 +11,7 @@ const fine: OwnReport = { isHealthy: true, requests: 100, errors: 0, p90Millis: 
 const good = { requests: 100, failures: 0, node: "edge-1" };
 const bad = { requests: 100, failures: 95, node: "edge-1" };
 const elsewhere = { ...good, node: "edge-2" };
+const badElsewhere = { ...bad, node: "edge-2" };
 const poor = { requests: 100, failures: 60, node: "edge-1" };
 
 /** Four instances of a service that serve, and what is otherwise of some of them. */
@@ -18,6 +19,7 @@ function shop(changes: Readonly<Record<number, Partial<JudgedInstance>>> = {}, c
   return Array.from({ length: count }, (_, place) => ({
     instance: `i${place}`,
     service: "/shop",
+    node: "edge-1",
     standing: "serving",
     decision: 0,
     isPeoples: false,
@@ -28,6 +30,9 @@ function shop(changes: Readonly<Record<number, Partial<JudgedInstance>>> = {}, c
   }));
 }
 
+/** All of whatever is asked are in the log. */
+const all = { has: () => true };
+
 /** Looks once a second at what does not change, as long as nothing is decided; when, and what. */
 function firstDecision(
   instances: readonly JudgedInstance[],
@@ -36,7 +41,7 @@ function firstDecision(
   const decider = new StandingDecider();
   const withheld = new Set<string>();
   for (let seconds = 0; seconds <= secondsMax; seconds += 1) {
-    const looked = decider.decide(instances, seconds * 1000);
+    const looked = decider.decide(instances, seconds * 1000, all);
     for (const one of looked.withheld)
       withheld.add(`${one.instance} ${one.standing} ${one.reason} ${one.why}`);
     const made = looked.made.map(({ instance, standing, reason }) => `${instance} ${standing} ${reason}`);
@@ -52,14 +57,25 @@ it.each<readonly [string, Partial<JudgedInstance>, string, number]>([
   ["it has a bad vulnerability", { cvssTenths: 75 }, "i0 degraded vulnerable", 0],
   ["it has a very bad vulnerability", { cvssTenths: 98 }, "i0 quarantined vulnerable", 0],
   [
-    "nearly all fail, after it was degraded",
-    { standing: "degraded", decision: 7, callers: [bad, bad] },
+    "nearly all fail by the account of two nodes, after it was degraded",
+    { standing: "degraded", decision: 7, callers: [bad, badElsewhere] },
+    "i0 quarantined failing",
+    30,
+  ],
+  [
+    "nearly all fail by the account of callers on one node and by its own",
+    { standing: "degraded", decision: 7, callers: [bad, bad], own: { ...fine, errors: 95 } },
     "i0 quarantined failing",
     30,
   ],
   [
     "the few requests that a degraded one gets fail",
-    { standing: "degraded", decision: 7, callers: [{ ...bad, requests: 5, failures: 5 }] },
+    {
+      standing: "degraded",
+      decision: 7,
+      callers: [{ ...bad, requests: 5, failures: 5 }],
+      own: { ...fine, requests: 5, errors: 5 },
+    },
     "i0 quarantined failing",
     30,
   ],
@@ -94,6 +110,25 @@ it.each<readonly [string, Readonly<Record<number, Partial<JudgedInstance>>>]>([
     { 0: failing(), 1: failing(), 2: failing(), 3: failing() },
   ],
   ["all are slow", { 0: slow(), 1: slow(), 2: slow(), 3: slow() }],
+  [
+    "it is degraded, and nearly all fail by the account of callers on one node alone",
+    { 0: { standing: "degraded", decision: 7, callers: [bad, bad, bad] } },
+  ],
+  [
+    "it is degraded, and one node of two says that nearly all fail",
+    { 0: { standing: "degraded", decision: 7, callers: [badElsewhere, poor], own: { ...fine, errors: 95 } } },
+  ],
+  [
+    "it is degraded, callers on one node say that nearly all fail, and its own proxy has seen too little",
+    {
+      0: {
+        standing: "degraded",
+        decision: 7,
+        callers: [bad, bad],
+        own: { ...fine, requests: 4, errors: 4 },
+      },
+    },
+  ],
   ["nobody has heard of it for long", { 0: { own: undefined, callers: [] } }],
   ["it is degraded by people, and well", { 0: { standing: "degraded", decision: 3, isPeoples: true } }],
 ])("decides nothing where %s", (_, changes) => {
@@ -112,7 +147,7 @@ it("does not let what comes and goes count as if it lasted", () => {
   const decider = new StandingDecider();
   for (let seconds = 0; seconds < 100; seconds += 1) {
     const callers = seconds % 4 === 3 ? [good] : [bad];
-    expect(decider.decide(shop({ 0: { callers } }), seconds * 1000).made).toEqual([]);
+    expect(decider.decide(shop({ 0: { callers } }), seconds * 1000, all).made).toEqual([]);
   }
 });
 
@@ -121,7 +156,7 @@ it("degrades what changes its mind about its health again and again", () => {
   const made: string[] = [];
   for (let seconds = 0; seconds < 60 && made.length === 0; seconds += 5) {
     const own = { ...fine, isHealthy: seconds % 10 === 0 };
-    for (const one of decider.decide(shop({ 0: { own } }), seconds * 1000).made) made.push(one.reason);
+    for (const one of decider.decide(shop({ 0: { own } }), seconds * 1000, all).made) made.push(one.reason);
   }
 
   expect(made).toEqual(["flapping"]);
@@ -134,7 +169,7 @@ it("takes a decision back once the cause has gone for long enough, and waits twi
   const after = (callers: JudgedInstance["callers"]): number => {
     for (let seconds = 0; seconds < 1_000; seconds += 1) {
       now += 1_000;
-      const [made] = decider.decide(shop({ 0: { callers, standing, decision: 5 } }), now).made;
+      const [made] = decider.decide(shop({ 0: { callers, standing, decision: 5 } }), now, all).made;
       if (made === undefined) continue;
       ({ standing } = made);
       expect(made.decision).toBe(5);
@@ -155,13 +190,16 @@ it("does not take back what is neither bad nor well", () => {
 });
 
 it("leaves most of a service serving, whatever a feed says of all of it, and says what it has not done", () => {
-  const all = Object.fromEntries([0, 1, 2, 3].map((place) => [place, { cvssTenths: 100 }]));
+  const changes = Object.fromEntries([0, 1, 2, 3].map((place) => [place, { cvssTenths: 100 }]));
   const decider = new StandingDecider();
   const standings = new Map<string, JudgedInstance["standing"]>();
   const withheld = new Set<string>();
   for (let seconds = 0; seconds < 100; seconds += 1) {
-    const now = shop(all).map((one) => ({ ...one, standing: standings.get(one.instance) ?? one.standing }));
-    const looked = decider.decide(now, seconds * 1000);
+    const now = shop(changes).map((one) => ({
+      ...one,
+      standing: standings.get(one.instance) ?? one.standing,
+    }));
+    const looked = decider.decide(now, seconds * 1000, all);
     for (const { instance, standing } of looked.made) standings.set(instance, standing);
     for (const { instance, why } of looked.withheld) withheld.add(`${instance} ${why}`);
   }
@@ -178,9 +216,9 @@ it.each([
   [1, {}],
   [2, { i0: "degraded" }],
 ])("of %i instances, all vulnerable, quarantines none", (count, expected) => {
-  const all = Object.fromEntries([0, 1].map((place) => [place, { cvssTenths: 100 }]));
+  const changes = Object.fromEntries([0, 1].map((place) => [place, { cvssTenths: 100 }]));
 
-  const made = firstDecision(shop(all, count), 20).made.map((one) => one.split(" ").slice(0, 2));
+  const made = firstDecision(shop(changes, count), 20).made.map((one) => one.split(" ").slice(0, 2));
 
   expect(Object.fromEntries(made)).toEqual(expected);
 });
@@ -192,21 +230,91 @@ it("decides against one instance of a service at a time, and against so many of 
       ...one,
       service: `/s${place}`,
       instance: `${place} ${one.instance}`,
+      node: `edge-${place}`,
     })),
   ).flat();
   const decider = new StandingDecider();
 
-  const first = decider.decide(many, 0);
+  const first = decider.decide(many, 0, all);
   const two = shop({ 0: { cvssTenths: 75 }, 1: { cvssTenths: 75 } });
   const small = new StandingDecider();
   const ofTwo = [
-    small.decide(two, 0),
-    small.decide(shop({ 1: { cvssTenths: 75 } }), serviceSecondsMin * 1000),
+    small.decide(two, 0, all),
+    small.decide(shop({ 1: { cvssTenths: 75 } }), serviceSecondsMin * 1000, all),
   ];
 
   expect(first.made.length).toBe(decisionsPerMinuteMax);
   expect(first.withheld.every(({ why }) => why === "rate-limit")).toBe(true);
   expect(ofTwo.map(({ made }) => made.map(({ instance }) => instance))).toEqual([["i0"], ["i1"]]);
+});
+
+it("leaves decisions for the instances of other nodes, whatever those of one do", () => {
+  const { nodeDecisionsPerMinuteMax } = standingThresholds;
+  const looked = Array.from({ length: 20 }, (_, place) =>
+    shop({ 0: { cvssTenths: 75 } }).map((one) => ({
+      ...one,
+      service: `/s${place}`,
+      instance: `${place} ${one.instance}`,
+      node: place === 19 ? "edge-2" : "edge-1",
+    })),
+  ).flat();
+  const decider = new StandingDecider();
+
+  const made = decider.decide(looked, 0, all).made.map(({ instance }) => instance);
+
+  expect(made.slice(0, -1)).toEqual(
+    Array.from({ length: nodeDecisionsPerMinuteMax }, (_, place) => `${place} i0`),
+  );
+  expect(made.at(-1)).toBe("19 i0");
+  expect(decider.decide(looked, 59_000, all).made.map(({ instance }) => instance)).toEqual(["19 i0"]);
+  expect(decider.decide(looked, 60_000, all).made.length).toBe(nodeDecisionsPerMinuteMax);
+});
+
+it("goes on where it was with an instance that says at times that it serves nowhere", () => {
+  const decider = new StandingDecider();
+  const others = shop().slice(1);
+  const decisions: number[] = [];
+  for (let seconds = 0; seconds < 30; seconds += 1) {
+    const members = seconds % 4 === 3 ? others : shop({ 0: { callers: [poor] } });
+    if (decider.decide(members, seconds * 1000, all).made.length > 0) decisions.push(seconds);
+    if (decisions.length > 0) break;
+  }
+
+  expect(decisions).toEqual([5]);
+});
+
+it("does not count what it had seen before an instance served nowhere for long", () => {
+  const { untoldSecondsMax } = standingThresholds;
+  const decider = new StandingDecider();
+  const failing = shop({ 0: { callers: [poor] } });
+  decider.decide(failing, 0, all);
+  for (let seconds = 1; seconds <= untoldSecondsMax + 1; seconds += 1)
+    decider.decide(shop().slice(1), seconds * 1000, all);
+
+  expect(decider.decide(failing, (untoldSecondsMax + 2) * 1000, all).made).toEqual([]);
+});
+
+it.each([
+  [60, "is in the log all the time", all],
+  [30, "has gone from the log meanwhile", { has: () => false }],
+])("takes a second decision back after %i s where the instance %s", (seconds, _, registered) => {
+  const decider = new StandingDecider();
+  const others = shop().slice(1);
+  let now = 0;
+  const until = (change: Partial<JudgedInstance>): number => {
+    for (let waited = 0; waited < 200; waited += 1) {
+      now += 1_000;
+      if (decider.decide(shop({ 0: change }), now, all).made.length > 0) return waited;
+    }
+    return -1;
+  };
+  const degraded = { standing: "degraded", decision: 5 } as const;
+  until({ callers: [poor] });
+  until(degraded);
+  for (let look = 0; look < 30; look += 1) decider.decide(others, (now += 1_000), registered);
+  until({ callers: [poor] });
+
+  expect(until(degraded)).toBe(seconds);
 });
 
 it("never leaves less than half of a service serving by its own doing, whatever is reported", () => {
@@ -241,7 +349,7 @@ it("never leaves less than half of a service serving by its own doing, whatever 
         const members = shop(Object.fromEntries(reports.entries()), reports.length);
         const now = members.map((one) => ({ ...one, standing: standings.get(one.instance) ?? one.standing }));
         // Ten seconds at a time, so that what lasts has an effect.
-        const { made } = decider.decide(now, look * 10_000);
+        const { made } = decider.decide(now, look * 10_000, all);
         for (const { instance, standing } of made) standings.set(instance, standing);
         const out = [...standings.values()].filter((standing) => standing !== "serving");
         const cut = out.filter((standing) => standing === "quarantined");
@@ -256,12 +364,13 @@ it("never leaves less than half of a service serving by its own doing, whatever 
 it("is not taken for mended while too few have called it to tell, but does not wait for ever", () => {
   const failing = { ...bad, requests: 5, failures: 5 };
   const degraded = { standing: "degraded", decision: 7, own: { ...fine, requests: 0 } } as const;
+  const failingElsewhere = { ...failing, node: "edge-2" };
   const decisionAfter = (untoldSeconds: number): number | undefined => {
     const decider = new StandingDecider();
     for (let seconds = 0; seconds <= 40; seconds += 1) {
       const isTold = seconds < 10 || seconds >= 10 + untoldSeconds;
-      const callers = isTold ? [failing] : [{ ...failing, requests: 4, failures: 4 }];
-      const { made } = decider.decide(shop({ 0: { ...degraded, callers } }), seconds * 1000);
+      const callers = isTold ? [failing, failingElsewhere] : [failing];
+      const { made } = decider.decide(shop({ 0: { ...degraded, callers } }), seconds * 1000, all);
       if (made.some(({ standing }) => standing === "quarantined")) return seconds;
     }
     return undefined;

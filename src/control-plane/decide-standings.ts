@@ -33,8 +33,9 @@ export const standingThresholds = {
   /** At most so many of a thousand instances of a service are degraded or quarantined, by whomever; and quarantined. */
   notServingPermilleMax: 500,
   quarantinedPermilleMax: 334,
-  /** Decisions against instances: of one service not sooner after the last, and of all so many a minute. */
+  /** Decisions against instances: of one service not sooner after the last; of one node, and of all, so many a minute. */
   serviceSecondsMin: 5,
+  nodeDecisionsPerMinuteMax: 10,
   decisionsPerMinuteMax: 30,
 } as const;
 
@@ -45,6 +46,8 @@ export type StandingThresholds = { readonly [Name in keyof typeof standingThresh
 export interface JudgedInstance {
   readonly instance: string;
   readonly service: string;
+  /** Where it runs. */
+  readonly node: string;
   readonly standing: "serving" | "degraded" | "quarantined";
   /** The decision in force; 0 for none. */
   readonly decision: number;
@@ -100,11 +103,13 @@ interface At {
 
 /** What is remembered of an instance between two looks. */
 interface Memory {
+  /** When it last served, or stood in a decision. */
+  lookedMillis: number;
   /** Since when each cause has been there without a break. */
   readonly since: Map<string, number>;
   /** Since when there has been none. */
   wellSinceMillis: number | undefined;
-  /** When callers had last seen enough of it. */
+  /** When there was last enough to tell whether it is broken. */
   toldMillis: number;
   isHealthy: boolean | undefined;
   healthChanges: number[];
@@ -121,25 +126,26 @@ export class StandingDecider {
   readonly #thresholds: StandingThresholds;
   readonly #memories = new Map<string, Memory>();
   readonly #lastOfService = new Map<string, number>();
-  #decidedMillis: number[] = [];
+  #decided: { readonly atMillis: number; readonly node: string }[] = [];
 
   constructor(thresholds: StandingThresholds = standingThresholds) {
     this.#thresholds = thresholds;
   }
 
-  /** Looks at all instances, once a second or so. */
+  /** Looks at all instances, once a second or so; what was seen of one is remembered for as long as it is `registered`. */
   decide(
     instances: readonly JudgedInstance[],
     nowMillis: number,
+    registered: { readonly has: (instance: string) => boolean },
   ): { readonly made: readonly StandingDecision[]; readonly withheld: readonly WithheldDecision[] } {
     const made: StandingDecision[] = [];
     const withheld: WithheldDecision[] = [];
-    this.#forgetGone(instances, nowMillis);
+    this.#forgetGone(registered, nowMillis);
     for (const [service, members] of Map.groupBy(instances, (one) => one.service)) {
       const at = { median: medianP90(members), nowMillis, failing: failingOf(members, this.#thresholds) };
       const shares = new Shares(members, this.#thresholds);
       for (const one of members) {
-        const memory = this.#memoryOf(one.instance);
+        const memory = this.#memoryOf(one.instance, nowMillis);
         const wanted = this.#wantedOf(one, memory, at);
         if (wanted === undefined || rank(wanted.standing) <= rank(one.standing)) {
           const back = this.#takenBack(one, memory, { isWell: wanted === undefined, nowMillis });
@@ -147,12 +153,12 @@ export class StandingDecider {
           continue;
         }
         const decision = { instance: one.instance, decision: one.decision, ...wanted };
-        const [standing, why] = this.#allowed(one, wanted.standing, { shares, service, nowMillis });
+        const [standing, why] = this.#allowed(one, wanted.standing, { shares, nowMillis });
         if (why !== undefined) withheld.push({ ...decision, why });
         if (standing === undefined) continue;
         shares.take(one, standing);
         this.#lastOfService.set(service, nowMillis);
-        this.#decidedMillis.push(nowMillis);
+        this.#decided.push({ atMillis: nowMillis, node: one.node });
         memory.times += 1;
         made.push({ ...decision, standing });
       }
@@ -164,9 +170,9 @@ export class StandingDecider {
   #allowed(
     one: JudgedInstance,
     standing: Wanted["standing"],
-    of: { readonly shares: Shares; readonly service: string; readonly nowMillis: number },
+    of: { readonly shares: Shares; readonly nowMillis: number },
   ): readonly [Wanted["standing"] | undefined, WithheldDecision["why"] | undefined] {
-    const why = of.shares.refuses(one, standing) ?? this.#rateRefuses(of.service, of.nowMillis);
+    const why = of.shares.refuses(one, standing) ?? this.#rateRefuses(one, of.nowMillis);
     if (why === undefined) return [standing, undefined];
     const isSecondBest = why === "share-limit" && standing === "quarantined" && one.standing === "serving";
     if (!isSecondBest) return [undefined, why];
@@ -205,7 +211,7 @@ export class StandingDecider {
     const add = (name: string, wanted: Wanted, afterSeconds: number): void =>
       void causes.set(name, { ...wanted, afterSeconds });
     const seen = failuresSeen({ callers, own, standing }, limits);
-    if (seen?.isByCallers === true) memory.toldMillis = nowMillis;
+    if (seen?.isByTwo === true) memory.toldMillis = nowMillis;
     // Where the others fail as well, what they depend on does, or a caller asks for what cannot be.
     const othersPermille = medianOf(
       failing.flatMap((one) => (one.instance === instance ? [] : [one.permille])),
@@ -215,8 +221,8 @@ export class StandingDecider {
       const evidence = { errorPermille: permille, callers: isByCallers ? callers.length : 0 };
       if (permille >= limits.failingPermilleMin)
         add("failing", { standing: "degraded", reason: "failing", evidence }, limits.failingDegradeSeconds);
-      // What it says of itself is not enough to cut it off.
-      if (permille >= limits.brokenPermilleMin && isByCallers)
+      // Neither what it says of itself nor what one node says of it is enough to cut it off.
+      if (seen.isByTwo && seen.surePermille >= limits.brokenPermilleMin)
         add(
           "broken",
           { standing: "quarantined", reason: "failing", evidence },
@@ -286,18 +292,25 @@ export class StandingDecider {
     return { instance, decision, standing: "serving", reason: "recovered", evidence };
   }
 
-  #rateRefuses(service: string, nowMillis: number): "rate-limit" | undefined {
-    const { serviceSecondsMin, decisionsPerMinuteMax } = this.#thresholds;
-    this.#decidedMillis = this.#decidedMillis.filter((at) => nowMillis - at < 60_000);
+  /** No node's instances use up what there is for all. */
+  #rateRefuses({ service, node }: JudgedInstance, nowMillis: number): "rate-limit" | undefined {
+    const { serviceSecondsMin, nodeDecisionsPerMinuteMax, decisionsPerMinuteMax } = this.#thresholds;
+    this.#decided = this.#decided.filter(({ atMillis }) => nowMillis - atMillis < 60_000);
     const last = this.#lastOfService.get(service);
     const isTooSoon = last !== undefined && nowMillis - last < serviceSecondsMin * 1000;
-    return isTooSoon || this.#decidedMillis.length >= decisionsPerMinuteMax ? "rate-limit" : undefined;
+    const ofNode = this.#decided.filter((one) => one.node === node).length;
+    const isTooMany = ofNode >= nodeDecisionsPerMinuteMax || this.#decided.length >= decisionsPerMinuteMax;
+    return isTooSoon || isTooMany ? "rate-limit" : undefined;
   }
 
-  #memoryOf(instance: string): Memory {
+  #memoryOf(instance: string, nowMillis: number): Memory {
     const known = this.#memories.get(instance);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      known.lookedMillis = nowMillis;
+      return known;
+    }
     const made: Memory = {
+      lookedMillis: nowMillis,
       since: new Map(),
       wellSinceMillis: undefined,
       toldMillis: Number.NEGATIVE_INFINITY,
@@ -309,9 +322,15 @@ export class StandingDecider {
     return made;
   }
 
-  #forgetGone(instances: readonly JudgedInstance[], nowMillis: number): void {
-    const present = new Set(instances.map(({ instance }) => instance));
-    for (const instance of this.#memories.keys()) if (!present.has(instance)) this.#memories.delete(instance);
+  /** One that says for a moment that it serves nowhere has not begun anew. */
+  #forgetGone(registered: { readonly has: (instance: string) => boolean }, nowMillis: number): void {
+    const unseenMillisMax = this.#thresholds.untoldSecondsMax * 1000;
+    for (const [instance, memory] of this.#memories) {
+      if (!registered.has(instance)) this.#memories.delete(instance);
+      if (nowMillis - memory.lookedMillis <= unseenMillisMax) continue;
+      memory.since.clear();
+      memory.wellSinceMillis = undefined;
+    }
     for (const [service, at] of this.#lastOfService)
       if (nowMillis - at >= this.#thresholds.serviceSecondsMin * 1000) this.#lastOfService.delete(service);
   }
@@ -354,26 +373,41 @@ function isOut({ standing, own }: JudgedInstance): boolean {
   return standing !== "serving" || own?.isHealthy === false;
 }
 
+/** How much of what an instance is asked fails. */
+interface FailuresSeen {
+  readonly permille: number;
+  readonly isByCallers: boolean;
+  /** Whether two sources that cannot speak for each other have seen enough: callers on two nodes, or callers and it itself. */
+  readonly isByTwo: boolean;
+  /** What two such sources agree on at least. */
+  readonly surePermille: number;
+}
+
 /**
  * The share of failures that most nodes see, in thousandths, each by what most callers on it see: a caller that lies, or
- * cannot reach an instance itself, is outvoted by the others, and an agent that makes up its callers has one vote. What
- * the instance's own proxy says counts only where no caller has seen enough.
+ * cannot reach an instance itself, is outvoted where there are others, and an agent that makes up its callers has one
+ * vote. What the instance's own proxy says counts where no caller has seen enough, and beside the callers of one node.
  */
 function failuresSeen(
   { callers, own, standing }: Pick<JudgedInstance, "callers" | "own" | "standing">,
   { callerRequestsMin, degradedRequestsMin }: StandingThresholds,
-): { readonly permille: number; readonly isByCallers: boolean } | undefined {
+): FailuresSeen | undefined {
   const requestsMin = standing === "serving" ? callerRequestsMin : degradedRequestsMin;
   const telling = callers.filter(({ requests }) => requests >= requestsMin);
   const byNode = Map.groupBy(telling, ({ node }) => node);
+  const isOwnTelling = own !== undefined && own.requests >= requestsMin;
+  const ownPermille = isOwnTelling ? Math.floor((1000 * own.errors) / own.requests) : 0;
   if (byNode.size > 0) {
     const votes = [...byNode.values()].map((seen) =>
       medianOf(seen.map(({ requests, failures }) => Math.floor((1000 * failures) / requests))),
     );
-    return { permille: medianOf(votes), isByCallers: true };
+    const permille = medianOf(votes);
+    const isByNodes = byNode.size > 1;
+    const surePermille = isByNodes ? permille : Math.min(permille, ownPermille);
+    return { permille, isByCallers: true, isByTwo: isByNodes || isOwnTelling, surePermille };
   }
-  if (own === undefined || own.requests < requestsMin) return undefined;
-  return { permille: Math.floor((1000 * own.errors) / own.requests), isByCallers: false };
+  if (!isOwnTelling) return undefined;
+  return { permille: ownPermille, isByCallers: false, isByTwo: false, surePermille: 0 };
 }
 
 const changesRememberedMillis = 120_000;

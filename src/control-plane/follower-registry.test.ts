@@ -215,6 +215,7 @@ it("sends nobody to an instance in quarantine, and names one that offers itself 
 it("believes no figures that are none, and keeps what callers say of the first 256 instances", () => {
   register("a", "one");
   const called = Array.from({ length: 300 }, (_, place) => ({ instance: `i${place}`, requests: 0n }));
+  for (const { instance } of called) register(instance, "two");
   const resources = {
     health: "very",
     healthReason: "x y",
@@ -241,4 +242,19 @@ it("believes no figures that are none, and keeps what callers say of the first 2
   });
   expect(registry.calls.of("i255", now)).toEqual([{ caller: "a", requests: 5, failures: 0 }]);
   expect(registry.calls.of("i256", now)).toEqual([]);
+});
+
+it("believes no time to answer of more than an hour, and no more errors than requests", () => {
+  register("a", "one");
+  const resources = { p50Millis: 1e300, p90Millis: 1e300, p99Millis: Number.NaN, requests: 5, errors: 9 };
+
+  registry.report(state, "one", create(ReportRequestSchema, { followers: [{ instance: "a", resources }] }));
+
+  expect(registry.reportOf("a")?.status.resources).toMatchObject({
+    p50Millis: 3_600_000,
+    p90Millis: 3_600_000,
+    p99Millis: 0,
+    requests: 5,
+    errors: 5,
+  });
 });

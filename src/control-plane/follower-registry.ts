@@ -3,7 +3,6 @@ import type { Clock } from "../base/clock.ts";
 import {
   type Alarm,
   AlarmSchema,
-  calledMax,
   type Endpoint,
   type EndpointList,
   EndpointSchema,
@@ -69,6 +68,8 @@ const reasonPattern = /^[a-z-]{1,64}$/;
 /** Of a proxy's start; request tokens name it. */
 const bootIdPattern = /^[0-9a-f]{16}$/;
 const healthPattern = /^(connect-failed|timeout|status-[0-9]{3})$/;
+/** What a proxy says of its times and counts; they go into what is decided upon them. */
+const reportedMillisMax = 3_600_000;
 const addressPattern = /^[^\s/@]{1,255}:[0-9]{1,5}$/;
 
 /** What of the trust log says who should report. */
@@ -176,7 +177,7 @@ export class FollowerRegistry {
       const row = state.instances.get(status.instance);
       if (row?.node !== node) continue;
       this.#progress.noteFollower(status.instance, Number(status.size));
-      this.calls.note(status.instance, status.called.slice(0, calledMax), now);
+      this.calls.note({ instance: status.instance, node }, status.called, state.instances, now);
       const told = believed(status, row.service);
       this.#followers.set(status.instance, {
         node,
@@ -410,11 +411,13 @@ function believed(status: FollowerStatus, service: string): FollowerStatus {
 
 function believedResources(told: ResourceReport): ResourceReport {
   const { $typeName: _name, $unknown: _unknown, ...fields } = told;
-  const millis = (value: number): number => (Number.isFinite(value) && value >= 0 ? value : 0);
+  const millis = (value: number): number =>
+    Number.isFinite(value) && value >= 0 ? Math.min(value, reportedMillisMax) : 0;
   return create(ResourceReportSchema, {
     ...fields,
     health: told.health === "healthy" || told.health === "unhealthy" ? told.health : "",
     healthReason: healthPattern.test(told.healthReason) ? told.healthReason : "",
+    errors: Math.min(told.errors, told.requests),
     p50Millis: millis(told.p50Millis),
     p90Millis: millis(told.p90Millis),
     p99Millis: millis(told.p99Millis),

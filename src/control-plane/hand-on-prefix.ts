@@ -1,6 +1,7 @@
 import { textOf } from "../base/bytes.ts";
 import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { fail, type Result } from "../base/result.ts";
+import { entryBodies } from "../trust-log/index.ts";
 import type { LogWriter } from "./log-writer.ts";
 
 const bodyBytesMax = 8_192;
@@ -29,6 +30,8 @@ export async function enterHandingOn(
   const { instance } = body.value;
   const row = typeof instance === "string" ? writer.state.instances.get(instance) : undefined;
   if (row?.node !== node) return fail("not-on-this-node", `no such instance on ${node}`);
+  if (!entryBodies[kind].safeParse(body.value).success)
+    return fail("malformed-request", `expected the body of a ${kind}`);
   const written = await writer.write([{ role: "issuer", kind, body: body.value }]);
   return written.ok ? written : fail("refused", `${written.reason} ${written.detail}`);
 }

@@ -12,18 +12,23 @@ import {
   putService,
   type SmallDomain,
 } from "../../test/fakes/small-domain.ts";
-import { FollowerStatusSchema, ReportRequestSchema } from "../protocol/index.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
+import { CalledInstanceSchema, FollowerStatusSchema, ReportRequestSchema } from "../protocol/index.ts";
 import { entryRevision } from "../trust-log/index.ts";
 import { FollowerRegistry } from "./follower-registry.ts";
 import { StandingKeeper } from "./keep-standings.ts";
 import { openLogFiles } from "./log-files.ts";
-import { LogWriter } from "./log-writer.ts";
+import { LogWriter, type OwnStatement } from "./log-writer.ts";
 
 const instances = [randomUUID(), randomUUID(), randomUUID()] as const;
 const [worst] = instances;
+/** Of instances, in tenths. */
+const scores = new Map<string, number>();
 const feed = {
-  worstOf: (_: unknown, instance: string) =>
-    instance === worst ? { id: "CVE-2026-1", cvssTenths: 98 } : { id: "", cvssTenths: 0 },
+  worstOf: (_: unknown, instance: string) => {
+    const cvssTenths = scores.get(instance) ?? 0;
+    return { id: cvssTenths === 0 ? "" : "CVE-2026-1", cvssTenths };
+  },
 };
 let open: AsyncDisposableStack;
 let clock: FakeClock;
@@ -44,18 +49,19 @@ beforeEach(async () => {
   counted = [];
   await putNode(domain, writer, "edge-1");
   await putService(domain, writer, "/shop");
-  const register = (instance: string) =>
-    ({
-      role: "issuer",
-      kind: "instance.register",
-      body: { instance, service: "/shop", node: "edge-1", auditKey: "" },
-    }) as const;
-  await writer.write(instances.map(register));
+  await writer.write(instances.map((instance) => registration(instance, "/shop")));
+  scores.clear();
+  scores.set(worst, 98);
 });
 afterEach(() => open.disposeAsync());
 
-function report(revision: number): void {
-  const followers = instances.map((instance) =>
+function registration(instance: string, service: string): OwnStatement {
+  const body = { instance, service, node: "edge-1", auditKey: "" };
+  return { role: "issuer", kind: "instance.register", body };
+}
+
+function report(revision: number, reported: readonly string[] = instances): void {
+  const followers = reported.map((instance) =>
     create(FollowerStatusSchema, { instance, address: "127.0.0.1:1", entryRevision: revision }),
   );
   registry.report(
@@ -84,6 +90,62 @@ it("writes what is decided, once, and counts it", async () => {
     liftedBy: "control-plane",
   });
   expect(counted).toEqual(["quarantined vulnerable"]);
+});
+
+it("writes the other decisions where one cannot be written", async () => {
+  const other = randomUUID();
+  await putService(domain, writer, "/bank");
+  const bank = [other, randomUUID(), randomUUID()];
+  await writer.write(bank.map((instance) => registration(instance, "/bank")));
+  // No entry could have such a number; it is decided on first.
+  scores.set(worst, 98.5).set(other, 98);
+  report(entryRevision, [...instances, ...bank]);
+  keep();
+
+  await vi.waitUntil(() => counted.length > 0, { timeout: 10_000 });
+
+  expect([...writer.state.standings.entries()].map(([instance]) => instance)).toEqual([other]);
+});
+
+it("hears of failures only from those that the rules let call, by its name or by a prefix that it holds", async () => {
+  const [one, web] = [instances[1], randomUUID()];
+  await putService(domain, writer, "/web");
+  await writer.write([registration(web, "/web")]);
+  const called = [create(CalledInstanceSchema, { instance: one, requests: 100n, failures: 100n })];
+  registry.report(
+    writer.state,
+    "edge-1",
+    create(ReportRequestSchema, {
+      followers: [{ instance: web }, { instance: one, address: "127.0.0.1:1" }],
+    }),
+  );
+  for (const times of [1n, 2n]) {
+    const more = called.map((seen) => ({ ...seen, requests: 100n * times, failures: 100n * times }));
+    registry.report(
+      writer.state,
+      "edge-1",
+      create(ReportRequestSchema, { followers: [{ instance: web, called: more }] }),
+    );
+  }
+  const keeper = keep();
+  const failures = (): bigint | undefined =>
+    keeper.findings().find(({ instance }) => instance === one)?.callerFailures;
+  const rule = { from: "/web", effect: "allow", methods: ["GET"], paths: ["/"] };
+  const put = (kind: string, body: JsonObject): Promise<unknown> =>
+    putAsOperator(domain, writer, { kind, body });
+
+  const heard = [failures()];
+  await put("rule.put", { ...rule, to: "/shop" });
+  heard.push(failures());
+  await put("rule.remove", { from: "/web", to: "/shop" });
+  heard.push(failures());
+  await put("rule.put", { ...rule, to: "/media" });
+  heard.push(failures());
+  const grant = { prefix: "/media", holder: "/shop", depthMax: 0, mayDelegate: false, notAfterSeconds: 0 };
+  await put("prefix.grant", grant);
+  heard.push(failures());
+
+  expect(heard).toEqual([0n, 100n, 0n, 0n, 100n]);
 });
 
 it("withholds what an older proxy would stop at, and says so", async () => {

@@ -20,6 +20,8 @@ import {
 } from "./decide-standings.ts";
 import type { FollowerRegistry } from "./follower-registry.ts";
 import type { LogWriter } from "./log-writer.ts";
+import type { SeenByCaller } from "./observed-calls.ts";
+import { PossibleCallers } from "./possible-callers.ts";
 import type { VulnerabilityFeed } from "./vulnerability-feed.ts";
 
 const lookMillis = 1_000;
@@ -48,6 +50,7 @@ interface Withheld {
 export class StandingKeeper implements AsyncDisposable {
   readonly #parts: StandingKeeping;
   readonly #decider: StandingDecider;
+  readonly #possible = new PossibleCallers();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
   #withheld = new Map<string, Withheld>();
@@ -62,10 +65,10 @@ export class StandingKeeper implements AsyncDisposable {
 
   /** What has been found out of instances, besides what stands in the log. */
   findings(): InstanceFinding[] {
-    const { writer, registry, feed, clock } = this.#parts;
+    const { writer, feed, clock } = this.#parts;
     const now = clock.monotonicMillis();
     return [...writer.state.instances.entries()].map(([instance]) => {
-      const seen = registry.calls.of(instance, now);
+      const seen = this.#callersOf(instance, now);
       const worst = feed?.worstOf(writer.state, instance);
       return create(InstanceFindingSchema, {
         instance,
@@ -89,7 +92,7 @@ export class StandingKeeper implements AsyncDisposable {
     if (writer.isHalted || neededFor(writer.state, judge)?.role !== "issuer") return;
     try {
       const now = clock.monotonicMillis();
-      const { made, withheld } = this.#decider.decide([...this.#judged(now)], now);
+      const { made, withheld } = this.#decider.decide([...this.#judged(now)], now, writer.state.instances);
       const isTooEarly =
         made.length > 0 && this.#parts.registry.olderThan(revisionOf(judge), writer.state).length > 0;
       if (!isTooEarly) for (const decision of made) await this.#write(decision);
@@ -116,35 +119,46 @@ export class StandingKeeper implements AsyncDisposable {
       yield {
         instance,
         service: row.service,
+        node: row.node,
         standing: known?.state ?? "serving",
         decision: known?.decision ?? 0,
         isPeoples: known?.liftedBy === "operator",
         own,
-        callers: registry.calls
-          .of(instance, nowMillis)
-          // What is cut off sees nothing, and may say anything.
-          .filter(({ caller }) => !isQuarantined(state, caller))
-          .map((seen) => ({ ...seen, node: state.instances.get(seen.caller)?.node ?? "" })),
+        callers: this.#callersOf(instance, nowMillis),
         cvssTenths: feed?.worstOf(state, instance).cvssTenths ?? 0,
       };
     }
   }
 
+  /** What those have seen of an instance that may call it: who may not, or is cut off, sees nothing and may say anything. */
+  #callersOf(instance: string, nowMillis: number): (SeenByCaller & { readonly node: string })[] {
+    const { writer, registry } = this.#parts;
+    const { state } = writer;
+    const to = state.instances.get(instance)?.service;
+    return registry.calls.of(instance, nowMillis).flatMap(({ caller, requests, failures }) => {
+      const from = state.instances.get(caller);
+      if (from === undefined || to === undefined || isQuarantined(state, caller)) return [];
+      if (!this.#possible.mayCall(state, from.service, to)) return [];
+      return [{ node: from.node, requests, failures }];
+    });
+  }
+
   async #write({ instance, standing, reason, evidence, decision }: StandingDecision): Promise<void> {
     const { writer, log, decided } = this.#parts;
     const body = { instance, standing, reason, evidence, decision };
-    const written = await writer.write([{ role: "issuer", kind: judge, body }]);
-    if (!written.ok) {
-      log.warn("decision on an instance not taken", {
-        instance,
-        standing,
-        reason: written.reason,
-        detail: written.detail,
-      });
-      return;
+    // What is wrong with one decision is no reason to leave out the others.
+    try {
+      const written = await writer.write([{ role: "issuer", kind: judge, body }]);
+      if (!written.ok) {
+        const { reason: refusal, detail } = written;
+        log.warn("decision on an instance not taken", { instance, standing, reason: refusal, detail });
+        return;
+      }
+      decided(standing, reason);
+      log.warn("decision on an instance", { instance, standing, reason, ...evidence });
+    } catch (error) {
+      log.error("decision on an instance not written", { instance, standing, error: messageOf(error) });
     }
-    decided(standing, reason);
-    log.warn("decision on an instance", { instance, standing, reason, ...evidence });
   }
 
   #note(all: readonly (Omit<StandingDecision, "decision"> & { readonly why: string })[], now: number): void {

@@ -12,6 +12,7 @@ import {
 } from "../../test/fakes/small-domain.ts";
 import { serviceBody, signerNamed } from "../../test/fakes/small-trust-log.ts";
 import { base64Of } from "../base/bytes.ts";
+import type { JsonObject } from "../base/canonical-json.ts";
 import type { Log } from "../base/log.ts";
 import { MeshError } from "../base/mesh-error.ts";
 import type { Head, Journal } from "../storage/index.ts";
@@ -198,6 +199,39 @@ it("forgets what a failed write would have brought, and goes on", async () => {
   expect(writer.state.digest()).toBe(state.digest());
   expect(await isTrue(writer, world.domain, world.files.journal)).toBe(true);
 });
+
+it("rejects an append whose entry cannot be made, and it alone", async () => {
+  await using world = await openWorld();
+  const reads: number[] = [];
+  const read = (from: number, to: number): AsyncIterable<Uint8Array> => {
+    reads.push(from);
+    return world.files.journal.read(from, to);
+  };
+  const journal = new Proxy(tamperedJournal(world.files.journal), {
+    get: (on, name) => (name === "read" ? read : Reflect.get(on, name)),
+  });
+  await using writer = await openWriter(world, { ...world.files, journal });
+  const readBefore = reads.length;
+  const body = { instance: nested(64) };
+
+  const appends = await Promise.allSettled([
+    writer.submit([serviceEntry(world.domain, writer, 0)]),
+    writer.write([{ role: "issuer", kind: "instance.remove", body }]),
+    writer.submit([serviceEntry(world.domain, writer, 1)]),
+  ]);
+
+  expect(appends).toMatchObject([
+    { value: { ok: true, value: 5 } },
+    { reason: { code: "ERR_CONTROL_PLANE_ENTRY" } },
+    { value: { ok: true, value: 6 } },
+  ]);
+  expect([writer.state.services.size, reads.length]).toEqual([2, readBefore]);
+  expect(await isTrue(writer, world.domain, world.files.journal)).toBe(true);
+});
+
+function nested(levels: number): JsonObject {
+  return levels === 0 ? {} : { x: nested(levels - 1) };
+}
 
 it("tries the replay again where the first one after a failed write fails too", async () => {
   await using world = await openWorld();

@@ -84,6 +84,9 @@ interface Ordered {
   readonly refusal: Result<never, AppendRefusal> | undefined;
 }
 
+/** Why an append ended early: an entry was refused, or could not be made. */
+type Ending = { readonly refusal: Result<never, AppendRefusal> } | { readonly fault: MeshError };
+
 /** An append that waits; its entries are made when it is its turn. */
 interface QueuedAppend {
   readonly entries: () => Iterable<Uint8Array>;
@@ -286,7 +289,7 @@ export class LogWriter implements AsyncDisposable {
       for (const { resolve } of this.#queue.splice(0)) resolve({ size: 0, refusal });
       return;
     }
-    const taken: { readonly request: QueuedAppend; readonly ordered: Ordered }[] = [];
+    const taken: { readonly request: QueuedAppend; readonly size: number; readonly ending?: Ending }[] = [];
     const batch: Uint8Array[] = [];
     let request: QueuedAppend | undefined;
     this.#folded = [];
@@ -295,9 +298,9 @@ export class LogWriter implements AsyncDisposable {
         request = this.#queue.shift();
         if (request === undefined) break;
         const before = batch.length;
-        const refusal = this.#foldAll(request.entries(), batch);
+        const ending = this.#foldAll(request.entries, batch);
         for (const entry of batch.slice(before)) bytes += entry.byteLength;
-        taken.push({ request, ordered: { size: this.#tree.size, refusal } });
+        taken.push({ request, size: this.#tree.size, ...(ending === undefined ? {} : { ending }) });
       }
       request = undefined;
       if (batch.length > 0) {
@@ -305,7 +308,9 @@ export class LogWriter implements AsyncDisposable {
         this.#recent.add(batch, this.#storage.journal.size);
       }
       for (const kind of this.#folded) this.#observer?.entry({ kind });
-      for (const { request: done, ordered } of taken) done.resolve(ordered);
+      for (const { request: done, size, ending } of taken)
+        if (ending !== undefined && "fault" in ending) done.reject(ending.fault);
+        else done.resolve({ size, refusal: ending?.refusal });
     } catch (error) {
       this.#log.error("entries could not be written", { error: messageOf(error) });
       // What was folded is not on disk: the state has to become what the disk says before anything else is ordered.
@@ -316,28 +321,46 @@ export class LogWriter implements AsyncDisposable {
     }
   }
 
-  /** Folds entries up to the first that is refused, and puts those that took effect into `batch`. */
-  #foldAll(entries: Iterable<Uint8Array>, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
-    for (const entry of entries) {
-      // Under the key that it names nothing of this process would count any more.
-      if (mayBeRecovery(entry))
-        return this.#refuse(entry, {
-          reason: "offline-only",
-          detail: "a recovery begins while the control plane is stopped: troth log recover",
-        });
-      const removed = removedKey(entry);
-      if (removed !== undefined && this.#keys.isLast(removed, this.#state))
-        return this.#refuse(entry, {
-          reason: "last-own-key",
-          detail: `without ${removed} this control plane could not go on: troth key prepare makes the next one`,
-        });
-      const folded = foldEntry(this.#state, this.#tree, entry);
-      if (!folded.ok) return this.#refuse(entry, folded);
-      if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);
-      this.#folded.push(folded.value.statement.kind);
-      this.#tree.append(leafHash(entry));
-      batch.push(entry);
+  /**
+   * Folds entries up to the first that is refused or cannot be made, and puts those that took effect into `batch`. What
+   * fails while an entry is made has touched neither state nor disk: it is the fault of that append alone.
+   */
+  #foldAll(entries: () => Iterable<Uint8Array>, batch: Uint8Array[]): Ending | undefined {
+    let making: Iterator<Uint8Array> | undefined;
+    for (;;) {
+      let made: IteratorResult<Uint8Array, unknown>;
+      try {
+        making ??= entries()[Symbol.iterator]();
+        made = making.next();
+      } catch (error) {
+        this.#log.error("an entry could not be made", { error: messageOf(error) });
+        return { fault: notMade(error) };
+      }
+      if (made.done === true) return undefined;
+      const refusal = this.#fold(made.value, batch);
+      if (refusal !== undefined) return { refusal };
     }
+  }
+
+  #fold(entry: Uint8Array, batch: Uint8Array[]): Result<never, AppendRefusal> | undefined {
+    // Under the key that it names nothing of this process would count any more.
+    if (mayBeRecovery(entry))
+      return this.#refuse(entry, {
+        reason: "offline-only",
+        detail: "a recovery begins while the control plane is stopped: troth log recover",
+      });
+    const removed = removedKey(entry);
+    if (removed !== undefined && this.#keys.isLast(removed, this.#state))
+      return this.#refuse(entry, {
+        reason: "last-own-key",
+        detail: `without ${removed} this control plane could not go on: troth key prepare makes the next one`,
+      });
+    const folded = foldEntry(this.#state, this.#tree, entry);
+    if (!folded.ok) return this.#refuse(entry, folded);
+    if (!folded.value.hasEffect) return this.#refuse(entry, folded.value);
+    this.#folded.push(folded.value.statement.kind);
+    this.#tree.append(leafHash(entry));
+    batch.push(entry);
     return undefined;
   }
 
@@ -469,6 +492,10 @@ function removedKey(entry: Uint8Array): string | undefined {
 
 function notWritten(cause: unknown): MeshError {
   return new MeshError("ERR_CONTROL_PLANE_LOG_WRITE", "the trust log could not be written", { cause });
+}
+
+function notMade(cause: unknown): MeshError {
+  return new MeshError("ERR_CONTROL_PLANE_ENTRY", "an entry could not be made", { cause });
 }
 
 async function* each<Item>(items: readonly Item[]): AsyncGenerator<Item> {

@@ -58,9 +58,10 @@ async function openInstance(mesh: MeshInProcess): Promise<OwnInstance> {
 /** What another process is answered that asks as an instance; as another user where one is named. */
 async function askBeside(
   mesh: MeshInProcess,
-  { instance, generation, user = "" }: { instance: string; generation: number; user?: string },
+  asked: { instance: string; generation: number; user?: string; kind?: string },
 ): Promise<string> {
-  const words = [asker, mesh.agentSocketPath, instance, service, auditKey, String(generation), user];
+  const { instance, generation, user = "", kind = "" } = asked;
+  const words = [asker, mesh.agentSocketPath, instance, service, auditKey, String(generation), user, kind];
   return (await promisify(execFile)(process.execPath, words)).stdout;
 }
 
@@ -107,6 +108,25 @@ it.runIf(isLinux)(
     }, 8_000);
     expect(reasons).not.toContain("neighbour");
     expect(await own.serveAt("127.0.0.1:9")).not.toContain("127.0.0.1:6");
+  },
+  60_000,
+);
+
+it.runIf(isLinux)(
+  "passes on what is signed about prefixes from an instance's own process alone",
+  async () => {
+    await using mesh = await MeshInProcess.found();
+    await mesh.putService(service);
+    using own = await openInstance(mesh);
+
+    const kind = "prefix.recall";
+    const said = await askBeside(mesh, { ...own, generation: 1, kind });
+    const ofNobody = await askBeside(mesh, { instance: "nobody", generation: 1, kind });
+
+    expect([said, ofNobody]).toEqual([
+      expect.stringContaining("PermissionDenied: instance-of-another-process"),
+      expect.stringContaining("InvalidArgument: malformed-request"),
+    ]);
   },
   60_000,
 );

@@ -1,10 +1,15 @@
-import type { Client, ServiceImpl } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { textOf } from "../base/bytes.ts";
+import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
+import { uuidPattern } from "../base/uuid.ts";
 import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
 import { type serveLog, unixConnection } from "../transport/index.ts";
 import { questionCalls } from "./question-calls.ts";
 import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
+/** Of what an instance signs about a prefix; the control plane takes no more. */
+const bodyBytesMax = 8_192;
 
 /** What the agent has for sidecars. */
 export interface SidecarRelay {
@@ -36,7 +41,10 @@ export function sidecarCalls(
     // Handed on unread: each list is signed by its authority.
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
     // Signed by the holder's own key, and judged by every follower of the log.
-    handOnPrefix: (request) => relay.controlPlane.handOnPrefix(request, { timeoutMs: callTimeoutMillis }),
+    handOnPrefix: async (request, { values }) => {
+      await callers.admit(values.get(unixConnection), signingInstance(request.body));
+      return relay.controlPlane.handOnPrefix(request, { timeoutMs: callTimeoutMillis });
+    },
     report: async ({ followers, alarms }, { values }) => {
       const connection = values.get(unixConnection);
       const isOwn = await Promise.all(followers.map(({ instance }) => callers.isOwn(connection, instance)));
@@ -45,4 +53,15 @@ export function sidecarCalls(
       return {};
     },
   };
+}
+
+/** The instance that a body says has signed it. */
+function signingInstance(body: Uint8Array): string {
+  const parsed = body.byteLength <= bodyBytesMax ? parseCanonicalJson(textOf(body) ?? "") : undefined;
+  const instance = parsed?.ok === true && isJsonObject(parsed.value) ? parsed.value["instance"] : undefined;
+  if (typeof instance === "string" && uuidPattern.test(instance)) return instance;
+  throw new ConnectError(
+    "malformed-request: expected the canonical JSON of a prefix.delegate or prefix.recall",
+    Code.InvalidArgument,
+  );
 }

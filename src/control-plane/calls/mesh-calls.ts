@@ -68,7 +68,9 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       if (!issued.ok) {
         if (notItsOwn.has(issued.reason))
           parts.registry.raise(node, "identity-refused", `${node}: ${issued.reason}: ${issued.detail}`);
-        throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
+        const isFull = issued.reason === "too-many-instances";
+        const code = isFull ? Code.ResourceExhausted : Code.PermissionDenied;
+        throw new ConnectError(`${issued.reason}: ${issued.detail}`, code);
       }
       const { chain, size, generation } = issued.value;
       return { chain: [...chain], size: BigInt(size), generation };
