@@ -3,7 +3,7 @@ import type { PrefixRow } from "./trust-state.ts";
 
 const none: ReadonlySet<string> = new Set();
 
-/** The table of prefix grants, which also knows, without a look at all of them, what was handed on of each and whether any has ended. */
+/** The table of prefix grants, which also knows without a look at all what was handed on of each, and if any has ended. */
 export class PrefixTable extends StateTable<PrefixRow> {
   /** Follows from the rows' `under`, so the digest says nothing of it. */
   readonly #parts = new Map<string, Set<string>>();

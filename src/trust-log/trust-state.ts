@@ -1,6 +1,7 @@
 import { base64Of, bytesOf } from "../base/bytes.ts";
 import { canonicalJson } from "../base/canonical-json.ts";
 import { sha256 } from "../crypto/index.ts";
+import { AuthorityTable } from "./authority-table.ts";
 import type { AuthorRole, DataClass, EntryBody, RevocationReason, StalenessBound } from "./entry-kinds.ts";
 import { PrefixTable } from "./prefix-table.ts";
 import { StateTable } from "./state-table.ts";
@@ -155,8 +156,7 @@ export class TrustState {
   readonly domain: StateTable<DomainRow> = new StateTable<DomainRow>("domain");
   readonly authors: StateTable<AuthorRow> = new StateTable<AuthorRow>("authors");
   readonly authority: StateTable<AuthorityRow> = new StateTable<AuthorityRow>("authority");
-  readonly certificateAuthorities: StateTable<CertificateAuthorityRow> =
-    new StateTable<CertificateAuthorityRow>("certificateAuthorities");
+  readonly certificateAuthorities: AuthorityTable = new AuthorityTable();
   readonly services: StateTable<ServiceRow> = new StateTable<ServiceRow>("services");
   readonly rules: StateTable<RuleRow> = new StateTable<RuleRow>("rules");
   readonly invites: StateTable<InviteRow> = new StateTable<InviteRow>("invites");
