@@ -193,12 +193,11 @@ const builders: { readonly [Kind in ResourceKind]: (facts: MeshFacts) => Resourc
     manifestsOf(state)
       .filter((manifest) => manifest.kind === "PrefixGrant")
       .map(({ metadata, spec }) => {
-        const handedOn = [...state.prefixes.entries()].filter(([, { under }]) => under === metadata.name);
         return resource(
           "PrefixGrant",
           metadata.name,
           { ...spec },
-          { authority: authorityOf(metadata.name), handedOn: handedOn.map(([prefix]) => prefix) },
+          { authority: authorityOf(metadata.name), handedOn: [...state.prefixes.partsOf(metadata.name)] },
         );
       }),
   Federation: ({ state }) =>

@@ -5,6 +5,7 @@ import { temporaryFolder } from "../../test/contracts/temporary-folder.ts";
 import { fakeClock } from "../../test/fakes/fake-clock.ts";
 import { silentLog } from "../../test/fakes/silent-log.ts";
 import { foundSmallDomain, putNode, putService } from "../../test/fakes/small-domain.ts";
+import { certificateFor } from "../../test/fakes/small-trust-log.ts";
 import { bytesOf } from "../base/bytes.ts";
 import { canonicalJson, type Json, type JsonObject } from "../base/canonical-json.ts";
 import { generateP256 } from "../crypto/index.ts";
@@ -34,7 +35,8 @@ afterAll(() => open.disposeAsync());
 
 /** A recall that is of another log, of a grant that is not there. */
 const said = { under: "/shop", grant: 1, sequence: 1, prefix: "/shop/a", instance };
-const recall: JsonObject = { ...signDelegation("", said, generateP256().privateKey) };
+const { privateKey } = generateP256();
+const recall: JsonObject = { ...signDelegation("", said, { certificate: certificateFor(privateKey), privateKey }) };
 
 function nested(levels: number): Json {
   return levels === 0 ? 0 : [nested(levels - 1)];

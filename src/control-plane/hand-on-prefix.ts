@@ -4,7 +4,7 @@ import { fail, type Result } from "../base/result.ts";
 import { entryBodies } from "../trust-log/index.ts";
 import type { LogWriter } from "./log-writer.ts";
 
-const bodyBytesMax = 8_192;
+const bodyBytesMax = 16_384;
 const kinds = ["prefix.delegate", "prefix.recall"] as const;
 
 /** What the holder of a prefix has signed, as its node passes it on. */

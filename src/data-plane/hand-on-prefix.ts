@@ -1,4 +1,3 @@
-import { createPrivateKey } from "node:crypto";
 import { bytesOf } from "../base/bytes.ts";
 import { canonicalJson } from "../base/canonical-json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
@@ -41,8 +40,11 @@ export async function handOnPrefix(
     return fail("not-a-holder", `${options.service} holds nothing above ${what.prefix}`);
   const [under, row] = found;
   const said = { under, grant: row.index, sequence: row.sequence + 1, instance: options.instance };
-  const key = createPrivateKey(keeper.current.privateKeyPem);
-  const body = signDelegation(options.anchor.genesis, { ...said, ...partOf(what, row, state) }, key);
+  const body = signDelegation(
+    options.anchor.genesis,
+    { ...said, ...partOf(what, row, state) },
+    keeper.current,
+  );
   const size = await core.handOnPrefix(what.kind, bytesOf(canonicalJson({ ...body })));
   return ok({ under, size });
 }

@@ -9,7 +9,7 @@ import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
 /** Of what an instance signs about a prefix; the control plane takes no more. */
-const bodyBytesMax = 8_192;
+const bodyBytesMax = 16_384;
 
 /** What the agent has for sidecars. */
 export interface SidecarRelay {

@@ -62,9 +62,10 @@ export function applyRemote(
     return fail("conflict", "names that end in .mesh are those of this trust domain's own services");
   const id = `spiffe://${trustDomain}${service}`;
   const host = hostOfRemote(id);
-  const [other] =
-    [...state.remotes.entries()].find(([known]) => known !== id && hostOfRemote(known) === host) ?? [];
-  if (other !== undefined) return fail("conflict", `${other} goes by the name ${host} too`);
+  // Two with the same host are as long as each other.
+  for (const [known] of state.remotes.entries())
+    if (known.length === id.length && known !== id && hostOfRemote(known) === host)
+      return fail("conflict", `${known} goes by the name ${host} too`);
   state.remotes.set(id, { addresses });
   return ok(true);
 }

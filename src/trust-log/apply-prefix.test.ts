@@ -1,16 +1,29 @@
 import { describe, expect, it, test } from "vitest";
 import { hexOf } from "../../src/base/bytes.ts";
-import { foundedAtSeconds, SmallTrustLog, serviceBody } from "../../test/fakes/small-trust-log.ts";
+import {
+  certificateFor,
+  foundedAtSeconds,
+  SmallTrustLog,
+  serviceBody,
+} from "../../test/fakes/small-trust-log.ts";
 import type { JsonObject } from "../base/canonical-json.ts";
 import { exportPublicKey, generateP256, sha256 } from "../crypto/index.ts";
-import { signDelegation, type UnsignedDelegation } from "./prefix-delegation.ts";
+import { type SigningSvid, signDelegation, type UnsignedDelegation } from "./prefix-delegation.ts";
 import { matchPrefix } from "./prefix-match.ts";
 
 const player = "/media/player";
 const live = "/media/live";
 const mallory = "/shop/mallory";
 const instance = "11111111-1111-4111-8111-111111111111";
-const key = generateP256();
+const hexSha256 = (bytes: Uint8Array): string => hexOf(sha256(bytes));
+
+/** What an instance has: a key and a certificate for it. */
+function newSvid(): SigningSvid {
+  const { privateKey } = generateP256();
+  return { certificate: certificateFor(privateKey), privateKey };
+}
+
+const svid = newSvid();
 
 function grantOf(prefix: string, holder: string, more: JsonObject = {}): JsonObject {
   return { prefix, holder, depthMax: 0, mayDelegate: false, notAfterSeconds: 0, ...more };
@@ -34,16 +47,20 @@ class Domain extends SmallTrustLog {
     this.put("prefix.grant", grantOf("/media", player, { depthMax: 3, mayDelegate: true, ...more }));
     this.putNode("node-1");
     this.put("instance.register", { instance, service: player, node: "node-1", auditKey: "a" });
+    return this.withSvid(svid, 1);
+  }
+
+  withSvid({ certificate, privateKey }: SigningSvid, generation: number): this {
     this.put("svid.put", {
-      certificate: "ab".repeat(32),
+      certificate: hexSha256(certificate),
       spiffeId: `spiffe://example.org${player}`,
       instance,
       serial: "01",
       notBeforeSeconds: foundedAtSeconds,
       notAfterSeconds: foundedAtSeconds + 3_600,
       authorityKeyId: "cd",
-      generation: 1,
-      keySha256: hexOf(sha256(exportPublicKey(key.privateKey))),
+      generation,
+      keySha256: hexSha256(exportPublicKey(privateKey)),
     });
     return this;
   }
@@ -54,8 +71,8 @@ class Domain extends SmallTrustLog {
     return { ...part, holder: live, depthMax: 1, mayDelegate: false, notAfterSeconds: 0, ...more };
   }
 
-  signed(said: UnsignedDelegation, log = this.genesis, by = key): JsonObject {
-    return { ...signDelegation(log, said, by.privateKey) };
+  signed(said: UnsignedDelegation, log = this.genesis, by = svid): JsonObject {
+    return { ...signDelegation(log, said, by) };
   }
 
   holders(): Record<string, string> {
@@ -188,7 +205,7 @@ describe("a delegation", () => {
       "/media/video was granted by the prefix authority",
     );
     const { under, grant, prefix } = log.said();
-    const recalled = log.try("prefix.recall", log.signed({ under, grant, sequence: 2, prefix, instance }));
+    const recalled = log.try("prefix.recall", log.signed({ under, grant, sequence: 1, prefix, instance }));
     expect(recalled).toBe("/media/video is not handed on from /media");
     expect(log.holders()).toEqual({ "/media": player, "/media/video": live });
   });
@@ -204,16 +221,85 @@ describe("a delegation", () => {
   it("counts only as signed by the present key of an instance of the holder, for this log", () => {
     const log = new Domain().withHolder();
     const said = log.said();
+    const { privateKey } = newSvid();
     const forged = [
-      log.signed(said, log.genesis, generateP256()),
+      log.signed(said, log.genesis, { ...svid, privateKey }),
       log.signed(said, "another log"),
       { ...log.signed(said), holder: mallory },
     ];
 
     for (const body of forged)
       expect(log.try("prefix.delegate", body)).toBe("the holder's instance did not sign this");
+    log.withSvid(newSvid(), 2);
+    expect(log.try("prefix.delegate", log.signed(said))).toBe("the holder's instance did not sign this");
     log.put("instance.remove", { instance });
     expect(log.try("prefix.delegate", log.signed(said))).toBe(`${instance} is no instance of ${player}`);
+  });
+
+  it("counts only where the certificate shown is the instance's and in force", () => {
+    const log = new Domain().withHolder();
+    const { privateKey } = svid;
+    const unknown = log.signed(log.said(), log.genesis, {
+      certificate: certificateFor(privateKey),
+      privateKey,
+    });
+    const ofAnother = "22222222-2222-4222-8222-222222222222";
+    log.put("instance.register", { instance: ofAnother, service: player, node: "node-1", auditKey: "b" });
+
+    expect(log.try("prefix.delegate", unknown)).toBe(`no certificate of ${instance} that is in force`);
+    expect(log.try("prefix.delegate", log.signed(log.said({ instance: ofAnother })))).toBe(
+      `no certificate of ${ofAnother} that is in force`,
+    );
+    log.put("svid.revoke", { certificate: hexSha256(svid.certificate), reason: "key-compromise" });
+    expect(log.try("prefix.delegate", log.signed(log.said()))).toBe(
+      `no certificate of ${instance} that is in force`,
+    );
+    expect(log.holders()).toEqual({ "/media": player });
+  });
+
+  it("is neither made nor taken back by an instance in quarantine", () => {
+    const log = new Domain().withHolder();
+    log.put("prefix.delegate", log.signed(log.said()));
+    log.put("instance.quarantine", { instance, reason: "stolen", evidence: {} });
+    const { under, grant } = log.said();
+    const recalled = { under, grant, sequence: 2, prefix: "/media/video", instance };
+
+    for (const [kind, said] of [
+      ["prefix.delegate", log.said({ sequence: 2, prefix: "/media/other" })],
+      ["prefix.recall", recalled],
+    ] as const)
+      expect(log.try(kind, log.signed(said))).toMatch(/^in quarantine by decision/);
+    expect(log.holders()).toEqual({ "/media": player, "/media/video": live });
+  });
+
+  it("takes the number that is next and no higher one, which would leave others none", () => {
+    const log = new Domain().withHolder();
+
+    for (const sequence of [2, Number.MAX_SAFE_INTEGER])
+      expect(log.try("prefix.delegate", log.signed(log.said({ sequence })))).toBe(
+        `number ${sequence} under /media, where 1 is next; ask again if somebody else was faster`,
+      );
+    log.put("prefix.delegate", log.signed(log.said()));
+    expect(log.holders()).toEqual({ "/media": player, "/media/video": live });
+  });
+
+  it("is refused where 1,024 prefixes are handed on of one grant already, at whatever depth", () => {
+    const log = new Domain().withHolder();
+    const row = { holder: live, depthMax: 0, mayDelegate: true, notAfterSeconds: 0, index: 1, sequence: 0 };
+    for (let number = 0; number < 512; number += 1) {
+      log.state.prefixes.set(`/media/p${number}`, { ...row, under: "/media" });
+      log.state.prefixes.set(`/media/p${number}/q`, { ...row, under: `/media/p${number}` });
+    }
+
+    expect(log.try("prefix.delegate", log.signed(log.said()))).toBe(
+      "1024 prefixes are handed on of /media, and no more can be",
+    );
+    // What is known already may be said anew, and what goes makes room.
+    log.put("prefix.delegate", log.signed(log.said({ prefix: "/media/p0", mayDelegate: true })));
+    expect(log.state.prefixes.size).toBe(1025);
+    log.put("prefix.withdraw", { prefix: "/media/p1" });
+    log.put("prefix.delegate", log.signed(log.said({ sequence: 2 })));
+    expect(log.state.prefixes.get("/media/video")?.holder).toBe(live);
   });
 
   it("counts once, and not for a later grant of the same prefix", () => {
@@ -222,7 +308,9 @@ describe("a delegation", () => {
     log.put("prefix.delegate", first);
     log.put("prefix.withdraw", { prefix: "/media/video" });
 
-    expect(log.try("prefix.delegate", first)).toBe("sequence 1 after 1");
+    expect(log.try("prefix.delegate", first)).toBe(
+      "number 1 under /media, where 2 is next; ask again if somebody else was faster",
+    );
     log.put("prefix.grant", grantOf("/media", player, { depthMax: 3, mayDelegate: true }));
     expect(log.try("prefix.delegate", first)).toBe("no such grant of /media");
   });

@@ -1,7 +1,8 @@
 import { bytesOfBase64, hexOf } from "../base/bytes.ts";
 import { fail, ok, type Refusal } from "../base/result.ts";
-import { sha256 } from "../crypto/index.ts";
-import { type Applied, isPast } from "./applied.ts";
+import { p256PublicKey, parseCertificate, sha256 } from "../crypto/index.ts";
+import { type Applied, epochSeconds, isPast } from "./applied.ts";
+import { quarantineProblem } from "./apply-standing.ts";
 import type { EntryBody } from "./entry-kinds.ts";
 import type { EntryPlace } from "./fold.ts";
 import { isSignedDelegation } from "./prefix-delegation.ts";
@@ -10,6 +11,8 @@ import type { PrefixRow, TrustState } from "./trust-state.ts";
 
 /** Grants and delegations of one trust domain. */
 export const prefixGrantsMax = 65_536;
+/** Of one grant of the prefix authority, at any depth: so much goes at most when it is withdrawn. */
+const delegationsMax = 1_024;
 /** Of a service's name, and so of everything that can be asked for. */
 const componentsMax = 16;
 
@@ -54,6 +57,9 @@ export function applyDelegation(
   const row = { ...granted, index, under, sequence: 0 };
   if (!isWithin(parent.value, under, row, prefix))
     return fail("conflict", `more than ${parent.value.holder} has of ${under} itself, or may hand on`);
+  const root = rootOf(state, under);
+  if (known === undefined && state.prefixes.subtreeOf(root).size > delegationsMax)
+    return fail("conflict", `${delegationsMax} prefixes are handed on of ${root}, and no more can be`);
   state.prefixes.set(under, { ...parent.value, sequence: body.sequence });
   state.prefixes.set(prefix, row);
   withdrawUnfit(state, prefix);
@@ -79,8 +85,7 @@ export function withdrawAllOf(state: TrustState, service: string): void {
 
 /** Withdraws what has ended, by the time of the epoch that has just begun. */
 export function expirePrefixes(state: TrustState): void {
-  for (const [prefix, { notAfterSeconds }] of state.prefixes.entries())
-    if (notAfterSeconds !== 0 && isPast(state, notAfterSeconds)) withdraw(state, prefix);
+  for (const prefix of state.prefixes.endedBefore(epochSeconds(state))) withdraw(state, prefix);
 }
 
 /** Why a service of this name cannot be: the name is somebody's prefix. */
@@ -114,35 +119,62 @@ function grantProblem(
 
 /**
  * The grant that a statement of its holder is about: of this very grant and not of an earlier one of the same prefix,
- * said after all that it said before, and signed by the key of an instance of the holder that is in force.
+ * said next after all that it said before, and signed by the present SVID of an instance of the holder.
  */
 function signedGrant(state: TrustState, body: EntryBody<"prefix.delegate"> | EntryBody<"prefix.recall">) {
-  const { under, grant, sequence, instance, publicKey } = body;
+  const { under, grant, sequence, instance } = body;
   const parent = state.prefixes.get(under);
   if (parent === undefined || parent.index !== grant) return fail("conflict", `no such grant of ${under}`);
+  const next = parent.sequence + 1;
+  // Were any higher number taken, one word of one instance could leave the others none to use.
+  if (sequence !== next)
+    return fail(
+      "conflict",
+      `number ${sequence} under ${under}, where ${next} is next; ask again if somebody else was faster`,
+    );
   const row = state.instances.get(instance);
   if (row?.service !== parent.holder)
     return fail("conflict", `${instance} is no instance of ${parent.holder}`);
-  if (sequence <= parent.sequence) return fail("conflict", `sequence ${sequence} after ${parent.sequence}`);
-  const isOfInstance = hexOf(sha256(bytesOfBase64(publicKey) ?? new Uint8Array(0))) === row.keySha256;
-  if (!isOfInstance || !isSignedDelegation(state.genesis?.genesis ?? "", body))
-    return fail("malformed-body", "the holder's instance did not sign this");
-  return ok(parent);
+  const quarantined = quarantineProblem(state, instance);
+  if (quarantined !== undefined) return quarantined;
+  return signerProblem(state, body) ?? ok(parent);
+}
+
+/** The certificate must be of the instance and in force, its key the instance's present one, the signature by that key. */
+function signerProblem(
+  state: TrustState,
+  body: EntryBody<"prefix.delegate"> | EntryBody<"prefix.recall">,
+): Conflict {
+  const der = bytesOfBase64(body.certificate) ?? new Uint8Array(0);
+  if (state.certificates.get(hexOf(sha256(der)))?.instance !== body.instance)
+    return fail("conflict", `no certificate of ${body.instance} that is in force`);
+  const parsed = parseCertificate(der);
+  const keyInfo = parsed.ok ? parsed.value.publicKeyInfo : new Uint8Array(0);
+  const key = p256PublicKey(keyInfo);
+  const isPresent = hexOf(sha256(keyInfo)) === state.instances.get(body.instance)?.keySha256;
+  return key !== undefined && isPresent && isSignedDelegation(state.genesis?.genesis ?? "", body, key)
+    ? undefined
+    : fail("malformed-body", "the holder's instance did not sign this");
+}
+
+/** The grant of the prefix authority's that a prefix was handed on from, over however many holders. */
+function rootOf(state: TrustState, prefix: string): string {
+  const under = state.prefixes.get(prefix)?.under ?? "";
+  return under === "" ? prefix : rootOf(state, under);
 }
 
 function withdraw(state: TrustState, prefix: string): boolean {
-  const row = state.prefixes.get(prefix);
-  if (row === undefined) return false;
-  state.prefixes.delete(prefix);
-  if (!row.mayDelegate) return true;
-  for (const [below, { under }] of state.prefixes.entries()) if (under === prefix) withdraw(state, below);
+  if (!state.prefixes.has(prefix)) return false;
+  for (const one of state.prefixes.subtreeOf(prefix)) state.prefixes.delete(one);
   return true;
 }
 
 /** A grant that was replaced by a smaller one takes along what no longer fits in it. */
 function withdrawUnfit(state: TrustState, prefix: string): void {
   const parent = state.prefixes.get(prefix);
-  if (parent === undefined) return;
-  for (const [below, row] of state.prefixes.entries())
-    if (row.under === prefix && !isWithin(parent, prefix, row, below)) withdraw(state, below);
+  for (const part of state.prefixes.partsOf(prefix)) {
+    const row = state.prefixes.get(part);
+    if (parent === undefined || row === undefined || !isWithin(parent, prefix, row, part))
+      withdraw(state, part);
+  }
 }

@@ -1,6 +1,5 @@
-import { bytesOfBase64, hexOf } from "../base/bytes.ts";
-import { type ParsedCertificate, parseCertificate, sha256 } from "../crypto/index.ts";
-import type { AuthorityStatusRow, CertificateAuthorityRow, TrustState } from "./trust-state.ts";
+import type { ReadAuthority } from "./authority-table.ts";
+import type { AuthorityStatusRow, TrustState } from "./trust-state.ts";
 
 /** What an authority signs: authorities, X.509-SVIDs, or tokens of one use. */
 export type AuthorityKind = "root" | "intermediate" | "jwt-svid" | "wit-svid";
@@ -9,31 +8,20 @@ export type AuthorityKind = "root" | "intermediate" | "jwt-svid" | "wit-svid";
 export type AuthorityStatus = AuthorityStatusRow["status"] | "prepared";
 
 /** A certificate authority that the log knows. */
-export interface KnownAuthority {
-  /** The SHA-256 of its certificate, hex. */
-  readonly id: string;
-  readonly kind: "root" | "intermediate";
-  readonly certificate: ParsedCertificate;
-  /** Whether it is in the trust bundle. */
-  readonly isTrusted: boolean;
+export interface KnownAuthority extends ReadAuthority {
   readonly status: AuthorityStatus;
 }
 
 /** All certificate authorities that the log knows, in the order in which they came. */
 export function certificateAuthoritiesOf(state: TrustState): readonly KnownAuthority[] {
-  return [...state.certificateAuthorities.entries()].flatMap(([, row]) => {
-    const parsed = parsedOf(row);
-    if (parsed === undefined) return [];
-    const { id, kind, certificate } = parsed;
-    return [{ id, kind, certificate, isTrusted: row.isTrusted, status: statusOf(state, id) }];
-  });
+  return [...state.certificateAuthorities.readable()].map((read) => knownOf(state, read));
 }
 
 /** What kind of authority an identifier names (see `ca.activate`); undefined where the log knows none. */
 export function authorityKindOf(state: TrustState, authority: string): AuthorityKind | undefined {
   const tokenKey = state.tokenKeys.get(authority);
   if (tokenKey !== undefined) return tokenKey.use;
-  return certificateAuthoritiesOf(state).find(({ id }) => id === authority)?.kind;
+  return state.certificateAuthorities.withId(authority)?.kind;
 }
 
 /** Whether an authority was revoked. */
@@ -56,37 +44,24 @@ export function authoritiesUnder(
   state: TrustState,
   status: "tainted" | "revoked",
 ): readonly KnownAuthority[] {
-  const hasAny = [...state.authorityStatus.entries()].some(([, row]) => row.status === status);
-  if (!hasAny) return [];
-  const all = certificateAuthoritiesOf(state);
-  const keys = keyIdsOf(all.filter((one) => one.status === status));
-  return all.filter((one) => one.status === status || keys.has(one.certificate.authorityKeyId ?? "of none"));
+  const all = new Map<string, ReadAuthority>();
+  for (const [id, row] of state.authorityStatus.entries()) {
+    const read = row.status === status ? state.certificateAuthorities.withId(id) : undefined;
+    if (read !== undefined) all.set(id, read);
+  }
+  for (const keyId of keyIdsOf([...all.values()]))
+    for (const read of state.certificateAuthorities.signedBy(keyId)) all.set(read.id, read);
+  return [...all.values()].map((read) => knownOf(state, read));
 }
 
-function keyIdsOf(authorities: readonly KnownAuthority[]): ReadonlySet<string> {
+function keyIdsOf(authorities: readonly ReadAuthority[]): ReadonlySet<string> {
   return new Set(authorities.flatMap(({ certificate: { subjectKeyId } }) => subjectKeyId ?? []));
+}
+
+function knownOf(state: TrustState, read: ReadAuthority): KnownAuthority {
+  return { ...read, status: statusOf(state, read.id) };
 }
 
 function statusOf(state: TrustState, authority: string): AuthorityStatus {
   return state.authorityStatus.get(authority)?.status ?? "prepared";
-}
-
-type ParsedAuthority = Pick<KnownAuthority, "id" | "kind" | "certificate">;
-
-/** Rows never change, and they are asked about with every certificate. */
-const parsedRows = new WeakMap<CertificateAuthorityRow, ParsedAuthority | "unreadable">();
-
-function parsedOf(row: CertificateAuthorityRow): ParsedAuthority | undefined {
-  const known = parsedRows.get(row) ?? parseRow(row);
-  parsedRows.set(row, known);
-  return known === "unreadable" ? undefined : known;
-}
-
-function parseRow(row: CertificateAuthorityRow): ParsedAuthority | "unreadable" {
-  const der = bytesOfBase64(row.certificate) ?? new Uint8Array(0);
-  const parsed = parseCertificate(der);
-  if (!parsed.ok) return "unreadable";
-  const certificate = parsed.value;
-  const kind = certificate.subject.text === certificate.issuer.text ? "root" : "intermediate";
-  return { id: hexOf(sha256(der)), kind, certificate };
 }

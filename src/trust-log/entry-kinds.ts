@@ -206,7 +206,7 @@ const holdersWord = {
   sequence: z.int().min(1),
   prefix: servicePrefix,
   instance: uuid,
-  publicKey: bytes(64, 1024).describe("base64 of a SubjectPublicKeyInfo, P-256"),
+  certificate: bytes(64, 8192).describe("base64 of the SVID's certificate (DER), whose key is of P-256"),
   signature: bytes(64, 64),
 };
 
@@ -426,8 +426,8 @@ export const entryBodies = {
   "prefix.grant": z.strictObject({ prefix: servicePrefix, ...grantedPrefix }),
   "prefix.withdraw": z.strictObject({ prefix: servicePrefix }),
   /**
-   * Hands a part of a prefix on, or takes it back: the holder of `under` has signed it by an SVID key of one of its
-   * instances, about the very grant that the entry at the index `grant` gave it, with a number of its own that goes up.
+   * Hands a part of a prefix on, or takes it back: the holder of `under` has signed it by the present SVID of one of its
+   * instances, about the very grant that the entry at the index `grant` gave it, with a number that goes up by one.
    */
   "prefix.delegate": z.strictObject({ ...holdersWord, ...grantedPrefix }),
   "prefix.recall": z.strictObject(holdersWord),

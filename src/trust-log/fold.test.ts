@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   authorityNamed,
+  certificateFor,
   foundedAtSeconds,
   joinBody,
   keyTextOf,
@@ -218,7 +219,7 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
     if (!log.state.prefixes.has("/held/part")) log.order(log.entry("prefix.delegate", delegation(log)));
     const sequence = (log.state.prefixes.get("/held")?.sequence ?? 0) + 1;
     const said = { ...heldPrefix(log), sequence, prefix: "/held/part" };
-    return { ...signDelegation(log.genesis, said, holderKey) };
+    return { ...signDelegation(log.genesis, said, holderSvid) };
   },
   "instance.degrade": () => ({ instance, reason: "slow", evidence: { p90Millis: 900 } }),
   "instance.quarantine": () => ({ instance, reason: "unspecified", evidence: {} }),
@@ -237,6 +238,7 @@ const effective: { readonly [kind: string]: (log: SmallTrustLog) => JsonObject }
 };
 
 const { privateKey: holderKey } = generateP256();
+const holderSvid = { certificate: certificateFor(holderKey), privateKey: holderKey };
 
 function prefixGrant(changes: JsonObject = {}): JsonObject {
   return { prefix: "/part", holder: "/shop", depthMax: 1, mayDelegate: true, notAfterSeconds: 0, ...changes };
@@ -246,8 +248,10 @@ function prefixGrant(changes: JsonObject = {}): JsonObject {
 function heldPrefix(log: SmallTrustLog): { under: string; grant: number; instance: string } {
   if (!log.state.prefixes.has("/held")) {
     log.order(log.entry("prefix.grant", prefixGrant({ prefix: "/held" })));
-    const keySha256 = Buffer.from(sha256(exportPublicKey(holderKey))).toString("hex");
-    const more = { certificate: "cd".repeat(32), authorityKeyId: "ef", generation: 1, keySha256 };
+    const hexSha256 = (bytes: Uint8Array): string => Buffer.from(sha256(bytes)).toString("hex");
+    const keySha256 = hexSha256(exportPublicKey(holderKey));
+    const issued = { certificate: hexSha256(holderSvid.certificate), keySha256 };
+    const more = { ...issued, authorityKeyId: "ef", generation: 1 };
     log.order(log.entry("svid.put", issuance(more)));
   }
   return { under: "/held", grant: log.state.prefixes.get("/held")?.index ?? 0, instance };
@@ -256,7 +260,7 @@ function heldPrefix(log: SmallTrustLog): { under: string; grant: number; instanc
 function delegation(log: SmallTrustLog): JsonObject {
   const part = { prefix: "/held/part", holder: "/pay", depthMax: 0, mayDelegate: false, notAfterSeconds: 0 };
   const sequence = (heldPrefix(log), log.state.prefixes.get("/held")?.sequence ?? 0) + 1;
-  return { ...signDelegation(log.genesis, { ...heldPrefix(log), sequence, ...part }, holderKey) };
+  return { ...signDelegation(log.genesis, { ...heldPrefix(log), sequence, ...part }, holderSvid) };
 }
 
 const tokenKeyInfo = base64Of(exportPublicKey(generateP256().publicKey));

@@ -1,7 +1,9 @@
 import { base64Of, bytesOf } from "../base/bytes.ts";
 import { canonicalJson } from "../base/canonical-json.ts";
 import { sha256 } from "../crypto/index.ts";
+import { AuthorityTable } from "./authority-table.ts";
 import type { AuthorRole, DataClass, EntryBody, RevocationReason, StalenessBound } from "./entry-kinds.ts";
+import { PrefixTable } from "./prefix-table.ts";
 import { StateTable } from "./state-table.ts";
 
 /** The version of the rules in fold.ts; a follower that knows only an older one stops. */
@@ -154,8 +156,7 @@ export class TrustState {
   readonly domain: StateTable<DomainRow> = new StateTable<DomainRow>("domain");
   readonly authors: StateTable<AuthorRow> = new StateTable<AuthorRow>("authors");
   readonly authority: StateTable<AuthorityRow> = new StateTable<AuthorityRow>("authority");
-  readonly certificateAuthorities: StateTable<CertificateAuthorityRow> =
-    new StateTable<CertificateAuthorityRow>("certificateAuthorities");
+  readonly certificateAuthorities: AuthorityTable = new AuthorityTable();
   readonly services: StateTable<ServiceRow> = new StateTable<ServiceRow>("services");
   readonly rules: StateTable<RuleRow> = new StateTable<RuleRow>("rules");
   readonly invites: StateTable<InviteRow> = new StateTable<InviteRow>("invites");
@@ -188,7 +189,7 @@ export class TrustState {
   /** By service pattern. */
   readonly requestTokens: StateTable<RequestTokenRow> = new StateTable<RequestTokenRow>("requestTokens");
   /** By prefix; a registered service has its own name without a row. */
-  readonly prefixes: StateTable<PrefixRow> = new StateTable<PrefixRow>("prefixes");
+  readonly prefixes: PrefixTable = new PrefixTable();
   /** By instance; that of one in quarantine outlives it, so that it does not come back under the same name. */
   readonly standings: StateTable<StandingRow> = new StateTable<StandingRow>("standings");
 

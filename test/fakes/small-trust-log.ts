@@ -1,9 +1,11 @@
+import type { KeyObject } from "node:crypto";
 import { base64Of } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/canonical-json.ts";
 import type { Result } from "../../src/base/result.ts";
 import {
   authorityConstraints,
   buildCertificate,
+  buildSelfSignedCertificate,
   distinguishedName,
   exportPublicKey,
   generateEd25519,
@@ -68,6 +70,14 @@ export function authorityNamed(name: string): string {
     extensions: [authorityConstraints(1), keyUsageExtension(["keyCertSign"])],
   };
   return base64Of(buildCertificate(content, privateKey));
+}
+
+/** A certificate (DER) for the key of an instance, as far as the log looks at one. */
+export function certificateFor(privateKey: KeyObject): Uint8Array {
+  const subject = distinguishedName("test");
+  const notAfterSeconds = foundedAtSeconds + 3_600;
+  const content = { serial: Uint8Array.of(1), subject, notBeforeSeconds: foundedAtSeconds, notAfterSeconds };
+  return buildSelfSignedCertificate(content, privateKey);
 }
 
 /** The body of a `service.put`. */

@@ -72,7 +72,12 @@ function addHolderCommands(program: Command, prefix: Command): void {
       "after",
       help(
         [["troth prefix delegate /media/video/live /media/live --as /media/player --depth 1", ""]],
-        [[1, "refused: the holder has no such prefix, or not as much of it"]],
+        [
+          [
+            1,
+            "refused: the holder has no such prefix, or not as much of it; or somebody else handed on at the same moment (ask again)",
+          ],
+        ],
       ),
     )
     .action(async (name: string, service: string, options) =>
