@@ -50,11 +50,11 @@ export class RequestTokenGate {
   #policy: RequestTokenPolicy | undefined;
 
   constructor(context: GateContext, dangerSkippedSteps: ReadonlySet<SkippableStep> = noSteps) {
-    const { requestTokens, randomBytes, view } = context;
+    const { requestTokens, randomBytes, view, clock } = context;
     const { audienceKeys, issuerTime } = requestTokens;
     const issuerMillis = issuerTime.steadyMillis;
     this.context = context;
-    this.#accepted = new AcceptedOnce(randomBytes, issuerMillis);
+    this.#accepted = new AcceptedOnce({ randomBytes, issuerMillis, monotonicMillis: clock.monotonicMillis });
     const windowNow = (): RequestTokenAudience["window"] => {
       const { pastSeconds, futureSeconds } = this.policy.window;
       return { pastMillis: pastSeconds * 1000, futureMillis: futureSeconds * 1000 };
@@ -80,8 +80,13 @@ export class RequestTokenGate {
     if (this.#policy !== undefined && size === this.#size) return this.#policy;
     this.#size = size;
     this.#policy = requestTokenPolicyOf(state, service);
-    if (this.#policy.mode !== "off") this.#accepted.use(this.audience.window);
+    this.#accepted.use(this.#policy.mode === "off" ? undefined : this.audience.window);
     return this.#policy;
+  }
+
+  /** To be called after each step of the log: from when on tokens are asked for is told apart by it. */
+  stepped(): void {
+    void this.policy;
   }
 
   /** The gate for one peer's connection. */
