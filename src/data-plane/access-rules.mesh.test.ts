@@ -80,6 +80,7 @@ it("tells a caller of this trust domain the rule, what is missing, and the numbe
 
 it("gives no answer but 503 to what it cannot record", async () => {
   disk.isFull = true;
+  disk.gate = new Promise((resolve) => setTimeout(resolve, 200));
   const seenBefore = ledger.app.seen.length;
   const ask = () => front.call(ledger.host, { path: "/unrecorded" });
 

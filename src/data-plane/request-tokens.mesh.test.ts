@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { heldJournal } from "../../test/apparatus/held-journal.ts";
+import { type Disk, heldJournal } from "../../test/apparatus/held-journal.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import { type TokenConnection, TokenPeer } from "../../test/apparatus/token-peer.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
@@ -9,7 +9,7 @@ let mesh: MeshInProcess;
 let front: Workload;
 let ledger: Workload;
 /** Of the ledger's audit log. */
-const disk = { gate: Promise.resolve(), isFull: false };
+const disk: Disk = { gate: Promise.resolve(), isFull: false };
 let other: Workload;
 /** Has good papers, a rule and a grant, and is no Troth proxy. */
 let peer: TokenPeer;
@@ -181,6 +181,7 @@ describe("a refusal", () => {
     await using connection = await peer.connect(ledger);
     const ask = () => connection.ask(undefined, { ":path": "/unrecorded" });
     disk.isFull = true;
+    disk.gate = new Promise((resolve) => setTimeout(resolve, 200));
     const replies = await Promise.all([ask(), ask()]);
     disk.isFull = false;
 
