@@ -1,21 +1,21 @@
 import http from "node:http";
 import net from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Disk, heldJournal } from "../../test/apparatus/held-journal.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
-import { type Journal, openMemoryJournal } from "../storage/index.ts";
 
 let mesh: MeshInProcess;
 let front: Workload;
 let ledger: Workload;
 /** Lets the ledger's audit log write, unless a test holds it back or breaks it. */
-const disk: { gate: Promise<void>; isFull: boolean } = { gate: Promise.resolve(), isFull: false };
+const disk: Disk = { gate: Promise.resolve(), isFull: false };
 
 beforeAll(async () => {
   mesh = await MeshInProcess.found();
   [front, ledger] = await Promise.all([
     mesh.open("/shop/front"),
-    mesh.open("/shop/ledger", { journal: heldJournal() }),
+    mesh.open("/shop/ledger", { journal: heldJournal(disk) }),
   ]);
   await until(async () => (await front.call(ledger.host)).reason !== "no-instances", "a route");
 });
@@ -80,12 +80,18 @@ it("tells a caller of this trust domain the rule, what is missing, and the numbe
 
 it("gives no answer but 503 to what it cannot record", async () => {
   disk.isFull = true;
+  disk.gate = new Promise((resolve) => setTimeout(resolve, 200));
   const seenBefore = ledger.app.seen.length;
+  const ask = () => front.call(ledger.host, { path: "/unrecorded" });
 
-  const reply = await front.call(ledger.host, { path: "/unrecorded" });
+  const replies = await Promise.all([ask(), ask()]);
+  replies.push(await ask());
   disk.isFull = false;
 
-  expect(reply).toMatchObject({ status: 503, reason: "audit-unavailable" });
+  expect(replies.map(({ status, reason }) => `${status} ${reason}`)).toEqual(
+    replies.map(() => "503 audit-unavailable"),
+  );
+  expect(await ask()).toMatchObject({ status: 403, reason: "no-rule" });
   expect(ledger.app.seen.length).toBe(seenBefore);
 });
 
@@ -253,22 +259,4 @@ function raw(address: string, target: string, host: string): Promise<string> {
     socket.on("error", reject);
     socket.on("close", () => resolve(answer));
   });
-}
-
-function heldJournal(): Journal {
-  const journal = openMemoryJournal();
-  return {
-    get size() {
-      return journal.size;
-    },
-    tornBytes: 0,
-    append: (entry) => journal.append(entry),
-    appendAll: async (entries) => {
-      await disk.gate;
-      if (disk.isFull) throw new Error("no space left");
-      return journal.appendAll(entries);
-    },
-    read: (from, to) => journal.read(from, to),
-    [Symbol.asyncDispose]: () => journal[Symbol.asyncDispose](),
-  };
 }

@@ -13,13 +13,15 @@ import {
   requestTokenMinter,
 } from "../request-token/index.ts";
 import { resolvesWithin, type SvidInUse } from "../transport/index.ts";
-import { type RequestTokenMode, requestTokenPolicyOf } from "../trust-log/index.ts";
+import { type RequestTokenMode, requestTokenPolicyOf, type TrustState } from "../trust-log/index.ts";
 import type { AskRefusal } from "./ask-token-issuer.ts";
 import { AskedDestination } from "./asked-destination.ts";
 import type { ConnectionTokens, PeerTokens, RequestHead, ResponseHead } from "./forwarding/index.ts";
 import type { HeadEdits } from "./http1/index.ts";
 import type { ProxyContext } from "./proxy-context.ts";
+import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RequestTokenGrant } from "./request-token-grants.ts";
+import type { RequestTokenKeys } from "./request-token-keys.ts";
 import { readTokenAnswer } from "./token-answer.ts";
 import { tokenRequestOf } from "./token-request.ts";
 
@@ -28,14 +30,23 @@ export const awaitedTokensMax = 1_024;
 /** How long a connection that is there waits for the first grant before requests are sent to it. */
 export const firstGrantMillisMax = 2_000;
 
-/** How long tokens are still shown after a policy that asked for them has ended: the callee may hear of that later. */
+/**
+ * How long tokens are still shown after a policy that asked for them has ended, since the callee may hear of that later;
+ * and how long its word counts against our view of the log.
+ */
 export const policyLagMillisMax = 5_000;
+/** Until an instance that has said who it is is believed that it is another process, or that the time is quite another. */
+export const instanceNewsMillisMin = 2_000;
 
 /** To how many prefixes of one instance a connection keeps what its tokens are minted by. */
 export const boundDestinationsMax = 16;
 
 /** What of a proxy minting takes. */
-type MintingContext = Pick<ProxyContext, "service" | "view" | "requestTokens" | "metrics" | "clock">;
+export interface MintingContext extends Pick<ProxyContext, "service" | "clock"> {
+  readonly view: { readonly follower: { readonly size: number; readonly state: TrustState } };
+  readonly requestTokens: Pick<RequestTokenKeys, "issuerTime" | "grants" | "nonces">;
+  readonly metrics: Pick<ProxyMetrics, "requestTokens">;
+}
 
 /** The request tokens of a proxy for one instance, where the log says that its service wants any. */
 export class InstanceTokens implements PeerTokens {
@@ -54,8 +65,14 @@ export class InstanceTokens implements PeerTokens {
   #mode: RequestTokenMode = "off";
   /** Until when tokens are minted that are wanted no more; 0 where that is not so. */
   #lagUntilMillis = 0;
+  /** Until when the instance's word counts for more than the log; 0 where that is not so. */
+  #demandUntilMillis = 0;
+  #nextNewsMillis = Number.NEGATIVE_INFINITY;
 
-  constructor(context: MintingContext, { service, instance, tokenAudience }: Endpoint) {
+  constructor(
+    context: MintingContext,
+    { service, instance, tokenAudience }: Pick<Endpoint, "service" | "instance" | "tokenAudience">,
+  ) {
     this.context = context;
     this.service = service;
     this.#asked = new AskedDestination({ service, view: context.view });
@@ -67,8 +84,10 @@ export class InstanceTokens implements PeerTokens {
   get mode(): RequestTokenMode {
     const { view, clock } = this.context;
     const { size, state } = view.follower;
-    if (size !== this.#size) {
+    const isOver = this.#demandUntilMillis !== 0 && clock.monotonicMillis() >= this.#demandUntilMillis;
+    if (size !== this.#size || isOver) {
       this.#size = size;
+      this.#demandUntilMillis = 0;
       const { mode } = requestTokenPolicyOf(state, this.service);
       const hasEnded = mode === "off" && this.#mode === "granted" && this.#lagUntilMillis === 0;
       if (hasEnded) this.#lagUntilMillis = clock.monotonicMillis() + policyLagMillisMax;
@@ -91,9 +110,10 @@ export class InstanceTokens implements PeerTokens {
     return this.#lagUntilMillis !== 0;
   }
 
-  /** The instance has a newer view of the log. */
+  /** The instance has a newer view of the log, or says so: it is believed for no longer than that may take to come. */
   demand(mode: "granted" | "per-request"): void {
     this.#mode = mode;
+    this.#demandUntilMillis = this.context.clock.monotonicMillis() + policyLagMillisMax;
   }
 
   /** Takes note of the SVID that a connection was opened with: its tokens are good with no other. */
@@ -118,8 +138,19 @@ export class InstanceTokens implements PeerTokens {
 
   /** Takes who the instance says that it is; whether that is news. It can speak for itself only. */
   isAt(audience: string): boolean {
-    if (audience === this.audience || !audience.startsWith(`${this.#instance}/`)) return false;
+    if (audience === this.audience || !audience.startsWith(`${this.#instance}/`) || !this.hasNews())
+      return false;
     this.audience = audience;
+    // That was the other process's.
+    this.skewMillis = 0;
+    return true;
+  }
+
+  /** Whether what the instance says may cost a question to the issuer: not if the last was a moment ago. */
+  hasNews(): boolean {
+    const nowMillis = this.context.clock.monotonicMillis();
+    if (nowMillis < this.#nextNewsMillis) return false;
+    this.#nextNewsMillis = nowMillis + instanceNewsMillisMin;
     return true;
   }
 }
@@ -177,15 +208,13 @@ class TokensOfConnection implements ConnectionTokens {
     const answer = readTokenAnswer(head);
     if (answer === undefined) return false;
     const { reason, audience, issuerMillis } = answer;
-    const { requestTokens, metrics } = peer.context;
-    metrics.requestTokens.outbound.add(reason);
+    peer.context.metrics.requestTokens.outbound.add(reason);
     const isElsewhere = peer.isAt(audience);
     switch (reason) {
       case "request-token-expired":
       case "request-token-future":
       case "request-token-key-unknown":
-        if (issuerMillis !== undefined) peer.skewMillis = issuerMillis - requestTokens.issuerTime.nowMillis();
-        return issuerMillis !== undefined || isElsewhere;
+        return (issuerMillis !== undefined && this.#learnTime(issuerMillis)) || isElsewhere;
       // Where we know that much by now, the request was on its way before we did.
       case "request-token-missing":
         if (peer.mode === "off") peer.demand("granted");
@@ -196,6 +225,21 @@ class TokensOfConnection implements ConnectionTokens {
       default:
         return isElsewhere && reason === "request-token-invalid";
     }
+  }
+
+  /**
+   * Goes by the instance's time. One for which there is no key may be right where this process was stopped for long, and
+   * is then found out by asking the issuer, whose answer tells the time as well.
+   */
+  #learnTime(issuerMillis: number): boolean {
+    const peer = this.#peer;
+    const keyPeriod = keyPeriodAt(issuerMillis);
+    // Where the issuer makes each token, none of its keys is here.
+    let isGranted = this.#bound.size === 0;
+    for (const { grant } of this.#bound.values()) isGranted ||= grant.keyOf(keyPeriod) !== undefined;
+    if (!isGranted && !peer.hasNews()) return false;
+    peer.skewMillis = issuerMillis - peer.context.requestTokens.issuerTime.nowMillis();
+    return true;
   }
 
   get #nowMillis(): number {
@@ -221,9 +265,17 @@ class TokensOfConnection implements ConnectionTokens {
     if (this.#peer.mode === "per-request") return this.#obtainOne(request, edits);
     const obtained = await this.#boundTo(this.#peer.destinationOf(request, edits)).grant.obtain();
     if (!obtained.ok && obtained.reason === "per-request-only") return this.#obtainOne(request, edits);
+    const token = this.#mintGranted(request, edits) ?? this.#mintUnskewed(request, edits);
+    if (token !== undefined) return ok(token);
     if (!obtained.ok) return this.#without(obtained.reason, obtained.detail);
-    const token = this.#mintGranted(request, edits);
-    return token === undefined ? this.#unavailable("no key for this key period") : ok(token);
+    return this.#unavailable("no key for this key period");
+  }
+
+  /** By the issuer's time as it is known here: the instance's own is one that the issuer gives no key for. */
+  #mintUnskewed(request: RequestHead, edits: HeadEdits): string | undefined {
+    if (this.#peer.skewMillis === 0) return undefined;
+    this.#peer.skewMillis = 0;
+    return this.#mintGranted(request, edits);
   }
 
   async #obtainOne(

@@ -62,6 +62,8 @@ export class PeerDecider {
   readonly #audience: ProblemAudience;
   readonly #asked: AskedDestination;
   readonly #decided = new Map<string, Decision>();
+  /** Whether the record of a denial is on disk, for those of which that is not known yet. */
+  readonly #recording = new WeakMap<Decision, Promise<boolean>>();
   #decidedSize = -1;
   #freshness: Freshness = "stale";
 
@@ -100,7 +102,9 @@ export class PeerDecider {
     asked.decision = known;
     asked.isDenied = known?.effect === "deny";
     if (known?.effect === "allow") return forward;
-    return known === undefined ? this.#decideAnew(request, forward, asked) : this.#denial(request, known);
+    return known === undefined
+      ? this.#decideAnew(request, forward, asked)
+      : this.#knownDenial(request, known);
   }
 
   /** Whether nothing but a request token is missing; decides nothing. */
@@ -145,10 +149,23 @@ export class PeerDecider {
       audit.record(record);
       return forward;
     }
-    // A denial is on disk before its answer leaves (design section 3, step 8).
-    return audit
-      .recordDurably(record)
-      .then((isDurable) => (isDurable ? this.#denial(request, decision) : this.#unrecorded(request)));
+    const key = this.#keyOf(request);
+    const recording = audit.recordDurably(record).then((isDurable) => {
+      this.#recording.delete(decision);
+      if (!isDurable && this.#decided.get(key) === decision) this.#decided.delete(key);
+      return isDurable;
+    });
+    this.#recording.set(decision, recording);
+    return this.#knownDenial(request, decision);
+  }
+
+  /** A denial is on disk before any answer that refers to it leaves (design section 3, step 8). */
+  #knownDenial(request: RequestHead, decision: Decision): Verdict | Promise<Verdict> {
+    const recording = this.#recording.get(decision);
+    if (recording === undefined) return this.#denial(request, decision);
+    return recording.then((isDurable) =>
+      isDurable ? this.#denial(request, decision) : this.#unrecorded(request),
+    );
   }
 
   #numbered(judgement: Judged): Decision {

@@ -21,7 +21,7 @@ import {
   type Verdict,
 } from "./forwarding/index.ts";
 import { channelBindingOf } from "./instance-tokens.ts";
-import { audienceHeader, decidedPath } from "./peer-decider.ts";
+import { audienceHeader, decidedPath, decidedPathCharactersMax } from "./peer-decider.ts";
 import type { ProxyContext } from "./proxy-context.ts";
 import { type TokenGateRefusal, tokenAnswerLines, tokenRefusalStatus } from "./token-answer.ts";
 import { tokenRequestOf } from "./token-request.ts";
@@ -31,12 +31,19 @@ const recordedRefusalsMax = 256;
 const decisionIdBytes = 12;
 const noSteps: ReadonlySet<SkippableStep> = new Set();
 
+/** A refusal that has a record. */
+interface RecordedRefusal {
+  readonly decisionId: string;
+  /** Whether the record is on disk; no answer refers to one that is not. */
+  readonly isDurable: Promise<boolean>;
+}
+
 /** A request that is not let in, and the answer, which leaves once the refusal is on disk. */
 export interface TokenDenial {
   readonly effect: "deny";
   readonly reason: TokenGateRefusal;
   readonly decisionId: string;
-  readonly verdict: Verdict | Promise<Verdict>;
+  readonly verdict: Promise<Verdict>;
 }
 
 type GateContext = Omit<ProxyContext, "gate">;
@@ -50,11 +57,11 @@ export class RequestTokenGate {
   #policy: RequestTokenPolicy | undefined;
 
   constructor(context: GateContext, dangerSkippedSteps: ReadonlySet<SkippableStep> = noSteps) {
-    const { requestTokens, randomBytes, view } = context;
+    const { requestTokens, randomBytes, view, clock } = context;
     const { audienceKeys, issuerTime } = requestTokens;
     const issuerMillis = issuerTime.steadyMillis;
     this.context = context;
-    this.#accepted = new AcceptedOnce(randomBytes, issuerMillis);
+    this.#accepted = new AcceptedOnce({ randomBytes, issuerMillis, monotonicMillis: clock.monotonicMillis });
     const windowNow = (): RequestTokenAudience["window"] => {
       const { pastSeconds, futureSeconds } = this.policy.window;
       return { pastMillis: pastSeconds * 1000, futureMillis: futureSeconds * 1000 };
@@ -80,8 +87,13 @@ export class RequestTokenGate {
     if (this.#policy !== undefined && size === this.#size) return this.#policy;
     this.#size = size;
     this.#policy = requestTokenPolicyOf(state, service);
-    if (this.#policy.mode !== "off") this.#accepted.use(this.audience.window);
+    this.#accepted.use(this.#policy.mode === "off" ? undefined : this.audience.window);
     return this.#policy;
+  }
+
+  /** To be called after each step of the log: from when on tokens are asked for is told apart by it. */
+  stepped(): void {
+    void this.policy;
   }
 
   /** The gate for one peer's connection. */
@@ -103,8 +115,8 @@ export class ConnectionGate {
   readonly #gated: GatedPeer;
   readonly #asked: AskedDestination;
   #check: CheckRequestToken | undefined;
-  /** Numbers of the records of what was refused at this size of the log. */
-  readonly #recorded = new Map<string, string>();
+  /** What was refused at this size of the log. */
+  readonly #recorded = new Map<string, RecordedRefusal>();
   #recordedSize = -1;
 
   constructor(gate: RequestTokenGate, gated: GatedPeer) {
@@ -130,6 +142,7 @@ export class ConnectionGate {
 
   #judge(request: RequestHead, isAllowed: (request: RequestHead) => boolean): TokenDenial | undefined {
     const { metrics } = this.#gate.context;
+    if (this.#recorded.size > 0) this.#forgetOld();
     const refusal = this.#refusalOf(request);
     metrics.requestTokens.inbound.add(refusal?.reason ?? "accepted");
     if (refusal === undefined) return undefined;
@@ -167,34 +180,39 @@ export class ConnectionGate {
   }
 
   #deny(request: RequestHead, { reason, detail }: Refusal<TokenGateRefusal>): TokenDenial {
-    const { metrics, audit } = this.#gate.context;
+    const { metrics } = this.#gate.context;
     metrics.deniedRequests.add(reason);
     metrics.totals.refused += 1;
-    const known = this.#knownId(reason, request);
-    const decisionId = known ?? hexOf(this.#gate.context.randomBytes(decisionIdBytes));
-    const denial = { effect: "deny", reason, decisionId } as const;
-    const answer = (): Verdict => this.#answer(request, { reason, detail, decisionId });
-    if (known !== undefined) return { ...denial, verdict: answer() };
-    this.#remember(reason, request, decisionId);
-    const verdict = audit
-      .recordDurably(this.#recordOf(request, reason, decisionId))
-      .then((isDurable) => (isDurable ? answer() : this.#unrecorded(request)));
-    return { ...denial, verdict };
+    const key = keyOf(reason, request);
+    const { decisionId, isDurable } = this.#recorded.get(key) ?? this.#record(request, reason, key);
+    const verdict = isDurable.then((isOnDisk) =>
+      isOnDisk ? this.#answer(request, { reason, detail, decisionId }) : this.#unrecorded(request),
+    );
+    return { effect: "deny", reason, decisionId, verdict };
   }
 
-  #knownId(reason: TokenGateRefusal, request: RequestHead): string | undefined {
+  #forgetOld(): void {
     const { size } = this.#gate.context.view.follower;
     if (size !== this.#recordedSize) this.#recorded.clear();
-    this.#recordedSize = size;
-    return this.#recorded.get(keyOf(reason, request));
   }
 
-  #remember(reason: TokenGateRefusal, request: RequestHead, decisionId: string): void {
+  #record(request: RequestHead, reason: TokenGateRefusal, key: string): RecordedRefusal {
+    const { audit, randomBytes, view } = this.#gate.context;
+    const decisionId = hexOf(randomBytes(decisionIdBytes));
+    const written = audit.recordDurably(this.#recordOf(request, reason, decisionId));
+    const isDurable = written.then((isOnDisk) => {
+      if (!isOnDisk && this.#recorded.get(key) === refusal) this.#recorded.delete(key);
+      return isOnDisk;
+    });
+    const refusal = { decisionId, isDurable };
+    if (decidedPath(request).length > decidedPathCharactersMax) return refusal;
     for (const oldest of this.#recorded
       .keys()
       .take(Math.max(0, this.#recorded.size - recordedRefusalsMax + 1)))
       this.#recorded.delete(oldest);
-    this.#recorded.set(keyOf(reason, request), decisionId);
+    this.#recorded.set(key, refusal);
+    this.#recordedSize = view.follower.size;
+    return refusal;
   }
 
   #recordOf(

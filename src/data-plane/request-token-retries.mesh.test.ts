@@ -166,3 +166,23 @@ it("loses no request while a policy begins to ask for tokens, asks for more, and
 
   expect(failed).toEqual([]);
 });
+
+it("lets nothing in again that was shown while no token was asked for, and loses no request over it", async () => {
+  const mesh = await foundMesh();
+  const front = await mesh.open("/shop/front");
+  const ledger = await mesh.open("/shop/ledger");
+  await routed(front, ledger);
+  await using peer = await TokenPeer.open(mesh, "/shop/front");
+  await using connection = await peer.connect(ledger);
+  const token = await connection.mint();
+  await mesh.put("requesttoken.put", { to: "/shop/ledger", mode: "off" });
+  await mesh.settled();
+  expect((await connection.ask(token)).status).toBe(200);
+
+  await mesh.put("requesttoken.put", { to: "/shop/ledger", mode: "granted" });
+  await mesh.settled();
+
+  expect(await connection.ask(token)).toMatchObject({ status: 400, reason: "request-token-expired" });
+  expect((await front.call(ledger.host, post)).status).toBe(200);
+  expect((await connection.ask(await connection.mint())).status).toBe(200);
+});

@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Disk, heldJournal } from "../../test/apparatus/held-journal.ts";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
 import { type TokenConnection, TokenPeer } from "../../test/apparatus/token-peer.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
+import { decidedPathCharactersMax } from "./peer-decider.ts";
 
 let mesh: MeshInProcess;
 let front: Workload;
 let ledger: Workload;
+/** Of the ledger's audit log. */
+const disk: Disk = { gate: Promise.resolve(), isFull: false };
 let other: Workload;
 /** Has good papers, a rule and a grant, and is no Troth proxy. */
 let peer: TokenPeer;
@@ -15,7 +19,7 @@ beforeAll(async () => {
   await mesh.put("requesttoken.put", { to: "/*", mode: "granted" });
   [front, ledger, other] = await Promise.all([
     mesh.open("/shop/front"),
-    mesh.open("/shop/ledger"),
+    mesh.open("/shop/ledger", { journal: heldJournal(disk) }),
     mesh.open("/shop/other"),
   ]);
   peer = await TokenPeer.open(mesh, "/shop/peer");
@@ -158,6 +162,35 @@ describe("a captured token", () => {
     await using connection = await peer.connect(ledger);
 
     expect(await connection.ask(undefined)).toMatchObject({ status: 403, reason: "request-token-missing" });
+  });
+});
+
+describe("a refusal", () => {
+  const decisionIdOf = ({ body }: { readonly body: string }) => /"decisionId":"([0-9a-f]+)"/.exec(body)?.[1];
+
+  it("refers to the record of one that was alike, unless the path is too long to remember", async () => {
+    await using connection = await peer.connect(ledger);
+    const refused = async (path: string) => decisionIdOf(await connection.ask(undefined, { ":path": path }));
+    const long = `/${"a".repeat(decidedPathCharactersMax)}`;
+
+    expect(await refused("/short")).toBe(await refused("/short"));
+    expect(await refused(long)).not.toBe(await refused(long));
+  });
+
+  it("says nothing of a record that is not on disk, neither the first nor one that is alike", async () => {
+    await using connection = await peer.connect(ledger);
+    const ask = () => connection.ask(undefined, { ":path": "/unrecorded" });
+    disk.isFull = true;
+    disk.gate = new Promise((resolve) => setTimeout(resolve, 200));
+    const replies = await Promise.all([ask(), ask()]);
+    disk.isFull = false;
+
+    expect(replies.map(({ reason }) => reason)).toEqual(["audit-unavailable", "audit-unavailable"]);
+    await using next = await peer.connect(ledger);
+    const reply = await next.ask(undefined, { ":path": "/unrecorded" });
+    expect(reply).toMatchObject({ status: 403, reason: "request-token-missing" });
+    const records = await ledger.audit();
+    expect(records.some((record) => record["decisionId"] === decisionIdOf(reply))).toBe(true);
   });
 });
 

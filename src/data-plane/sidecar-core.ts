@@ -340,6 +340,7 @@ export class SidecarCore implements AsyncDisposable {
     this.#judgeOwn();
     this.router.stepped();
     this.context.requestTokens.stepped();
+    this.context.gate.stepped();
     this.#hasStepped?.();
     const { state } = this.context.view.follower;
     const isDraining = state.instances.get(this.context.instance)?.isDraining === true || this.#isQuarantined;
@@ -389,17 +390,16 @@ export class SidecarCore implements AsyncDisposable {
   #judgeOwn(): void {
     const { livePeers, log, instance } = this.context;
     const { state } = this.context.view.follower;
-    const { instances, revocations } = state;
     if (this.#keeper === undefined || this.#revocation !== undefined) return;
-    if (!instances.has(instance) && livePeers.closeAll() > 0)
+    if (!state.instances.has(instance) && livePeers.closeAll() > 0)
       log.warn("connections closed: the log no longer has this instance");
-    this.#isQuarantined = isQuarantined(this.context.view.follower.state, instance);
+    this.#isQuarantined = isQuarantined(state, instance);
     // It keeps what certificate it has; a new one is for when it is released.
     if (this.#isQuarantined) {
       if (livePeers.closeAll() > 0) log.warn("connections closed: this instance is in quarantine");
       return;
     }
-    const revocation = revocations.get(`instance:${instance}`);
+    const revocation = state.revocations.get(`instance:${instance}`);
     if (revocation !== undefined) {
       this.#revocation = revocation.reason;
       log.error("this instance was revoked, for good", { instance, reason: revocation.reason });

@@ -77,17 +77,28 @@ it("believes a newer answer that contradicts what it knew: the issuer's clock wa
   }
 });
 
-it("stands still for an audience, where the issuer's clock was set back, until that has caught up", () => {
+it("goes at half its speed for an audience, where the issuer's clock was set back, until that has caught up", () => {
   const clock = fakeClock(start);
   const issuer = issuerClock(clock);
   ask(issuer, clock, { thereMillis: 1, backMillis: 1, aheadMillis: 0 });
   const before = issuer.steadyMillis();
   ask(issuer, clock, { thereMillis: 1, backMillis: 1, aheadMillis: -10_000 });
-  expect(issuer.steadyMillis()).toBe(before);
-  clock.advanceSeconds(9);
-  expect(issuer.steadyMillis()).toBe(before);
+  expect(issuer.steadyMillis()).toBe(before + 1);
+  for (let second = 1; second <= 19; second += 1) {
+    clock.advanceSeconds(1);
+    expect(issuer.steadyMillis()).toBe(before + 1 + second * 500);
+  }
   clock.advanceSeconds(2);
   expect(issuer.steadyMillis()).toBe(issuer.nowMillis());
+});
+
+it("binds an audience to no time of the machine's that nobody has confirmed", () => {
+  const clock = fakeClock(start + 600);
+  const issuer = issuerClock(clock);
+  expect(issuer.steadyMillis()).toBe((start + 600) * 1_000);
+  ask(issuer, clock, { thereMillis: 1, backMillis: 1, aheadMillis: -600_000 });
+
+  expect(issuer.steadyMillis()).toBe(start * 1_000 + 2);
 });
 
 it("takes no answer that came before its question, and no time that is no number", () => {

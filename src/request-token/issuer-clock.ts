@@ -18,8 +18,9 @@ export interface IssuerClock {
   /** Milliseconds since 1970 in the issuer's time. */
   readonly nowMillis: () => number;
   /**
-   * The same, but it never goes back: where the issuer's clock was set back, it stands until that has caught up. An
-   * audience reads this one, since what it has forgotten must stay in the past.
+   * The same, but once anything has been heard of the issuer it never goes back: where the issuer's clock was set back,
+   * it goes at half its speed until that has caught up. An audience reads this one, since what it has forgotten must
+   * stay in the past; were it to stand, callers would set all their tokens to the same moment.
    */
   readonly steadyMillis: () => number;
   /** How far off that may be, in milliseconds; infinite while nothing has been heard of the issuer. */
@@ -32,6 +33,8 @@ export interface IssuerClock {
 
 /** How much an unread clock may stray: 200 parts in a million, twice what a cheap quartz does. */
 const driftPartsPerMillion = 200;
+/** How fast the steady time goes while it is ahead. */
+const speedWhileAhead = 0.5;
 
 /** Starts with the machine's wall clock; its error is unknown until the first answer. */
 export function issuerClock(clock: Clock): IssuerClock {
@@ -47,11 +50,19 @@ export function issuerClock(clock: Clock): IssuerClock {
   };
   const now = () => Math.floor(clock.monotonicMillis() + offsetMillis);
   let latestMillis = Number.NEGATIVE_INFINITY;
+  let latestAtMillis = 0;
   return {
     nowMillis: now,
     steadyMillis: () => {
-      latestMillis = Math.max(latestMillis, now());
-      return latestMillis;
+      const atMillis = clock.monotonicMillis();
+      const slowMillis = latestMillis + (atMillis - latestAtMillis) * speedWhileAhead;
+      const millis = Math.max(slowMillis, atMillis + offsetMillis);
+      // The machine's wall clock, of which nothing is known, binds nobody.
+      if (errorMillis !== Number.POSITIVE_INFINITY) {
+        latestMillis = millis;
+        latestAtMillis = atMillis;
+      }
+      return Math.floor(millis);
     },
     errorMillis: errorNow,
     observe: ({ sentMillis, receivedMillis, issuerMillis }) => {

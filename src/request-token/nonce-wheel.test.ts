@@ -86,19 +86,28 @@ it("is full at the limit of a bucket, keeps what it has, and takes more in the n
   expect(wheel.keep(entry("new", "s1"), 0, start + 5_000)).toBe("fresh");
 });
 
-it("leaves the last tenth of a bucket to other senders", () => {
+it("leaves half of a bucket to other senders", () => {
   const wheel = nonceWheel({ window, randomBytes, bucketEntriesMax: 1_000 });
   const greedy = Array.from({ length: 1_200 }, (_, index) =>
     wheel.keep(entry(`n${index}`, "greedy"), 0, start),
   );
-  const others = Array.from({ length: 200 }, (_, index) =>
+  const others = Array.from({ length: 600 }, (_, index) =>
     wheel.keep(entry(`n${index}`, `s${index}`), 0, start),
   );
 
   expect([tally(greedy), tally(others)]).toEqual([
-    { fresh: 900, full: 300 },
-    { fresh: 100, full: 100 },
+    { fresh: 500, full: 700 },
+    { fresh: 500, full: 100 },
   ]);
+});
+
+it("cannot be filled by a sender that has a second certificate, nor by one with a third", () => {
+  const wheel = nonceWheel({ window, randomBytes, bucketEntriesMax: 1_000 });
+  for (const certificate of ["old", "renewed", "renewed again"])
+    for (let index = 0; index < 1_200; index += 1) wheel.keep(entry(`n${index}`, certificate), 0, start);
+
+  expect(wheel.entries()).toBe(750);
+  expect(wheel.keep(entry("n", "other"), 0, start)).toBe("fresh");
 });
 
 it("counts what a sender has sent anew when a table is used again", () => {

@@ -116,7 +116,7 @@ const bytesPerSlot = wordsPerEntry * Uint32Array.BYTES_PER_ELEMENT + 1;
 const slotsForSeven = 10;
 const growthFactor = 4;
 const senderCounters = 1_024;
-const commonShare = 0.9;
+const commonShare = 0.5;
 const senderShareWhenScarce = 1 / 8;
 
 function slotsFor(entriesMax: number): number {
@@ -153,7 +153,10 @@ function put(table: Table, slot: number, words: Uint32Array): void {
   table.words.set(words, slot * wordsPerEntry);
 }
 
-/** One sender alone cannot take the last tenth: it is for those that have sent less than an eighth. */
+/**
+ * From the middle on there is room for those alone that have sent less than an eighth. A sender is a certificate; a
+ * caller has two while one is renewed, and would need five to fill a table.
+ */
 function isFull(bucket: Bucket, words: Uint32Array, entriesMax: number): boolean {
   if (bucket.entries < entriesMax * commonShare) return false;
   return bucket.entries >= entriesMax || sentBy(bucket, words) >= entriesMax * senderShareWhenScarce;

@@ -314,6 +314,11 @@ export const refusedHeads: readonly RefusedRequest[] = [
     "connection-option-forbidden",
   ),
   row("Connection that takes away the Host", lines("Connection: close, HOST"), "connection-option-forbidden"),
+  row(
+    "Connection that takes away what a request token is bound to",
+    lines("Connection: content-digest", "Content-Digest: sha-256=:AA==:"),
+    "connection-option-forbidden",
+  ),
   row("another expectation", lines("Expect: 200-ok"), "expectation-unsupported", 417),
   row("an empty expectation", lines("Expect:"), "expectation-unsupported", 417),
 ];

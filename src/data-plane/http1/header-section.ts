@@ -342,8 +342,11 @@ function noteExpectation(section: HeaderSection, line: number): HeaderRefusal | 
   return undefined;
 }
 
-/** What decides where a message ends, or whom it is for, belongs to every hop; nobody may declare it away. */
-const neverNominated = new Set(["host", "content-length", "transfer-encoding"]);
+/**
+ * What decides where a message ends or whom it is for, and what a request token is bound to, belongs to every hop;
+ * nobody may declare it away.
+ */
+const neverNominated = new Set(["host", "content-length", "transfer-encoding", "content-digest"]);
 
 function noteConnection(section: HeaderSection, line: number): HeaderRefusal | undefined {
   mark(section, line, droppedLine);
