@@ -206,7 +206,7 @@ export class RequestTokenIssuer {
     const { instance } = named.value;
     if (!presented.isSigned()) {
       this.#limits.wrongProofs.take(instance);
-      return fail("bad-proof", "the certificate's key has not signed the question");
+      return fail("bad-proof", `the key of ${instance}'s certificate has not signed the question`);
     }
     if (isQuarantined(state, instance))
       return fail("quarantined", `${instance} calls nobody until a newer decision ends that`);

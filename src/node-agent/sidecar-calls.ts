@@ -1,13 +1,13 @@
 import type { Client, ServiceImpl } from "@connectrpc/connect";
 import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
 import { type serveLog, unixConnection } from "../transport/index.ts";
-import { questionCalls } from "./question-calls.ts";
+import { type QuestionRelay, questionCalls } from "./question-calls.ts";
 import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
 
 /** What the agent has for sidecars. */
-export interface SidecarRelay {
+export interface SidecarRelay extends QuestionRelay {
   /** Throws, for the caller, while it is not there. */
   readonly controlPlane: Client<typeof Mesh>;
   /** The log for one that is admitted. */
@@ -19,7 +19,7 @@ export interface SidecarRelay {
 /** The calls of sidecars, each of which acts as its own instance alone. */
 export function sidecarCalls(
   relay: SidecarRelay,
-  callers: Pick<SidecarCallers, "admit" | "isOwn" | "hasAny">,
+  callers: Pick<SidecarCallers, "admit" | "callerAt" | "isOwn" | "hasAny">,
   closing: AbortSignal,
 ): Partial<ServiceImpl<typeof Mesh>> {
   return {
@@ -32,7 +32,7 @@ export function sidecarCalls(
       return relay.controlPlane.issueSvid(request, { timeoutMs: callTimeoutMillis });
     },
     // Handed on unread: each question is signed by its instance's key, and each answer by the issuer's.
-    ...questionCalls(() => relay.controlPlane),
+    ...questionCalls(relay, callers),
     // Handed on unread: each list is signed by its authority.
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
     // Signed by the holder's own key, and judged by every follower of the log.

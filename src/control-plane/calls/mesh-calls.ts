@@ -29,6 +29,8 @@ const metadataRevision = 3;
 
 /** Refusals of what a node that keeps to its own does not ask for. */
 const notItsOwn: ReadonlySet<string> = new Set(["not-on-this-node", "other-instance"]);
+/** Refusals of questions that no agent hands on which keeps to its own and changes nothing. */
+const notAsItself: ReadonlySet<UnsealedRefusal> = new Set(["not-on-this-node", "bad-proof"]);
 
 /** The calls of node agents. */
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
@@ -111,16 +113,18 @@ function requireRoom(limit: RateLimit, node: string, asked: string): void {
 }
 
 async function answerQuestion(
-  { requestTokens }: ControlPlaneParts,
+  { requestTokens, registry }: ControlPlaneParts,
   node: string,
   request: AskRequestTokenIssuerRequest,
 ): Promise<{ readonly sealed: Uint8Array; readonly signature: Uint8Array }> {
   const question = readQuestion(request);
   if (!question.ok) throw new ConnectError(`${question.reason}: ${question.detail}`, Code.InvalidArgument);
   const answered = await requestTokens.answer(node, question.value);
-  if (!answered.ok)
-    throw new ConnectError(`${answered.reason}: ${answered.detail}`, questionCodeOf(answered.reason));
-  return answered.value;
+  if (answered.ok) return answered.value;
+  const { reason, detail } = answered;
+  if (notAsItself.has(reason))
+    registry.raiseFor(node, { reason: "request-token-question-forged", detail: `${reason}: ${detail}` });
+  throw new ConnectError(`${reason}: ${detail}`, questionCodeOf(reason));
 }
 
 function questionCodeOf(reason: UnsealedRefusal): Code {
