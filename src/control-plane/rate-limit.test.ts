@@ -15,6 +15,17 @@ it("allows a burst, then so many a second, to each caller of its own", () => {
   expect(take("one")).toEqual([true, true, true, false]);
 });
 
+it("lets a caller that has any left take more, and then wait until that is paid; looking is free", () => {
+  const clock = fakeClock();
+  const limit = openRateLimit(clock, { perSecond: 2, burst: 3, callersMax: 10 });
+
+  expect([limit.take("one", 0), limit.take("one", 0), limit.take("one", 8)]).toEqual([true, true, true]);
+  clock.advanceSeconds(2.5);
+  expect([limit.take("one", 0), limit.take("one")]).toEqual([false, false]);
+  clock.advanceSeconds(0.5);
+  expect(limit.take("one")).toBe(true);
+});
+
 it("gives nothing for a wall clock that is set", () => {
   const clock = fakeClock();
   const limit = openRateLimit(clock, { perSecond: 1, burst: 1, callersMax: 10 });

@@ -2,8 +2,11 @@ import type { Clock } from "../base/clock.ts";
 
 /** A token bucket for each of a bounded number of callers. */
 export interface RateLimit {
-  /** Whether this caller may go on now; takes one token if so. */
-  readonly take: (caller: string) => boolean;
+  /**
+   * Whether this caller may go on now: whether it has a token left. Takes `cost` if so, one unless given; what it does
+   * not have it owes, and 0 only looks.
+   */
+  readonly take: (caller: string, cost?: number) => boolean;
 }
 
 /** Allows each caller `perSecond` on average and `burst` at once; forgets the longest idle beyond `callersMax`. */
@@ -17,7 +20,7 @@ export function openRateLimit(
 ): RateLimit {
   const buckets = new Map<string, { tokens: number; atMillis: number }>();
   return {
-    take: (caller) => {
+    take: (caller, cost = 1) => {
       const now = clock.monotonicMillis();
       const bucket = buckets.get(caller) ?? { tokens: burst, atMillis: now };
       // Set anew, so that the first key of the map is always the longest idle.
@@ -27,7 +30,7 @@ export function openRateLimit(
       bucket.atMillis = now;
       if (buckets.size > callersMax) for (const [idle] of buckets.entries().take(1)) buckets.delete(idle);
       if (bucket.tokens < 1) return false;
-      bucket.tokens -= 1;
+      bucket.tokens -= cost;
       return true;
     },
   };

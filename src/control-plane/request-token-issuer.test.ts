@@ -13,9 +13,20 @@ import {
   requestTokenChecker,
 } from "../request-token/index.ts";
 import { openMemoryKeyStore } from "../storage/index.ts";
-import { askQuestion, type QuestionWanted, readQuestion } from "../transport/index.ts";
+import {
+  askQuestion,
+  type PresentedQuestion,
+  type QuestionWanted,
+  readQuestion,
+  type UnsealedRefusal,
+} from "../transport/index.ts";
 import { type DataClass, defaultStaleness, TrustState } from "../trust-log/index.ts";
-import { keyPeriodsAheadMax, questionEpochsMax, RequestTokenIssuer } from "./request-token-issuer.ts";
+import {
+  keyPeriodsAheadMax,
+  questionEpochsMax,
+  RequestTokenIssuer,
+  waitingQuestionsMax,
+} from "./request-token-issuer.ts";
 import { RequestTokenRoots } from "./request-token-roots.ts";
 
 const nowSeconds = 1_800_000_300;
@@ -132,10 +143,20 @@ async function ask(wanted: QuestionWanted, unusual: Unusual = {}): Promise<Reque
   const asked = askQuestion({ certificate, privateKey: key.privateKey }, { epoch, wanted });
   const question = readQuestion({ ...asked.request });
   if (!question.ok) throw new Error(question.detail);
-  const answer = asked.open(await issuer.answer(node, question.value), [issuerKeys.publicKey]);
+  const said = await issuer.answer(node, question.value);
+  if (!said.ok) return unsealed(said.reason);
+  const answer = asked.open(said.value, [issuerKeys.publicKey]);
   if (!answer.ok) throw new Error(answer.detail);
   expect(answer.value.issuerMillis).toBe(BigInt(clock.nowSeconds() * 1000));
   return answer.value.outcome;
+}
+
+/** A refusal that is no answer, which an agent could have made up. */
+function unsealed(reason: string): RequestTokenAnswer["outcome"] {
+  return {
+    case: "refusal",
+    value: { $typeName: "troth.v1.RequestTokenRefusal", reason, detail: "unsealed" },
+  };
 }
 
 async function verdict(wanted: QuestionWanted, unusual: Unusual = {}): Promise<string> {
@@ -333,29 +354,135 @@ it("answers nobody without the key by which it is known", async () => {
   await expect(ask(grant())).rejects.toMatchObject({ code: "ERR_CONTROL_PLANE_KEY" });
 });
 
-it("bounds the questions of an instance, and not those of others", async () => {
-  const limit = 4_000;
-  const asked = askQuestion(
-    { certificate, privateKey: holder.privateKey },
-    { epoch: epochNumber, wanted: grant() },
-  );
+/** A question of an instance as it is presented, of which nothing is signed but by word. */
+function presented(wanted: QuestionWanted, isSigned = true): PresentedQuestion {
+  const asked = askQuestion({ certificate, privateKey: holder.privateKey }, { epoch: epochNumber, wanted });
   const question = readQuestion(asked.request);
   if (!question.ok) throw new Error(question.detail);
-  const reasons: string[] = [];
-  const counted = {
+  return {
     ...question.value,
-    isSigned: () => true,
-    answer: (content: Parameters<typeof question.value.answer>[0]) => {
-      reasons.push(content.outcome?.case === "refusal" ? (content.outcome.value.reason ?? "") : "given");
+    isSigned: () => isSigned,
+    answer: () => ({ sealed: new Uint8Array(0), signature: new Uint8Array(0) }),
+  };
+}
+
+async function outcomesOf(count: number, question: PresentedQuestion): Promise<readonly string[]> {
+  const before = answered.length;
+  for (let asked = 0; asked < count; asked += 1) await issuer.answer("edge-1", question);
+  return answered.slice(before);
+}
+
+/** Another instance of the caller's service, on its node, has the certificate from now on. */
+function beAnother(): void {
+  caller = register("/shop/web", "edge-1");
+  nameCertificate(nowSeconds + 86_400);
+}
+
+const audienceOfNone: QuestionWanted = { case: "grant", value: { audience: "x", destination: "/" } };
+
+it("bounds the questions of an instance, and not those of others", async () => {
+  const limit = 4_000;
+  const outcomes = await outcomesOf(limit + 1, presented(audienceOfNone));
+  expect(outcomes.slice(0, limit)).not.toContain("too-many-questions");
+  expect(outcomes.at(-1)).toBe("too-many-questions");
+
+  beAnother();
+
+  expect(await verdict(grant())).toBe("keys");
+});
+
+it("bounds the questions of a node, of which what is beyond an instance's share is none", async () => {
+  for (let instance = 0; instance < 2; instance += 1) {
+    const outcomes = await outcomesOf(6_000, presented(audienceOfNone));
+    expect(outcomes.filter((outcome) => outcome !== "too-many-questions")).toHaveLength(4_000);
+    beAnother();
+  }
+  const outcomes = await outcomesOf(3_000, presented(audienceOfNone));
+  expect(outcomes.filter((outcome) => outcome !== "too-many-questions")).toHaveLength(2_000);
+});
+
+it("bounds the keys of an instance, and mints tokens for it all the same", async () => {
+  putService("/shop/ledger", "internal");
+  nameCertificate(nowSeconds + 2 * 86_400);
+  const days = Math.ceil(100_000 / 147);
+  const outcomes = await outcomesOf(days + 1, presented(grant()));
+  expect(outcomes.slice(0, days)).not.toContain("too-many-questions");
+  expect(outcomes.at(-1)).toBe("too-many-questions");
+  expect(await verdict({ case: "audienceKeys", value: { bootId } })).toBe("too-many-questions");
+
+  state.requestTokens.set("/*", { mode: "per-request" });
+  const value = { channelBinding: new Uint8Array(32), requestDigest: new Uint8Array(32) };
+  const audience = { audience: `${callee}/${bootId}`, destination: "/shop/ledger" };
+  expect(await verdict({ case: "token", value: { ...audience, ...value } })).toBe("token");
+
+  state.requestTokens.set("/*", { mode: "granted" });
+  clock.advanceSeconds(1);
+  expect(await verdict(grant())).toBe("keys");
+  beAnother();
+  expect(await verdict(grant())).toBe("keys");
+});
+
+it("looks at a bounded number of questions that an instance has not signed", async () => {
+  let looks = 0;
+  const forged: PresentedQuestion = {
+    ...presented(grant()),
+    isSigned: () => {
+      looks += 1;
+      return false;
+    },
+  };
+  const outcomes = await outcomesOf(500, forged);
+  expect([outcomes[0], outcomes.at(-1), looks]).toEqual(["bad-proof", "too-many-questions", 100]);
+
+  beAnother();
+  expect(await verdict(grant())).toBe("keys");
+});
+
+it("lets the event loop go round between two answers", async () => {
+  let rounds = 0;
+  let isOver = false;
+  const loop = (): void => {
+    rounds += 1;
+    if (!isOver) setImmediate(loop);
+  };
+  setImmediate(loop);
+
+  await Promise.all(Array.from({ length: 20 }, () => issuer.answer("edge-1", presented(grant()))));
+
+  isOver = true;
+  expect(rounds).toBeGreaterThanOrEqual(19);
+});
+
+it("answers one node while another has asked for much", async () => {
+  const caught = Array.from({ length: waitingQuestionsMax }, () =>
+    issuer.answer("edge-1", presented(audienceOfNone)),
+  );
+  expect(await issuer.answer("edge-1", presented(audienceOfNone))).toMatchObject({
+    reason: "too-many-questions",
+  });
+  answered = [];
+  await audienceKeys();
+  expect(answered.length).toBeLessThan(10);
+  await Promise.all(caught);
+});
+
+it.each<readonly [UnsealedRefusal, () => void]>([
+  ["log-not-current", () => (facts.isTrusted = false)],
+  ["unknown-certificate", () => state.certificates.delete(Buffer.from(svidFingerprint).toString("hex"))],
+  ["not-on-this-node", () => (caller = register("/shop/web", "edge-2"))],
+  ["bad-proof", () => {}],
+])("seals nothing, and signs nothing, where it says %s", async (reason, change) => {
+  change();
+  if (reason === "not-on-this-node") nameCertificate(nowSeconds + 86_400);
+  let seals = 0;
+  const question: PresentedQuestion = {
+    ...presented(grant(), false),
+    answer: () => {
+      seals += 1;
       return { sealed: new Uint8Array(0), signature: new Uint8Array(0) };
     },
   };
-  for (let count = 0; count <= limit; count += 1) await issuer.answer("edge-1", counted);
-  expect(reasons.slice(0, limit)).not.toContain("too-many-questions");
-  expect(reasons.at(-1)).toBe("too-many-questions");
 
-  caller = register("/shop/web", "edge-1");
-  nameCertificate(nowSeconds + 86_400);
-
-  expect(await verdict(grant())).toBe("keys");
+  expect(await issuer.answer("edge-1", question)).toMatchObject({ ok: false, reason });
+  expect(seals).toBe(0);
 });

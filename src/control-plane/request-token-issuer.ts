@@ -5,7 +5,6 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { decideAnyAccess } from "../policy/index.ts";
 import type { RequestTokenAnswerSchema, RequestTokenQuestion } from "../protocol/index.ts";
 import {
-  deriveAudienceKey,
   deriveClientKey,
   keyPeriodAt,
   keyPeriodMillis,
@@ -14,9 +13,16 @@ import {
   nonceSource,
   type RequestTokenMode,
 } from "../request-token/index.ts";
-import type { IssuerRefusal, PresentedQuestion } from "../transport/index.ts";
+import {
+  type IssuerRefusal,
+  type PresentedQuestion,
+  type UnsealedRefusal,
+  unsealedRefusals,
+} from "../transport/index.ts";
 import { holdsPrefix, isQuarantined, isRouterService, requestTokenPolicyOf } from "../trust-log/index.ts";
 import type { ControlPlaneMetrics } from "./control-plane-metrics.ts";
+import { DerivedAudienceKeys } from "./derived-audience-keys.ts";
+import { FairTurns } from "./fair-turns.ts";
 import { tokenEpochAgeSecondsMax } from "./issue-instance-token.ts";
 import { keyFault } from "./log-keys.ts";
 import type { LogWriter } from "./log-writer.ts";
@@ -26,6 +32,15 @@ import type { RollbackGuard } from "./rollback-guard.ts";
 
 /** Questions of one instance: grants for all that it calls, and one a request where the service wants it so. */
 const questionsPerInstance = { perSecond: 1_000, burst: 4_000, callersMax: 10_000 };
+/** Questions of all instances of a node. */
+const questionsPerNode = { perSecond: 2_000, burst: 10_000, callersMax: 10_000 };
+/** Keys, one for each key period of an answer: at once, a day's for 680 processes that are called. */
+const keysPerInstance = { perSecond: 5_000, burst: 100_000, callersMax: 10_000 };
+const keysPerNode = { perSecond: 10_000, burst: 500_000, callersMax: 10_000 };
+/** Questions that are not signed by the key of the instance's certificate; beyond it none of the instance's is looked at. */
+const wrongProofsPerInstance = { perSecond: 10, burst: 100, callersMax: 10_000 };
+/** Questions of a node that wait for their turn. */
+export const waitingQuestionsMax = 2_048;
 /** A question is of the newest epoch in the asker's view; what is older was kept by somebody on the way. */
 export const questionEpochsMax = 6;
 /** However long a staleness table lets a service go on, no keys are given for longer: a day, and the period after. */
@@ -50,14 +65,20 @@ export interface RequestTokenIssuerOptions {
 
 type Outcome = NonNullable<MessageInitShape<typeof RequestTokenAnswerSchema>["outcome"]>;
 type Judged = Result<Extract<Outcome, { case: "keys" | "token" }>, IssuerRefusal>;
+type Sealed = ReturnType<PresentedQuestion["answer"]>;
 
-/** Who asks, as the log has it. */
-interface Asker {
+/** Who asks, as the log has it by the certificate that came with a question. */
+interface NamedAsker {
   readonly instance: string;
   readonly service: string;
   readonly spiffeId: string;
-  readonly fingerprint: Uint8Array;
   readonly notAfterSeconds: number;
+}
+
+/** Who asks, as it has proved. */
+interface Asker extends NamedAsker {
+  readonly node: string;
+  readonly fingerprint: Uint8Array;
 }
 
 /** Whom a token is to be shown to, and for what; both hold by the log. */
@@ -73,36 +94,53 @@ interface Purpose {
  */
 export class RequestTokenIssuer {
   readonly #options: RequestTokenIssuerOptions;
-  readonly #limit: RateLimit;
+  readonly #limits: Readonly<
+    Record<"questions" | "ofNode" | "keys" | "keysOfNode" | "wrongProofs", RateLimit>
+  >;
+  readonly #turns = new FairTurns(waitingQuestionsMax);
+  readonly #audienceKeys = new DerivedAudienceKeys();
   readonly #nonces: NonceSource;
 
   constructor(options: RequestTokenIssuerOptions) {
     this.#options = options;
-    this.#limit = openRateLimit(options.clock, questionsPerInstance);
+    const { clock } = options;
+    this.#limits = {
+      questions: openRateLimit(clock, questionsPerInstance),
+      ofNode: openRateLimit(clock, questionsPerNode),
+      keys: openRateLimit(clock, keysPerInstance),
+      keysOfNode: openRateLimit(clock, keysPerNode),
+      wrongProofs: openRateLimit(clock, wrongProofsPerInstance),
+    };
     this.#nonces = nonceSource(options.randomBytes);
   }
 
   /**
-   * Answers a question that a node's agent has handed on, so that only the asker can read it; a no is an answer too.
-   * Throws `ERR_CONTROL_PLANE_KEY` where there is no key to sign by.
+   * Answers a question that a node's agent has handed on, so that only the asker can read it; a no is an answer too. Who
+   * has not proved to be the asker, or asks too much, gets a refusal that is not sealed and that nobody has signed. Throws
+   * `ERR_CONTROL_PLANE_KEY` where there is no key to sign by.
    */
-  async answer(node: string, question: PresentedQuestion): Promise<ReturnType<PresentedQuestion["answer"]>> {
+  async answer(node: string, question: PresentedQuestion): Promise<Result<Sealed, UnsealedRefusal>> {
     const { clock, issuerKey, answered } = this.#options;
     const key = issuerKey();
     if (key === undefined) throw keyFault("issuer", "is missing");
     const judged = await this.#judge(node, question);
     answered(judged.ok ? judged.value.case : judged.reason);
+    if (!judged.ok && isUnsealed(judged.reason)) return fail(judged.reason, judged.detail);
     const outcome: Outcome = judged.ok
       ? judged.value
       : { case: "refusal", value: { reason: judged.reason, detail: judged.detail } };
     const issuerMillis = BigInt(Math.floor(clock.nowSeconds() * 1000));
-    return question.answer({ issuerMillis, outcome }, key);
+    return ok(question.answer({ issuerMillis, outcome }, key));
   }
 
   async #judge(node: string, question: PresentedQuestion): Promise<Judged> {
     const { roots, clock } = this.#options;
-    const current = this.#judgeLog();
-    if (!current.ok) return current;
+    const named = this.#judgeCertificate(node, question);
+    if (!named.ok) return named;
+    const room = this.#takeRoom(node, named.value.instance);
+    if (!room.ok) return room;
+    if (!(await this.#turns.take(node)))
+      return fail("too-many-questions", `${waitingQuestionsMax} of ${node} wait`);
     const nowPeriod = keyPeriodAt(clock.nowSeconds() * 1000);
     // One more than any answer has, since a period may end meanwhile.
     const rootOf = await roots.rootsFor(nowPeriod - 1, nowPeriod + keyPeriodsAheadMax + 1);
@@ -111,10 +149,10 @@ export class RequestTokenIssuer {
     if (!asker.ok) return asker;
     const { wanted } = question.question;
     const audienceKey = (audience: string, keyPeriod: number): KeyObject =>
-      deriveAudienceKey(rootOf(keyPeriod), keyPeriod, audience);
+      this.#audienceKeys.of(rootOf(keyPeriod), keyPeriod, audience);
     switch (wanted.case) {
       case "audienceKeys":
-        return this.#audienceKeys(asker.value, wanted.value.bootId, audienceKey);
+        return this.#keysOfAudience(asker.value, wanted.value.bootId, audienceKey);
       case "grant":
         return this.#grant(asker.value, wanted.value, audienceKey);
       case "token":
@@ -133,36 +171,61 @@ export class RequestTokenIssuer {
       : fail("log-not-current", "the control plane cannot tell what was revoked: see its alarms");
   }
 
-  #judgeAsker(node: string, { question, ...shown }: PresentedQuestion): Result<Asker, IssuerRefusal> {
+  /** Whose certificate it is that came with a question, as far as that costs next to nothing to tell. */
+  #judgeCertificate(node: string, { certificateId }: PresentedQuestion): Result<NamedAsker, IssuerRefusal> {
     const { writer, clock } = this.#options;
-    const { certificates, instances, genesis } = writer.state;
-    const certificate = certificates.get(shown.certificateId);
+    const current = this.#judgeLog();
+    if (!current.ok) return current;
+    const { certificates, instances } = writer.state;
+    const certificate = certificates.get(certificateId);
     const row = certificate === undefined ? undefined : instances.get(certificate.instance);
     if (certificate === undefined || row === undefined)
       return fail("unknown-certificate", "the trust log does not name it, or not any more");
     const { instance, spiffeId, notAfterSeconds } = certificate;
     if (notAfterSeconds <= clock.nowSeconds()) return fail("unknown-certificate", "it has ended");
     if (row.node !== node) return fail("not-on-this-node", `${instance} is registered on another node`);
-    if (!shown.isSigned()) return fail("bad-proof", "the certificate's key has not signed the question");
-    const behind = (genesis?.epochNumber ?? 0) - Number(question.epoch);
-    if (behind < 0 || behind > questionEpochsMax)
-      return fail("stale-question", `of epoch ${question.epoch}, ${behind} before the present one`);
-    if (isQuarantined(writer.state, instance))
-      return fail("quarantined", `${instance} calls nobody until a newer decision ends that`);
-    if (!this.#limit.take(instance))
-      return fail("too-many-questions", `${questionsPerInstance.perSecond} a second`);
-    return ok({ instance, service: row.service, spiffeId, fingerprint: shown.fingerprint, notAfterSeconds });
+    return ok({ instance, service: row.service, spiffeId, notAfterSeconds });
   }
 
-  #audienceKeys(
-    { instance, service }: Asker,
+  /** Whether an instance may ask now; what is beyond its own share takes nothing of its node's. */
+  #takeRoom(node: string, instance: string): Result<true, IssuerRefusal> {
+    const { questions, ofNode, wrongProofs } = this.#limits;
+    if (!wrongProofs.take(instance, 0))
+      return fail("too-many-questions", `too many that ${instance} has not signed`);
+    if (!questions.take(instance))
+      return fail("too-many-questions", `${questionsPerInstance.perSecond} a second of ${instance}`);
+    return ofNode.take(node)
+      ? ok(true)
+      : fail("too-many-questions", `${questionsPerNode.perSecond} a second of ${node}`);
+  }
+
+  #judgeAsker(node: string, presented: PresentedQuestion): Result<Asker, IssuerRefusal> {
+    const { state } = this.#options.writer;
+    const named = this.#judgeCertificate(node, presented);
+    if (!named.ok) return named;
+    const { instance } = named.value;
+    if (!presented.isSigned()) {
+      this.#limits.wrongProofs.take(instance);
+      return fail("bad-proof", `the key of ${instance}'s certificate has not signed the question`);
+    }
+    if (isQuarantined(state, instance))
+      return fail("quarantined", `${instance} calls nobody until a newer decision ends that`);
+    const { epoch } = presented.question;
+    const behind = (state.genesis?.epochNumber ?? 0) - Number(epoch);
+    if (behind < 0 || behind > questionEpochsMax)
+      return fail("stale-question", `of epoch ${epoch}, ${behind} before the present one`);
+    return ok({ ...named.value, node, fingerprint: presented.fingerprint });
+  }
+
+  #keysOfAudience(
+    asker: Asker,
     bootId: string,
     keyOf: (audience: string, keyPeriod: number) => KeyObject,
   ): Judged {
     if (!bootIdPattern.test(bootId)) return fail("malformed-question", "no boot identifier");
-    const nowPeriod = this.#nowPeriod();
-    const audience = `${instance}/${bootId}`;
-    return keysAnswer(nowPeriod - 1, this.#lastPeriod(service), (keyPeriod) => keyOf(audience, keyPeriod));
+    const audience = `${asker.instance}/${bootId}`;
+    const lastPeriod = this.#lastPeriod(asker.service);
+    return this.#keys(asker, lastPeriod, (keyPeriod) => keyOf(audience, keyPeriod));
   }
 
   #grant(
@@ -173,10 +236,25 @@ export class RequestTokenIssuer {
     const purpose = this.#judgePurpose(asker, wanted, "granted");
     if (!purpose.ok) return purpose;
     const { audience, destination, lastPeriod } = purpose.value;
-    // The period before too: a caller's idea of the time may be a little behind.
-    return keysAnswer(this.#nowPeriod() - 1, lastPeriod, (keyPeriod) =>
+    return this.#keys(asker, lastPeriod, (keyPeriod) =>
       clientKeyOf(audienceKey(audience, keyPeriod), asker, { mode: "granted", destination }),
     );
+  }
+
+  /** The keys up to a key period, where the asker has not had too many of late. */
+  #keys({ node, instance }: Asker, lastPeriod: number, keyOf: (keyPeriod: number) => KeyObject): Judged {
+    // The period before too: a clock may be a little behind.
+    const firstKeyPeriod = this.#nowPeriod() - 1;
+    const count = Math.max(1, lastPeriod - firstKeyPeriod + 1);
+    const { keys: ofInstance, keysOfNode } = this.#limits;
+    if (!ofInstance.take(instance, count))
+      return fail("too-many-questions", `${keysPerInstance.perSecond} keys a second for ${instance}`);
+    if (!keysOfNode.take(node, count))
+      return fail("too-many-questions", `${keysPerNode.perSecond} keys a second for ${node}`);
+    const keys: Uint8Array<ArrayBuffer>[] = [];
+    for (let keyPeriod = firstKeyPeriod; keyPeriod <= lastPeriod; keyPeriod += 1)
+      keys.push(Uint8Array.from(keyOf(keyPeriod).export()));
+    return ok({ case: "keys", value: { firstKeyPeriod, keys } });
   }
 
   #token(
@@ -256,13 +334,6 @@ function clientKeyOf(
   return deriveClientKey(audienceKey, { mode, destination, certificateFingerprint, spiffeId });
 }
 
-function keysAnswer(
-  firstKeyPeriod: number,
-  lastPeriod: number,
-  keyOf: (keyPeriod: number) => KeyObject,
-): Judged {
-  const keys: Uint8Array<ArrayBuffer>[] = [];
-  for (let keyPeriod = firstKeyPeriod; keyPeriod <= lastPeriod; keyPeriod += 1)
-    keys.push(Uint8Array.from(keyOf(keyPeriod).export()));
-  return ok({ case: "keys", value: { firstKeyPeriod, keys } });
+function isUnsealed(reason: IssuerRefusal): reason is UnsealedRefusal {
+  return unsealedRefusals.some((unsealed) => unsealed === reason);
 }

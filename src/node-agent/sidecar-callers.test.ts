@@ -88,3 +88,12 @@ it("does not take a process that it may not look at for one that it may, nor the
   expect(await refusalOf(opened.callers.admit(hidden, "one"))).toContain("instance-of-another-process");
   expect(await refusalOf(opened.callers.admit(seen, "two"))).toContain("instance-of-another-process");
 });
+
+it("tells callers apart by their process, and by their connection where none is told", async () => {
+  await using told = await open(() => callerOf(7));
+  await using elsewhere = await open(() => callerOf(7), false);
+  const [one, two] = [new Socket(), new Socket()];
+
+  expect(await told.callers.callerAt(one)).toBe(await told.callers.callerAt(two));
+  expect([await elsewhere.callers.callerAt(one), await elsewhere.callers.callerAt(two)]).toEqual([one, two]);
+});

@@ -88,6 +88,12 @@ export class SidecarCallers {
     );
   }
 
+  /** What tells one caller from another: its process, or its connection where no process is told. */
+  async callerAt(connection: Socket | undefined): Promise<string | Socket> {
+    const owner = await this.#ownerAt(connection);
+    return owner === untold && connection !== undefined ? connection : owner;
+  }
+
   /** Whether the caller has been admitted as the instance before. */
   async isOwn(connection: Socket | undefined, instance: string): Promise<boolean> {
     return this.#owners.has(instance, await this.#ownerAt(connection));

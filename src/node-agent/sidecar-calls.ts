@@ -4,7 +4,7 @@ import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { uuidPattern } from "../base/uuid.ts";
 import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
 import { type serveLog, unixConnection } from "../transport/index.ts";
-import { questionCalls } from "./question-calls.ts";
+import { type QuestionRelay, questionCalls } from "./question-calls.ts";
 import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
@@ -12,7 +12,7 @@ const callTimeoutMillis = 10_000;
 const bodyBytesMax = 16_384;
 
 /** What the agent has for sidecars. */
-export interface SidecarRelay {
+export interface SidecarRelay extends QuestionRelay {
   /** Throws, for the caller, while it is not there. */
   readonly controlPlane: Client<typeof Mesh>;
   /** The log for one that is admitted. */
@@ -24,7 +24,7 @@ export interface SidecarRelay {
 /** The calls of sidecars, each of which acts as its own instance alone. */
 export function sidecarCalls(
   relay: SidecarRelay,
-  callers: Pick<SidecarCallers, "admit" | "isOwn" | "hasAny">,
+  callers: Pick<SidecarCallers, "admit" | "callerAt" | "isOwn" | "hasAny">,
   closing: AbortSignal,
 ): Partial<ServiceImpl<typeof Mesh>> {
   return {
@@ -37,7 +37,7 @@ export function sidecarCalls(
       return relay.controlPlane.issueSvid(request, { timeoutMs: callTimeoutMillis });
     },
     // Handed on unread: each question is signed by its instance's key, and each answer by the issuer's.
-    ...questionCalls(() => relay.controlPlane),
+    ...questionCalls(relay, callers),
     // Handed on unread: each list is signed by its authority.
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
     // Signed by the holder's own key, and judged by every follower of the log.

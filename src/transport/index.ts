@@ -14,6 +14,8 @@ export {
   questionBytesMax,
   readQuestion,
   sealedAnswerBytesMax,
+  type UnsealedRefusal,
+  unsealedRefusals,
 } from "./request-token-question.ts";
 export { resolvesWithin } from "./resolves-within.ts";
 export { openRpcConnection, type RpcConnection, type RpcTarget } from "./rpc-client.ts";

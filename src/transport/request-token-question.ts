@@ -59,10 +59,10 @@ export const issuerRefusals = [
   "log-not-current",
   "unknown-certificate",
   "not-on-this-node",
+  "too-many-questions",
   "bad-proof",
   "quarantined",
   "stale-question",
-  "too-many-questions",
   "malformed-question",
   "unknown-audience",
   "not-served-there",
@@ -74,6 +74,21 @@ export const issuerRefusals = [
 
 /** One of {@link issuerRefusals}. */
 export type IssuerRefusal = (typeof issuerRefusals)[number];
+
+/**
+ * The refusals of a question of which it is not shown who has asked it, or not worth the while: they are neither sealed
+ * nor signed, so that they cost little and count for nothing more than silence, since the relay could have said them.
+ */
+export const unsealedRefusals = [
+  "log-not-current",
+  "unknown-certificate",
+  "not-on-this-node",
+  "too-many-questions",
+  "bad-proof",
+] as const satisfies readonly IssuerRefusal[];
+
+/** One of {@link unsealedRefusals}. */
+export type UnsealedRefusal = (typeof unsealedRefusals)[number];
 
 /** What can be wanted, as the protocol says it. */
 export type QuestionWanted = NonNullable<MessageInitShape<typeof RequestTokenQuestionSchema>["wanted"]>;

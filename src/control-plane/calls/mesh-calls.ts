@@ -1,6 +1,11 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
-import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
-import { readQuestion } from "../../transport/index.ts";
+import {
+  type AskRequestTokenIssuerRequest,
+  type Mesh,
+  protocolVersion,
+  type ReportRequest,
+} from "../../protocol/index.ts";
+import { readQuestion, type UnsealedRefusal } from "../../transport/index.ts";
 import { enterHandingOn } from "../hand-on-prefix.ts";
 import { issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
@@ -13,8 +18,6 @@ const issuancePerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
 const listReadsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Tokens of all instances of a node. */
 const tokensPerNode = { perSecond: 50, burst: 500, callersMax: 10_000 };
-/** Questions about request tokens of all instances of a node. */
-const questionsPerNode = { perSecond: 2_000, burst: 10_000, callersMax: 10_000 };
 const handingOnPerNode = { perSecond: 2, burst: 20, callersMax: 10_000 };
 const reportsPerNode = { perSecond: 20, burst: 100, callersMax: 10_000 };
 /** Checkpoints of callers that the log does not name, all of them together. */
@@ -26,13 +29,14 @@ const metadataRevision = 3;
 
 /** Refusals of what a node that keeps to its own does not ask for. */
 const notItsOwn: ReadonlySet<string> = new Set(["not-on-this-node", "other-instance"]);
+/** Refusals of questions that no agent hands on which keeps to its own and changes nothing. */
+const notAsItself: ReadonlySet<UnsealedRefusal> = new Set(["not-on-this-node", "bad-proof"]);
 
 /** The calls of node agents. */
 export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
   const issuance = openRateLimit(parts.clock, issuancePerNode);
   const listReads = openRateLimit(parts.clock, listReadsPerNode);
   const tokens = openRateLimit(parts.clock, tokensPerNode);
-  const questions = openRateLimit(parts.clock, questionsPerNode);
   const handingOn = openRateLimit(parts.clock, handingOnPerNode);
   const reports = openRateLimit(parts.clock, reportsPerNode);
   const unknown = openRateLimit(parts.clock, checkpointsOfUnknown);
@@ -83,14 +87,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
         throw new ConnectError(`${issued.reason}: ${issued.detail}`, tokenCodeOf(issued.reason));
       return { token: issued.value.token, expiresAtSeconds: BigInt(issued.value.expiresAtSeconds) };
     },
-    askRequestTokenIssuer: async (request, context) => {
-      const node = callingNode(parts, context);
-      requireRoom(questions, node, "questions about request tokens");
-      const question = readQuestion(request);
-      if (!question.ok)
-        throw new ConnectError(`${question.reason}: ${question.detail}`, Code.InvalidArgument);
-      return parts.requestTokens.answer(node, question.value);
-    },
+    askRequestTokenIssuer: (request, context) => answerQuestion(parts, callingNode(parts, context), request),
     readRevocationLists: (_request, context) => {
       const node = callingNode(parts, context);
       requireRoom(listReads, node, "revocation lists asked for");
@@ -115,6 +112,34 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
 
 function requireRoom(limit: RateLimit, node: string, asked: string): void {
   if (!limit.take(node)) throw new ConnectError(`too many ${asked}`, Code.ResourceExhausted);
+}
+
+async function answerQuestion(
+  { requestTokens, registry }: ControlPlaneParts,
+  node: string,
+  request: AskRequestTokenIssuerRequest,
+): Promise<{ readonly sealed: Uint8Array; readonly signature: Uint8Array }> {
+  const question = readQuestion(request);
+  if (!question.ok) throw new ConnectError(`${question.reason}: ${question.detail}`, Code.InvalidArgument);
+  const answered = await requestTokens.answer(node, question.value);
+  if (answered.ok) return answered.value;
+  const { reason, detail } = answered;
+  if (notAsItself.has(reason))
+    registry.raiseFor(node, { reason: "request-token-question-forged", detail: `${reason}: ${detail}` });
+  throw new ConnectError(`${reason}: ${detail}`, questionCodeOf(reason));
+}
+
+function questionCodeOf(reason: UnsealedRefusal): Code {
+  switch (reason) {
+    case "log-not-current":
+      return Code.Unavailable;
+    case "too-many-questions":
+      return Code.ResourceExhausted;
+    case "unknown-certificate":
+    case "not-on-this-node":
+    case "bad-proof":
+      return Code.PermissionDenied;
+  }
 }
 
 /** Whether asking again may help, or only asking for something else. */
