@@ -36,7 +36,9 @@ afterAll(() => open.disposeAsync());
 /** A recall that is of another log, of a grant that is not there. */
 const said = { under: "/shop", grant: 1, sequence: 1, prefix: "/shop/a", instance };
 const { privateKey } = generateP256();
-const recall: JsonObject = { ...signDelegation("", said, { certificate: certificateFor(privateKey), privateKey }) };
+const recall: JsonObject = {
+  ...signDelegation("", said, { certificate: certificateFor(privateKey), privateKey }),
+};
 
 function nested(levels: number): Json {
   return levels === 0 ? 0 : [nested(levels - 1)];
