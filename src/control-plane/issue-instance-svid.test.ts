@@ -297,3 +297,31 @@ it("issues nothing to an instance in quarantine, and again once it is released",
   expect(during).toMatchObject({ ok: false, reason: "quarantined" });
   expect((await issueInstanceSvid(issuer, { ...asked, generation: 1 })).ok).toBe(true);
 });
+
+it("registers no more instances of a node than its agent takes, and goes on with those that are there", async () => {
+  const { writer } = issuer;
+  const [crowded, first] = ["edge-5", randomUUID()];
+  await putNode(domain, writer, crowded);
+  const all = [first, ...Array.from({ length: 1_999 }, () => randomUUID())];
+  await writer.write(
+    all.map((instance) => ({
+      role: "issuer",
+      kind: "instance.register",
+      body: { instance, service: "/shop/web", node: crowded, auditKey },
+    })),
+  );
+
+  const known = await issueInstanceSvid(issuer, request({ node: crowded, instance: first }));
+  const another = await issueInstanceSvid(issuer, request({ node: crowded }));
+  const elsewhere = await issueInstanceSvid(issuer, request());
+  const body = { instance: all[1] ?? "" };
+  await writer.write([{ role: "issuer", kind: "instance.remove", body }]);
+  const later = await issueInstanceSvid(issuer, request({ node: crowded }));
+
+  expect(another).toMatchObject({
+    ok: false,
+    reason: "too-many-instances",
+    detail: expect.stringContaining("edge-5 has 2000 instances"),
+  });
+  expect([known.ok, elsewhere.ok, later.ok]).toEqual([true, true, true]);
+});

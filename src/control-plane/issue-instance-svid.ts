@@ -22,6 +22,9 @@ import type { FollowerRegistry } from "./follower-registry.ts";
 import type { HeldAuthorities } from "./held-authorities.ts";
 import type { AppendRefusal, LogWriter, OwnStatement } from "./log-writer.ts";
 
+/** Instances that the log has on one node: as many as its agent takes. */
+const instancesPerNodeMax = 2_000;
+
 /** What an agent asks for on behalf of an instance on its node. */
 export interface InstanceRequest {
   readonly node: string;
@@ -56,7 +59,8 @@ export type InstanceRefusal =
   | "instance-revoked"
   | "held"
   | "quarantined"
-  | "lineage-forked";
+  | "lineage-forked"
+  | "too-many-instances";
 
 /** A certificate that an instance has been issued. */
 export interface IssuedToInstance {
@@ -189,7 +193,19 @@ function registrationOf(
   if (!allowed.includes("*") && !allowed.includes(node))
     return fail("not-on-this-node", `${service} on ${node}`);
   if (!parseVerifierKey(auditKey).ok) return fail("malformed-request", "audit key");
+  if (!hasRoom(writer.state.instances, node))
+    return fail(
+      "too-many-instances",
+      `${node} has ${instancesPerNodeMax} instances, and no node has more: end some of them, or run this one elsewhere`,
+    );
   return ok([{ role: "issuer", kind: "instance.register", body: { instance, service, node, auditKey } }]);
+}
+
+function hasRoom(instances: Issuer["writer"]["state"]["instances"], node: string): boolean {
+  let count = 0;
+  if (instances.size >= instancesPerNodeMax)
+    for (const [, row] of instances.entries()) if (row.node === node) count += 1;
+  return count < instancesPerNodeMax;
 }
 
 function metadataOf(

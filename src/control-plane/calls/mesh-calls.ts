@@ -2,7 +2,7 @@ import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { type Mesh, protocolVersion, type ReportRequest } from "../../protocol/index.ts";
 import { readQuestion } from "../../transport/index.ts";
 import { enterHandingOn } from "../hand-on-prefix.ts";
-import { issueInstanceSvid } from "../issue-instance-svid.ts";
+import { type InstanceRefusal, issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
 import { openRateLimit, type RateLimit } from "../rate-limit.ts";
 import { callingNode, isNode } from "./callers.ts";
@@ -68,7 +68,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       if (!issued.ok) {
         if (notItsOwn.has(issued.reason))
           parts.registry.raise(node, "identity-refused", `${node}: ${issued.reason}: ${issued.detail}`);
-        throw new ConnectError(`${issued.reason}: ${issued.detail}`, Code.PermissionDenied);
+        throw new ConnectError(`${issued.reason}: ${issued.detail}`, svidCodeOf(issued.reason));
       }
       const { chain, size, generation } = issued.value;
       return { chain: [...chain], size: BigInt(size), generation };
@@ -113,6 +113,10 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
 
 function requireRoom(limit: RateLimit, node: string, asked: string): void {
   if (!limit.take(node)) throw new ConnectError(`too many ${asked}`, Code.ResourceExhausted);
+}
+
+function svidCodeOf(reason: InstanceRefusal): Code {
+  return reason === "too-many-instances" ? Code.ResourceExhausted : Code.PermissionDenied;
 }
 
 /** Whether asking again may help, or only asking for something else. */
