@@ -132,6 +132,26 @@ it.runIf(isLinux)(
 );
 
 it.runIf(isLinux)(
+  "lets nobody write another's instance into what it keeps of owners",
+  async () => {
+    await using mesh = await MeshInProcess.found();
+    using connection = await openRpcConnection({ kind: "unix", path: mesh.agentSocketPath });
+    const client = createClient(Mesh, connection.transport);
+    const instance = `${randomUUID()} 1:1:0\n${randomUUID()}`;
+    const certificateRequest = new Uint8Array(1);
+
+    const refusals = [
+      await refusalOf(client.issueSvid({ instance, service, auditKey, certificateRequest, generation: 0 })),
+      await refusalOf(client.follow({ instance, protocolVersion })[Symbol.asyncIterator]().next()),
+    ];
+
+    const malformed = expect.stringContaining("InvalidArgument: malformed-request");
+    expect(refusals).toEqual([malformed, malformed]);
+  },
+  60_000,
+);
+
+it.runIf(isLinux)(
   "knows after a restart of the agent whose an instance is",
   async () => {
     await using mesh = await MeshInProcess.found();

@@ -1,4 +1,4 @@
-import { type Client, Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, type ContextValues, type ServiceImpl } from "@connectrpc/connect";
 import { textOf } from "../base/bytes.ts";
 import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { uuidPattern } from "../base/uuid.ts";
@@ -27,13 +27,22 @@ export function sidecarCalls(
   callers: Pick<SidecarCallers, "admit" | "callerAt" | "isOwn" | "hasAny">,
   closing: AbortSignal,
 ): Partial<ServiceImpl<typeof Mesh>> {
+  const admit = async (values: ContextValues, instance: string): Promise<void> => {
+    // Owners are kept in lines of a file, by instance.
+    if (!uuidPattern.test(instance))
+      throw new ConnectError(
+        "malformed-request: an instance is named by a lower-case UUID",
+        Code.InvalidArgument,
+      );
+    await callers.admit(values.get(unixConnection), instance);
+  };
   return {
     follow: async function* (request, { values, signal }) {
-      await callers.admit(values.get(unixConnection), request.instance);
+      await admit(values, request.instance);
       yield* relay.serve(request, AbortSignal.any([signal, closing]));
     },
     issueSvid: async (request, { values }) => {
-      await callers.admit(values.get(unixConnection), request.instance);
+      await admit(values, request.instance);
       return relay.controlPlane.issueSvid(request, { timeoutMs: callTimeoutMillis });
     },
     // Handed on unread: each question is signed by its instance's key, and each answer by the issuer's.
@@ -42,7 +51,7 @@ export function sidecarCalls(
     readRevocationLists: () => relay.controlPlane.readRevocationLists({}, { timeoutMs: callTimeoutMillis }),
     // Signed by the holder's own key, and judged by every follower of the log.
     handOnPrefix: async (request, { values }) => {
-      await callers.admit(values.get(unixConnection), signingInstance(request.body));
+      await admit(values, signingInstance(request.body));
       return relay.controlPlane.handOnPrefix(request, { timeoutMs: callTimeoutMillis });
     },
     report: async ({ followers, alarms }, { values }) => {
@@ -59,7 +68,7 @@ export function sidecarCalls(
 function signingInstance(body: Uint8Array): string {
   const parsed = body.byteLength <= bodyBytesMax ? parseCanonicalJson(textOf(body) ?? "") : undefined;
   const instance = parsed?.ok === true && isJsonObject(parsed.value) ? parsed.value["instance"] : undefined;
-  if (typeof instance === "string" && uuidPattern.test(instance)) return instance;
+  if (typeof instance === "string") return instance;
   throw new ConnectError(
     "malformed-request: expected the canonical JSON of a prefix.delegate or prefix.recall",
     Code.InvalidArgument,

@@ -7,7 +7,7 @@ import {
 } from "../../protocol/index.ts";
 import { readQuestion, type UnsealedRefusal } from "../../transport/index.ts";
 import { enterHandingOn } from "../hand-on-prefix.ts";
-import { issueInstanceSvid } from "../issue-instance-svid.ts";
+import { type InstanceRefusal, issueInstanceSvid } from "../issue-instance-svid.ts";
 import { type InstanceTokenRefusal, issueInstanceToken } from "../issue-instance-token.ts";
 import { openRateLimit, type RateLimit } from "../rate-limit.ts";
 import { callingNode, isNode } from "./callers.ts";
@@ -75,6 +75,7 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
         const isFull = issued.reason === "too-many-instances";
         const code = isFull ? Code.ResourceExhausted : Code.PermissionDenied;
         throw new ConnectError(`${issued.reason}: ${issued.detail}`, code);
+        throw new ConnectError(`${issued.reason}: ${issued.detail}`, svidCodeOf(issued.reason));
       }
       const { chain, size, generation } = issued.value;
       return { chain: [...chain], size: BigInt(size), generation };
@@ -140,6 +141,8 @@ function questionCodeOf(reason: UnsealedRefusal): Code {
     case "bad-proof":
       return Code.PermissionDenied;
   }
+function svidCodeOf(reason: InstanceRefusal): Code {
+  return reason === "too-many-instances" ? Code.ResourceExhausted : Code.PermissionDenied;
 }
 
 /** Whether asking again may help, or only asking for something else. */
