@@ -124,6 +124,23 @@ it("keeps the keys that it has where the issuer is away, and asks again, less an
   expect(asked - before).toBeLessThan(15);
 });
 
+it("asks no more often for whoever waits for keys that cannot be had, and has them soon after they can", async () => {
+  answer = fail("issuer-unreachable");
+  await Promise.all(Array.from({ length: 100 }, () => audience.obtain()));
+  expect(asked).toBe(1);
+
+  for (let request = 0; request < 1_000; request += 1) await audience.obtain();
+  audience.look();
+  expect(asked).toBe(1);
+  await pass(100);
+  for (let request = 0; request < 1_000; request += 1) await audience.obtain();
+  expect(asked).toBeLessThan(60);
+
+  answer = keys(1);
+  await pass(4);
+  expect(audience.isReady).toBe(true);
+});
+
 it("is without keys, and asks for none, once nobody wants request tokens any more", async () => {
   await audience.obtain();
   isWanted = false;

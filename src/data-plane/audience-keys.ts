@@ -12,6 +12,8 @@ const renewalShareMin = 0.4;
 const renewalShareJitter = 0.2;
 const retryMillisMin = 500;
 const retryMillisMax = 10_000;
+/** While there are no keys, requests are refused for as long as that. */
+const retryWithoutKeysMillisMax = 2_000;
 
 /** What keeping an audience's keys takes. */
 export interface AudienceKeysOptions {
@@ -62,13 +64,17 @@ export class AudienceKeys implements Disposable {
 
   /** To be called after each step of the log, and once there is an SVID: asks for keys as soon as any are wanted. */
   look(): void {
-    const isWaiting = this.#asking !== undefined || this.#looking.deadlineMillis !== Number.POSITIVE_INFINITY;
-    if (!isWaiting && !this.isReady && this.#options.isWanted()) void this.#renew();
+    if (this.#asking === undefined) void this.obtain();
   }
 
-  /** Asks for the keys now where there are none but some are wanted; resolves once that was answered. Never rejects. */
+  /**
+   * Asks for the keys where there are none but some are wanted; resolves once that was answered, which is at once where
+   * it was in vain a moment ago: whatever comes here meanwhile, the issuer is asked again only when it is time. Never
+   * rejects.
+   */
   async obtain(): Promise<void> {
-    if (!this.isReady && this.#options.isWanted()) await this.#renew();
+    const isToWait = this.#asking === undefined && this.#looking.deadlineMillis !== Number.POSITIVE_INFINITY;
+    if (!isToWait && !this.isReady && this.#options.isWanted()) await this.#renew();
   }
 
   [Symbol.dispose](): void {
@@ -105,6 +111,7 @@ export class AudienceKeys implements Disposable {
     const why = given.ok ? { reason: "unfit" } : { reason: given.reason, detail: given.detail };
     log.warn("no keys to check request tokens by", why);
     this.#looking.deadlineMillis = timer.in(this.#retryMillis * (0.5 + random()));
-    this.#retryMillis = Math.min(this.#retryMillis * 2, retryMillisMax);
+    const longestMillis = this.isReady ? retryMillisMax : retryWithoutKeysMillisMax;
+    this.#retryMillis = Math.min(this.#retryMillis * 2, longestMillis);
   }
 }

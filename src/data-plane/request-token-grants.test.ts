@@ -5,7 +5,7 @@ import { generateP256, pemOfPrivateKey } from "../crypto/index.ts";
 import type { SvidInUse } from "../transport/index.ts";
 import type { AskRefusal, AskTokenIssuer, Given } from "./ask-token-issuer.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
-import { grantsMax, RequestTokenGrants } from "./request-token-grants.ts";
+import { grantsMax, grantsOfInstanceMax, RequestTokenGrants } from "./request-token-grants.ts";
 
 const firstKeyPeriod = 3_000_000;
 const svid = svidNamed("aa");
@@ -57,7 +57,11 @@ function svidNamed(sha256: string): SvidInUse {
 }
 
 function grantFor(destination = "/shop/ledger", by = svid): ReturnType<RequestTokenGrants["grantFor"]> {
-  return grants.grantFor({ svid: by, audience: "a", destination });
+  return grants.grantFor({ svid: by, audience: "a/1", destination });
+}
+
+function grantAt(audience: string): ReturnType<RequestTokenGrants["grantFor"]> {
+  return grants.grantFor({ svid, audience, destination: "/shop/ledger" });
 }
 
 /** Lets so much time pass, a second at a time, as the timer of a process does. */
@@ -162,7 +166,7 @@ it.each<AskRefusal>([
 });
 
 it("hands on what an issuer mints only where it is a request token, since it goes into a head as it is", async () => {
-  const wanted = { svid, audience: "a", destination: "/shop/ledger" };
+  const wanted = { svid, audience: "a/1", destination: "/shop/ledger" };
   const bytes = new Uint8Array(32);
   const obtain = () => grants.obtainToken({ ...wanted, channelBinding: bytes, requestDigest: bytes });
   const minted = Buffer.concat([Buffer.of(1, 1), Buffer.alloc(124)]).toString("base64url");
@@ -202,11 +206,72 @@ it("forgets grants of a certificate that was replaced, which can be asked for ag
 });
 
 it("keeps a bounded number of grants, and forgets the oldest first", () => {
-  const first = grantFor("/0");
-  for (let count = 1; count <= grantsMax; count += 1) grantFor(`/${count}`);
+  const first = grantAt("0/1");
+  for (let count = 1; count <= grantsMax; count += 1) grantAt(`${count}/1`);
 
   expect(grants.size).toBe(grantsMax);
+  expect(grantAt("0/1")).not.toBe(first);
+});
+
+it("keeps a bounded number of grants for one instance, and all of others", () => {
+  const other = grantAt("b/1");
+  const [first, second] = [grantFor("/0"), grantFor("/1")];
+  for (let count = 2; count <= grantsOfInstanceMax; count += 1) grantFor(`/${count}`);
+
+  expect(grants.size).toBe(grantsOfInstanceMax + 1);
+  expect([grantAt("b/1"), grantFor("/1")]).toEqual([other, second]);
   expect(grantFor("/0")).not.toBe(first);
+});
+
+it("forgets those by which tokens are minted after those that were only asked for", async () => {
+  const used = grantAt("0/1");
+  await used.obtain();
+  // It was obtained long ago, and is the oldest.
+  await pass(70);
+  for (let count = 1; count < 3 * grantsMax; count += 1) {
+    if (count % 1_000 === 0) used.keyOf(firstKeyPeriod);
+    grantAt(`${count}/1`);
+  }
+  expect(grants.size).toBe(grantsMax);
+  expect(grantAt("0/1")).toBe(used);
+
+  clock.advanceSeconds(61);
+  // Its last use is noted, and is not of late a minute after that.
+  grantAt("a/1");
+  clock.advanceSeconds(61);
+  grantAt("b/1");
+
+  expect(grantAt("0/1")).not.toBe(used);
+});
+
+it("keeps one grant of an instance for a purpose, whatever process it says that it is", async () => {
+  const honest = grantAt("b/1");
+  await honest.obtain();
+  for (let boot = 0; boot < 2 * grantsMax; boot += 1) grantAt(`a/${boot}`);
+
+  expect(grants.size).toBe(2);
+  expect(grantAt("b/1")).toBe(honest);
+  asked = [];
+  for (let look = 0; look < 3; look += 1) {
+    honest.keyOf(firstKeyPeriod);
+    await pass(200);
+  }
+  expect(asked).toEqual(["/shop/ledger"]);
+});
+
+it("renews what is minted for the process that an instance is now, and no more for the one before", async () => {
+  const before = grantAt("a/1");
+  await before.obtain();
+  const now = grantAt("a/2");
+  await now.obtain();
+  expect(now).not.toBe(before);
+  asked = [];
+
+  await pass(600);
+
+  expect(asked).toHaveLength(1);
+  // What a connection still has is as good as before.
+  expect(before.keyOf(firstKeyPeriod)).toBeDefined();
 });
 
 it("renews a bounded number at once, and the others soon after", async () => {

@@ -13,6 +13,10 @@ import type { CoarseTimer } from "./coarse-timer.ts";
 
 /** How many grants a proxy keeps; beyond it the oldest is forgotten, and asked for again when it is needed. */
 export const grantsMax = 4_096;
+/** How many of them are for one instance that is called, under all certificates. */
+export const grantsOfInstanceMax = 256;
+/** A grant by which something was minted within such a time is forgotten after all others. */
+const usedLatelyMillis = 60_000;
 /** How long a no of the issuer's, or that it cannot be reached, is remembered. */
 const refusalMillis = 2_000;
 const failureMillis = 500;
@@ -73,7 +77,10 @@ export interface RequestTokenGrantsOptions {
  */
 export class RequestTokenGrants implements Disposable {
   readonly #options: RequestTokenGrantsOptions;
+  /** The one that was obtained last comes last. */
   readonly #grants = new Map<string, KeptGrant>();
+  /** The same, of each instance that is called. */
+  readonly #ofInstance = new Map<string, Map<string, KeptGrant>>();
   readonly #sweeping: { deadlineMillis: number; readonly onDeadline: () => void };
   #renewals = 0;
 
@@ -95,13 +102,15 @@ export class RequestTokenGrants implements Disposable {
     return this.#grants.size;
   }
 
-  /** The grant for a purpose, which may have no key yet; the same object for the same purpose while it is kept. */
+  /**
+   * The grant for a purpose, which may have no key yet; the same object for the same purpose while it is kept. An instance
+   * is one process at a time: the grant for another process of it takes the place of the one before.
+   */
   grantFor(wanted: GrantWanted): RequestTokenGrant {
-    const name = nameOf(wanted);
-    const known = this.#grants.get(name);
-    if (known !== undefined) return known;
-    const grant = new KeptGrant(wanted, this.#options, () => this.#keep(name, grant));
-    this.#keep(name, grant);
+    const known = this.#grants.get(nameOf(wanted));
+    if (known?.audience === wanted.audience) return known;
+    const grant = new KeptGrant(wanted, this.#options, () => this.#keep(grant));
+    this.#keep(grant);
     return grant;
   }
 
@@ -127,21 +136,35 @@ export class RequestTokenGrants implements Disposable {
   [Symbol.dispose](): void {
     this.#options.timer.remove(this.#sweeping);
     this.#grants.clear();
+    this.#ofInstance.clear();
   }
 
-  #keep(name: string, grant: KeptGrant): void {
-    this.#grants.delete(name);
+  #keep(grant: KeptGrant): void {
+    const { name, instance } = grant;
+    this.#forget(this.#grants.get(name));
+    const own = this.#ofInstance.get(instance) ?? new Map<string, KeptGrant>();
+    this.#ofInstance.set(instance, own.set(name, grant));
     this.#grants.set(name, grant);
-    for (const oldest of this.#grants.keys().take(Math.max(0, this.#grants.size - grantsMax)))
-      this.#grants.delete(oldest);
+    const nowMillis = this.#options.clock.monotonicMillis();
+    if (own.size > grantsOfInstanceMax) this.#forget(leastMissed(own, nowMillis));
+    if (this.#grants.size > grantsMax) this.#forget(leastMissed(this.#grants, nowMillis));
+  }
+
+  #forget(grant: KeptGrant | undefined): void {
+    if (grant === undefined) return;
+    const { name, instance } = grant;
+    this.#grants.delete(name);
+    const own = this.#ofInstance.get(instance);
+    own?.delete(name);
+    if (own?.size === 0) this.#ofInstance.delete(instance);
   }
 
   #sweep(): void {
     const nowMillis = this.#options.clock.monotonicMillis();
     const current = this.#options.currentSvid()?.sha256;
-    for (const [name, grant] of this.#grants) {
+    for (const grant of this.#grants.values()) {
       if (!grant.isDue(nowMillis)) continue;
-      if (grant.isIdle(nowMillis) || grant.certificate !== current) this.#grants.delete(name);
+      if (grant.isIdle(nowMillis) || grant.certificate !== current) this.#forget(grant);
       else if (this.#renewals < renewalsAtOnceMax) {
         this.#renewals += 1;
         void grant.renew().finally(() => {
@@ -154,10 +177,23 @@ export class RequestTokenGrants implements Disposable {
 
 /** What grants are told apart by. */
 function nameOf({ svid, audience, destination }: GrantWanted): string {
-  return `${svid.sha256} ${audience} ${destination}`;
+  return `${svid.sha256} ${instanceOf(audience)} ${destination}`;
+}
+
+function instanceOf(audience: string): string {
+  return audience.slice(0, audience.indexOf("/"));
+}
+
+/** The oldest by which nothing was minted lately; the oldest of all where there is none. The newest is never the one. */
+function leastMissed(grants: ReadonlyMap<string, KeptGrant>, nowMillis: number): KeptGrant | undefined {
+  const older = [...grants.values()].slice(0, -1);
+  return older.find((grant) => !grant.isUsedLately(nowMillis)) ?? older[0];
 }
 
 class KeptGrant implements RequestTokenGrant {
+  readonly name: string;
+  /** The one that is called, whichever process of it. */
+  readonly instance: string;
   readonly #wanted: GrantWanted;
   readonly #options: RequestTokenGrantsOptions;
   readonly #keepAgain: () => void;
@@ -167,14 +203,21 @@ class KeptGrant implements RequestTokenGrant {
   #refusal: { readonly result: Result<true, AskRefusal>; readonly untilMillis: number } | undefined;
   /** On the monotonic clock; `Infinity` while there is nothing to renew. */
   #renewAtMillis = Number.POSITIVE_INFINITY;
-  #usedMillis: number;
-  #wasUsed = true;
+  readonly #madeMillis: number;
+  #usedMillis = Number.NEGATIVE_INFINITY;
+  #wasUsed = false;
 
   constructor(wanted: GrantWanted, options: RequestTokenGrantsOptions, keepAgain: () => void) {
     this.#wanted = wanted;
     this.#options = options;
     this.#keepAgain = keepAgain;
-    this.#usedMillis = options.clock.monotonicMillis();
+    this.name = nameOf(wanted);
+    this.instance = instanceOf(wanted.audience);
+    this.#madeMillis = options.clock.monotonicMillis();
+  }
+
+  get audience(): string {
+    return this.#wanted.audience;
   }
 
   get certificate(): string {
@@ -182,8 +225,9 @@ class KeptGrant implements RequestTokenGrant {
   }
 
   keyOf(keyPeriod: number): KeyObject | undefined {
-    this.#wasUsed = true;
-    return this.#keys[keyPeriod - this.#firstPeriod];
+    const key = this.#keys[keyPeriod - this.#firstPeriod];
+    if (key !== undefined) this.#wasUsed = true;
+    return key;
   }
 
   obtain(): Promise<Result<true, AskRefusal>> {
@@ -209,9 +253,19 @@ class KeptGrant implements RequestTokenGrant {
 
   /** Whether nothing has been minted by it for long. */
   isIdle(nowMillis: number): boolean {
+    return nowMillis - Math.max(this.#madeMillis, this.#usedUntil(nowMillis)) > idleMillisMax;
+  }
+
+  /** Whether something was minted by it within a minute, as far as anybody has looked since. */
+  isUsedLately(nowMillis: number): boolean {
+    return nowMillis - this.#usedUntil(nowMillis) <= usedLatelyMillis;
+  }
+
+  /** When its use was last noted: reading a clock at each use would cost more than the use. */
+  #usedUntil(nowMillis: number): number {
     if (this.#wasUsed) this.#usedMillis = nowMillis;
     this.#wasUsed = false;
-    return nowMillis - this.#usedMillis > idleMillisMax;
+    return this.#usedMillis;
   }
 
   forgetRefusal(): void {
