@@ -72,9 +72,6 @@ export function meshCalls(parts: ControlPlaneParts): ServiceImpl<typeof Mesh> {
       if (!issued.ok) {
         if (notItsOwn.has(issued.reason))
           parts.registry.raise(node, "identity-refused", `${node}: ${issued.reason}: ${issued.detail}`);
-        const isFull = issued.reason === "too-many-instances";
-        const code = isFull ? Code.ResourceExhausted : Code.PermissionDenied;
-        throw new ConnectError(`${issued.reason}: ${issued.detail}`, code);
         throw new ConnectError(`${issued.reason}: ${issued.detail}`, svidCodeOf(issued.reason));
       }
       const { chain, size, generation } = issued.value;
@@ -141,6 +138,8 @@ function questionCodeOf(reason: UnsealedRefusal): Code {
     case "bad-proof":
       return Code.PermissionDenied;
   }
+}
+
 function svidCodeOf(reason: InstanceRefusal): Code {
   return reason === "too-many-instances" ? Code.ResourceExhausted : Code.PermissionDenied;
 }
