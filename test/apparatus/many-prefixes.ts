@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { hexOf } from "../../src/base/bytes.ts";
 import { exportPublicKey, generateP256, type KeyPair, sha256 } from "../../src/crypto/index.ts";
 import { Tally } from "../../src/data-plane/proxy-metrics.ts";
-import { Balancer } from "../../src/data-plane/routing/balancer.ts";
+import { Balancer, type Member } from "../../src/data-plane/routing/balancer.ts";
 import { signAdvertisement } from "../../src/data-plane/routing/index.ts";
 import { type PrefixInstance, PrefixRoutes } from "../../src/data-plane/routing/prefix-routes.ts";
 import { type Endpoint, EndpointSchema } from "../../src/protocol/index.ts";
@@ -20,12 +20,24 @@ export interface Advertiser {
 
 const log = "genesis";
 
+/** Shows whom it was given to choose between. */
+export class SeenBalancer extends Balancer<PrefixInstance["link"]> {
+  members: readonly Member<PrefixInstance["link"]>[] = [];
+
+  override setMembers(members: readonly Member<PrefixInstance["link"]>[], hasZone: boolean): void {
+    this.members = members;
+    super.setMembers(members, hasZone);
+  }
+}
+
 /** The route table of one proxy, in a trust domain with as many prefixes and instances as asked for. */
 export class ManyPrefixes {
   readonly state: TrustState = new TrustState();
   readonly refused: Tally = new Tally();
   readonly alarms: string[] = [];
   readonly advertisers: Advertiser[] = [];
+  /** In the order of the prefixes that were asked for. */
+  readonly balancers: SeenBalancer[] = [];
   readonly routes: PrefixRoutes;
   readonly #instances = new Map<string, PrefixInstance>();
   #sequence = 0;
@@ -71,13 +83,16 @@ export class ManyPrefixes {
       },
       {
         instanceOf: (instance) => this.#instances.get(instance),
-        openBalancer: () =>
-          new Balancer({
+        openBalancer: () => {
+          const balancer = new SeenBalancer({
             clock,
             random: () => 0,
             zones: { same: 0, other: 0 },
             observer: { onEjected: () => {}, onReturned: () => {} },
-          }),
+          });
+          this.balancers.push(balancer);
+          return balancer;
+        },
         hasZone: () => false,
       },
     );
@@ -104,8 +119,20 @@ export class ManyPrefixes {
     });
     // What is chosen between is never asked here.
     const link: PrefixInstance["link"] = Object.create(null);
-    this.#instances.set(advertiser.instance, { service, link, isNear: true, takesWork: true });
+    this.#instances.set(advertiser.instance, {
+      service,
+      link,
+      isNear: true,
+      isDegraded: false,
+      takesWork: true,
+    });
     return advertiser;
+  }
+
+  /** From now on others are to be preferred to an instance. */
+  degrade(instance: string): void {
+    const known = this.#instances.get(instance);
+    if (known !== undefined) this.#instances.set(instance, { ...known, isDegraded: true });
   }
 
   /** What an instance says that it serves, as the mesh passes it on. */

@@ -324,7 +324,8 @@ export class ServiceRouter {
     const service = this.#state.instances.get(instance)?.service;
     if (known === undefined || service !== known.endpoint.service) return undefined;
     const { link, member, facts } = known;
-    return { service, link, isNear: member.isNear, takesWork: !facts.isDraining && !facts.isRouter };
+    const { isDegraded, isDraining, isRouter } = facts;
+    return { service, link, isNear: member.isNear, isDegraded, takesWork: !isDraining && !isRouter };
   }
 
   #openInstance(endpoint: Endpoint): Instance {
