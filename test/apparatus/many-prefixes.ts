@@ -7,7 +7,7 @@ import { Balancer, type Member } from "../../src/data-plane/routing/balancer.ts"
 import { signAdvertisement } from "../../src/data-plane/routing/index.ts";
 import { type PrefixInstance, PrefixRoutes } from "../../src/data-plane/routing/prefix-routes.ts";
 import { type Endpoint, EndpointSchema } from "../../src/protocol/index.ts";
-import { TrustState } from "../../src/trust-log/index.ts";
+import { type InstanceRow, TrustState } from "../../src/trust-log/index.ts";
 import { silentLog } from "../fakes/silent-log.ts";
 
 /** A registered instance that can sign what it says. */
@@ -108,15 +108,7 @@ export class ManyPrefixes {
     };
     const about = { dataClass: "internal", team: "", environment: "", labels: {} } as const;
     this.state.services.set(service, { nodes: ["*"], ...about });
-    this.state.instances.set(advertiser.instance, {
-      service,
-      node: "node",
-      auditKey: "",
-      registeredAtSeconds: 0,
-      isDraining: false,
-      generation: 1,
-      keySha256: hexOf(sha256(exportPublicKey(advertiser.key.publicKey))),
-    });
+    this.state.instances.set(advertiser.instance, instanceRowOf(service, advertiser.key));
     // What is chosen between is never asked here.
     const link: PrefixInstance["link"] = Object.create(null);
     this.#instances.set(advertiser.instance, {
@@ -155,6 +147,19 @@ export class ManyPrefixes {
       return this.endpointOf(one, prefixes.slice(0, prefixesMax));
     });
   }
+}
+
+/** What the log has of an instance with such a key. */
+export function instanceRowOf(service: string, key: KeyPair): InstanceRow {
+  return {
+    service,
+    node: "node",
+    auditKey: "",
+    registeredAtSeconds: 0,
+    isDraining: false,
+    generation: 1,
+    keySha256: hexOf(sha256(exportPublicKey(key.publicKey))),
+  };
 }
 
 /** The name of a prefix by its number. */
