@@ -39,11 +39,9 @@ export interface Route {
   readonly upstream: Upstream;
 }
 
-/** An endpoint, and where it is. */
+/** An endpoint at an address that was asked for. */
 export interface Located {
   readonly endpoint: Endpoint;
-  /** Of its node; empty where nobody has said. */
-  readonly zone: string;
   readonly isRouter: boolean;
 }
 
@@ -214,11 +212,7 @@ export class ServiceRouter {
   /** Whom it has been told to be at an address. */
   at(address: string): Located[] {
     const isThere = ({ endpoint }: Instance): boolean => endpoint.address === address;
-    const located = ({ endpoint, facts: { zone, isRouter } }: Instance): Located => ({
-      endpoint,
-      zone,
-      isRouter,
-    });
+    const located = ({ endpoint, facts: { isRouter } }: Instance): Located => ({ endpoint, isRouter });
     return this.#instances.values().filter(isThere).map(located).toArray();
   }
 
