@@ -66,6 +66,13 @@ describe("over the demo's mesh, troth", () => {
 
     expect((await run("delete", "requesttokenpolicy", "/shop/nowhere")).code).toBe(0);
     expect((await run("get", "requesttokenpolicy", "/shop/nowhere")).code).toBe(4);
+    expect((await run("prefix", "grant", "/shop/press", "/shop/ledger")).code).toBe(0);
+    const ofPrefix = await run("token", "policy", "/shop/press", "off");
+    expect((await run("prefix", "revoke", "/shop/press")).code).toBe(0);
+    expect(ofPrefix).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("/shop/press is a prefix that /shop/ledger holds"),
+    });
     const half = await run("token", "policy", "/shop/nowhere", "granted", "--past", "5");
     expect([half.code, half.stderr]).toEqual([
       2,

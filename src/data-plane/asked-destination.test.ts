@@ -35,10 +35,18 @@ test.each([
   ["VIDEO.media.mesh", undefined],
   ["video.media.MESH", undefined],
   ["video.media.mesh.", undefined],
+  ["video.media.mesh..", undefined],
+  ["Video.Media.Mesh...:80", undefined],
+  ["player.media.mesh.", undefined],
+  ["player.media.mesh..:80", undefined],
+  ["video..media.mesh", undefined],
+  ["..mesh..", undefined],
   [".mesh", undefined],
   // From a gateway or another trust domain.
   ["shop.example", "/media/player"],
   ["player.media.example.org", "/media/player"],
+  ["video.media.mesh.example", "/media/player"],
+  ["video.media.inmesh", "/media/player"],
   ["", "/media/player"],
 ])("takes a request to %s for one to %s", (host, destination) => {
   expect(askedOf(playing()).of(host)).toBe(destination);

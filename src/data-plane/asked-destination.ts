@@ -9,8 +9,9 @@ interface AskedContext {
 
 /**
  * What the requests of one connection ask for, as rules name it: the prefix that the log has their authority in, if
- * this proxy's service holds it. An authority that is no name of the mesh asks for the service itself; one in another
- * spelling than ours is not taken for either, since the application might read it as a name.
+ * this proxy's service holds it; whether the instance serves that is for {@link PeerDecider} to ask. An authority that
+ * is no name of the mesh asks for the service itself; one in another spelling than ours is not taken for either, since
+ * the application might read it as a name.
  */
 export class AskedDestination {
   readonly #context: AskedContext;
@@ -36,7 +37,7 @@ export class AskedDestination {
 
   #lookUp(host: string): string | undefined {
     const { service, view } = this.#context;
-    if (!/\.mesh\.?$/i.test(host)) return service;
+    if (!/\.mesh\.*$/i.test(host)) return service;
     const name = serviceNameOfAuthority(host);
     if (name === undefined) return undefined;
     if (name === service) return service;

@@ -200,8 +200,9 @@ export class PeerDecider {
     const { service: from } = this.#peer;
     const { state } = view.follower;
     const to = this.#asked.of(request.host);
-    // A stale route, or whoever took the caller's for another, gets nothing here.
-    if (to === undefined) return { effect: "deny", reason: "not-my-prefix", rule: "" };
+    // A stale route, or whoever took the caller's for another, gets nothing here; nor does who was granted the name for
+    // an instance that did not ask for it: its rules would then hold here in place of the service's own.
+    if (to === undefined || !this.#serves(to)) return { effect: "deny", reason: "not-my-prefix", rule: "" };
     const isTcp = request.tunnel === "connect";
     if (isTcp !== isTcpService(state, service))
       return { effect: "deny", reason: isTcp ? "service-speaks-http" : "service-speaks-tcp", rule: "" };
@@ -238,9 +239,7 @@ export class PeerDecider {
         return this.#deny(request, { status: 421, reason, detail, missing, decisionId });
       }
       case "not-my-prefix": {
-        const detail = `${request.host} names nothing that ${service} holds`;
-        const missing = `a prefix grant for ${service} that covers this name`;
-        return this.#deny(request, { status: 421, reason, detail, missing, decisionId });
+        return this.#deny(request, { status: 421, reason, ...this.#notServed(request), decisionId });
       }
       case "request-rule-denies": {
         const detail = `the rule "${rule}" denies some requests, and which ones a TCP connection carries cannot be known`;
@@ -259,6 +258,23 @@ export class PeerDecider {
         return this.#deny(request, { status: 403, reason, detail, rule, missing, decisionId });
       }
     }
+  }
+
+  /** Whether the instance was started to serve what the log lets its service have. */
+  #serves(destination: string): boolean {
+    const { service, prefixes } = this.#context;
+    return destination === service || prefixes.has(destination);
+  }
+
+  #notServed({ host }: RequestHead): Pick<Problem, "detail" | "missing"> {
+    const { service } = this.#context;
+    const held = this.#asked.of(host);
+    if (held === undefined) {
+      const detail = `${host} names nothing that ${service} holds`;
+      return { detail, missing: `a prefix grant for ${service} that covers this name` };
+    }
+    const detail = `${service} holds ${held}, and this instance of it was not started to serve that`;
+    return { detail, missing: `an instance of ${service} started with: troth run --prefix ${held}` };
   }
 
   /** A tunnel is decided on as a GET, but not where only a GET is safe; all TCP connections of a peer are alike. */

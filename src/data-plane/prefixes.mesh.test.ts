@@ -1,6 +1,7 @@
 import http from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MeshInProcess, until } from "../../test/apparatus/mesh-in-process.ts";
+import { TokenPeer } from "../../test/apparatus/token-peer.ts";
 import type { Workload } from "../../test/apparatus/workload.ts";
 import { type HandingOn, handOnPrefix } from "./hand-on-prefix.ts";
 
@@ -148,6 +149,40 @@ test("a holder hands a part of its prefix on by its own signature, and takes it 
     value: { under: "/news" },
   });
   await until(async () => (await refusalOf("live.news.mesh"))[0] !== 200);
+});
+
+test("a service that is handed a prefix unasked is not opened by the rules for it, whatever the caller shows", async () => {
+  const press = { prefix: "/press", holder: "/media/player", depthMax: 2, notAfterSeconds: 0 };
+  await mesh.put("prefix.grant", { ...press, mayDelegate: true });
+  await mesh.putRule("/media/player", "/press/*");
+  const ledger = await mesh.open("/shop/ledger", { prefixes: ["/press/wanted"] });
+  await mesh.putRule("/*", "/shop/ledger", { effect: "deny" });
+  for (const prefix of ["/press/unasked", "/press/wanted"]) {
+    const part = { prefix, holder: "/shop/ledger", depthMax: 0, mayDelegate: false };
+    await handOnPrefix(mesh.proxyOptions("/media/player"), { kind: "prefix.delegate", ...part });
+  }
+  await mesh.put("requesttoken.put", { to: "/shop/ledger", mode: "granted" });
+  await mesh.settled();
+  await using holder = await TokenPeer.open(mesh, "/media/player");
+  await using connection = await holder.connect(ledger);
+  const { headers } = await connection.ask(undefined, { ":authority": "wanted.press.mesh" });
+  const audience = String(headers["troth-token-audience"]);
+  const answerAt = async (authority: string, destination: string): Promise<unknown[]> => {
+    const token = await connection.mint({ destination, audience });
+    const { status, reason, body } = await connection.ask(token, { ":authority": authority });
+    return [status, reason, body];
+  };
+
+  const unasked = await answerAt("unasked.press.mesh", "/press/unasked");
+  const wanted = await answerAt("wanted.press.mesh", "/press/wanted");
+
+  const detail = "/shop/ledger holds /press/unasked, and this instance of it was not started to serve that";
+  expect(unasked).toEqual([421, "not-my-prefix", expect.stringContaining(detail)]);
+  expect(wanted).toEqual([200, "", "app"]);
+  expect(ledger.app.seen).toHaveLength(1);
+  const refused = (await ledger.audit()).find(({ reason }) => reason === "not-my-prefix");
+  expect(refused).toMatchObject({ type: "decision", effect: "deny", callee: "/press/unasked" });
+  await mesh.put("requesttoken.remove", { to: "/shop/ledger" });
 });
 
 test("an open stream is decided on again when its prefix is withdrawn", async () => {

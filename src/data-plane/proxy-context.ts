@@ -18,6 +18,8 @@ import type { ExhaustedTraces } from "./traffic/index.ts";
 export interface ProxyContext {
   readonly service: string;
   readonly instance: string;
+  /** What it was started to serve besides its service's own name, whatever the log grants. */
+  readonly prefixes: ReadonlySet<string>;
   readonly view: LogView;
   readonly checker: PeerChecker;
   readonly livePeers: LivePeers;

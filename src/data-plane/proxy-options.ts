@@ -16,7 +16,10 @@ export interface ProxyOptions {
   readonly instance: string;
   readonly anchor: LogAnchor & { readonly trustDomain: string };
   readonly agentSocketPath: string;
-  /** What it serves besides its service's own name, wherever the trust log grants that; nothing unless given. */
+  /**
+   * What it serves besides its service's own name, wherever the trust log grants that; nothing unless given. Whoever
+   * holds a prefix may hand it to any service, and rules for it are not those of the service: hence both must say so.
+   */
   readonly prefixes?: readonly ServiceName[];
   /** In a test domain: whether whoever says that it serves a prefix is believed, unchecked. Nobody is unless given. */
   readonly dangerBelieveAdvertisements?: boolean;

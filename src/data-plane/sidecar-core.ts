@@ -87,13 +87,13 @@ export class SidecarCore implements AsyncDisposable {
     this.#audit = audit;
     this.#timer = new CoarseTimer(clock).start();
     const checker = new PeerChecker({ view, clock, ownService: service, ownInstance: instance });
-    const livePeers = new LivePeers((peer) => checker.stillHolds(peer));
     const alarm = (reason: string, detail: string): void => this.alarm(reason, detail);
     const shared = {
       service,
       instance,
+      prefixes: new Set<string>(options.prefixes),
       view,
-      livePeers,
+      livePeers: new LivePeers((peer) => checker.stillHolds(peer)),
       audit,
       metrics,
       usage: new AppUsage(clock.monotonicMillis()),

@@ -3,11 +3,11 @@ import { create } from "@bufbuild/protobuf";
 import { hexOf } from "../../src/base/bytes.ts";
 import { exportPublicKey, generateP256, type KeyPair, sha256 } from "../../src/crypto/index.ts";
 import { Tally } from "../../src/data-plane/proxy-metrics.ts";
-import { Balancer } from "../../src/data-plane/routing/balancer.ts";
+import { Balancer, type Member } from "../../src/data-plane/routing/balancer.ts";
 import { signAdvertisement } from "../../src/data-plane/routing/index.ts";
 import { type PrefixInstance, PrefixRoutes } from "../../src/data-plane/routing/prefix-routes.ts";
 import { type Endpoint, EndpointSchema } from "../../src/protocol/index.ts";
-import { TrustState } from "../../src/trust-log/index.ts";
+import { type InstanceRow, TrustState } from "../../src/trust-log/index.ts";
 import { silentLog } from "../fakes/silent-log.ts";
 
 /** A registered instance that can sign what it says. */
@@ -20,12 +20,24 @@ export interface Advertiser {
 
 const log = "genesis";
 
+/** Shows whom it was given to choose between. */
+export class SeenBalancer extends Balancer<PrefixInstance["link"]> {
+  members: readonly Member<PrefixInstance["link"]>[] = [];
+
+  override setMembers(members: readonly Member<PrefixInstance["link"]>[], hasZone: boolean): void {
+    this.members = members;
+    super.setMembers(members, hasZone);
+  }
+}
+
 /** The route table of one proxy, in a trust domain with as many prefixes and instances as asked for. */
 export class ManyPrefixes {
   readonly state: TrustState = new TrustState();
   readonly refused: Tally = new Tally();
   readonly alarms: string[] = [];
   readonly advertisers: Advertiser[] = [];
+  /** In the order of the prefixes that were asked for. */
+  readonly balancers: SeenBalancer[] = [];
   readonly routes: PrefixRoutes;
   readonly #instances = new Map<string, PrefixInstance>();
   #sequence = 0;
@@ -71,13 +83,16 @@ export class ManyPrefixes {
       },
       {
         instanceOf: (instance) => this.#instances.get(instance),
-        openBalancer: () =>
-          new Balancer({
+        openBalancer: () => {
+          const balancer = new SeenBalancer({
             clock,
             random: () => 0,
             zones: { same: 0, other: 0 },
             observer: { onEjected: () => {}, onReturned: () => {} },
-          }),
+          });
+          this.balancers.push(balancer);
+          return balancer;
+        },
         hasZone: () => false,
       },
     );
@@ -93,19 +108,23 @@ export class ManyPrefixes {
     };
     const about = { dataClass: "internal", team: "", environment: "", labels: {} } as const;
     this.state.services.set(service, { nodes: ["*"], ...about });
-    this.state.instances.set(advertiser.instance, {
-      service,
-      node: "node",
-      auditKey: "",
-      registeredAtSeconds: 0,
-      isDraining: false,
-      generation: 1,
-      keySha256: hexOf(sha256(exportPublicKey(advertiser.key.publicKey))),
-    });
+    this.state.instances.set(advertiser.instance, instanceRowOf(service, advertiser.key));
     // What is chosen between is never asked here.
     const link: PrefixInstance["link"] = Object.create(null);
-    this.#instances.set(advertiser.instance, { service, link, isNear: true, takesWork: true });
+    this.#instances.set(advertiser.instance, {
+      service,
+      link,
+      isNear: true,
+      isDegraded: false,
+      takesWork: true,
+    });
     return advertiser;
+  }
+
+  /** From now on others are to be preferred to an instance. */
+  degrade(instance: string): void {
+    const known = this.#instances.get(instance);
+    if (known !== undefined) this.#instances.set(instance, { ...known, isDegraded: true });
   }
 
   /** What an instance says that it serves, as the mesh passes it on. */
@@ -128,6 +147,19 @@ export class ManyPrefixes {
       return this.endpointOf(one, prefixes.slice(0, prefixesMax));
     });
   }
+}
+
+/** What the log has of an instance with such a key. */
+export function instanceRowOf(service: string, key: KeyPair): InstanceRow {
+  return {
+    service,
+    node: "node",
+    auditKey: "",
+    registeredAtSeconds: 0,
+    isDraining: false,
+    generation: 1,
+    keySha256: hexOf(sha256(exportPublicKey(key.publicKey))),
+  };
 }
 
 /** The name of a prefix by its number. */

@@ -5,6 +5,7 @@ import { OperatorClient } from "../operator-client.ts";
 import { type OutputFormat, printAnswer } from "../output.ts";
 import { shortId } from "../proposed-entry.ts";
 import { reachedInWords } from "../proxy-progress.ts";
+import { tokenPolicyReach } from "../token-policy-reach.ts";
 import { requireReached, writeEntries } from "../write-entries.ts";
 
 const waitMillisMax = 10_000;
@@ -30,8 +31,9 @@ export async function putTokenPolicy(
     throw new CliError(exitCode.usage, "a window has two ends: give both --past and --future, or neither");
   const to = text.startsWith("/") ? text : `/${text}`;
   using client = await OperatorClient.open(meshDirectory(options.dir));
-  if (!to.endsWith("/*") && !client.state.services.has(to))
-    process.stderr.write(`troth: note: ${to} is not registered (yet)\n`);
+  const reach = tokenPolicyReach(client.state, to);
+  if (!reach.ok) throw new CliError(exitCode.no, reach.detail);
+  if (reach.value !== "") process.stderr.write(`troth: note: ${reach.value}\n`);
   const window =
     past === undefined || future === undefined
       ? {}

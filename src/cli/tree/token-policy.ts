@@ -31,7 +31,7 @@ export function addTokenPolicyCommand(program: Command): void {
           ["troth delete requesttokenpolicy /shop/legacy", "what holds above it holds again"],
         ],
         [
-          [1, "refused by the control plane"],
+          [1, "refused by the control plane, or TO is a prefix and no service"],
           [5, "written, and some proxies did not acknowledge in time"],
         ],
       ),

@@ -1,9 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, it, test } from "vitest";
-import { type Advertiser, ManyPrefixes, prefixNamed } from "../../../test/apparatus/many-prefixes.ts";
+import {
+  type Advertiser,
+  instanceRowOf,
+  ManyPrefixes,
+  prefixNamed,
+} from "../../../test/apparatus/many-prefixes.ts";
 import { type FakeClock, fakeClock } from "../../../test/fakes/fake-clock.ts";
+import { canonicalJson } from "../../base/canonical-json.ts";
 import { generateP256 } from "../../crypto/index.ts";
-import { type Endpoint, EndpointSchema } from "../../protocol/index.ts";
+import { AdvertisementSchema, type Endpoint, EndpointSchema } from "../../protocol/index.ts";
+import type { InstanceRow } from "../../trust-log/index.ts";
 import { type AdvertisedInstance, signAdvertisement } from "./advertisement.ts";
 import { Advertisements, type RefusedAdvertisement } from "./advertisements.ts";
 
@@ -43,6 +50,12 @@ class Judge {
     const said = { ...usual, prefixes: [prefixNamed(0)], ...more };
     const advertisement = signAdvertisement(said, key.privateKey);
     return create(EndpointSchema, { instance, service, address, advertisement });
+  }
+
+  /** Puts an instance into the log, the holder's unless it is another. */
+  putInstance(more: Partial<InstanceRow> = {}, instance = this.holder.instance): void {
+    const { service, key } = this.holder;
+    this.table.state.instances.set(instance, { ...instanceRowOf(service, key), ...more });
   }
 
   take(...endpoints: Endpoint[]): void {
@@ -172,6 +185,140 @@ it("waits for the log to come as far as the advertisement says, and no longer th
   judge.advertisements.sweep();
 
   expect(judge.reasons).toEqual(["ahead-of-log"]);
+});
+
+/** Of one node's instances, and of entries that there will never be. */
+function flood(table: ManyPrefixes, count: number): Endpoint[] {
+  const { publicKey, signature } = signAdvertisement(
+    { log: "", instance: "", address: "", audience: "", prefixes: [], sequence: 1, size: 1 },
+    generateP256().privateKey,
+  );
+  const said = { log: "genesis", audience: "", prefixes: [], sequence: 1, size: Number.MAX_SAFE_INTEGER };
+  return Array.from({ length: count }, () => {
+    const { instance, service, address } = table.register("/rogue/n");
+    const statement = Buffer.from(canonicalJson({ ...said, instance, address, version: 1 }));
+    const advertisement = create(AdvertisementSchema, { statement, publicKey, signature });
+    return create(EndpointSchema, { instance, service, address, advertisement });
+  });
+}
+
+it("holds a place for who is one entry ahead, however many will wait for ever", () => {
+  const judge = new Judge();
+  judge.take(...flood(judge.table, 1_100), judge.said({ size: 2 }));
+  expect([judge.advertised, judge.reasons]).toEqual([false, []]);
+
+  judge.size = 2;
+  judge.advertisements.stepped();
+
+  expect([judge.advertised, judge.reasons]).toEqual([true, []]);
+});
+
+interface LateBloomer {
+  readonly reason: string;
+  readonly before: (judge: Judge) => void;
+  readonly after: (judge: Judge) => void;
+}
+
+const holding = { holder: "/service/n0", depthMax: 2, mayDelegate: false, notAfterSeconds: 0 };
+const lateBloomers: readonly LateBloomer[] = [
+  {
+    reason: "ahead-of-log",
+    before: (judge) => {
+      judge.size = 0;
+    },
+    after: (judge) => {
+      judge.size = 1;
+    },
+  },
+  {
+    reason: "unknown-instance",
+    before: (judge) => judge.table.state.instances.delete(judge.holder.instance),
+    after: (judge) => judge.putInstance(),
+  },
+  {
+    reason: "unknown-key",
+    before: (judge) => judge.putInstance({ keySha256: "00" }),
+    after: (judge) => judge.putInstance(),
+  },
+  {
+    reason: "prefix-not-granted",
+    before: (judge) => judge.table.state.prefixes.delete(prefixNamed(0)),
+    after: ({ table }) =>
+      table.state.prefixes.set(prefixNamed(0), { ...holding, index: 2, under: "", sequence: 0 }),
+  },
+];
+
+test.each(lateBloomers)(
+  "believes what it refused as $reason once the log bears it out, and complains once",
+  ({ reason, before, after }) => {
+    const judge = new Judge();
+    const endpoint = judge.said();
+    before(judge);
+    judge.take(endpoint);
+    judge.clock.advanceSeconds(10.1);
+    for (const number of [7, 8]) {
+      judge.advertisements.sweep();
+      judge.table.state.prefixes.set(`/other/p${number}`, { ...holding, index: 1, under: "", sequence: 0 });
+      judge.advertisements.stepped();
+    }
+    expect([judge.advertised, judge.reasons]).toEqual([false, [reason]]);
+
+    after(judge);
+    judge.advertisements.stepped();
+
+    expect([judge.advertised, judge.reasons]).toEqual([true, [reason]]);
+  },
+);
+
+it("gives a key that is late as long as any, whatever was wanting before", () => {
+  const judge = new Judge();
+  const endpoint = judge.said();
+  judge.table.state.instances.delete(judge.holder.instance);
+  judge.take(endpoint);
+  judge.clock.advanceSeconds(10.1);
+  judge.putInstance({ keySha256: "00" });
+  judge.advertisements.stepped();
+
+  judge.advertisements.sweep();
+
+  expect(judge.reasons).toEqual(["unknown-instance"]);
+});
+
+it("judges so many again at one step, and the others at the next", () => {
+  const judge = new Judge();
+  const rogues = Array.from({ length: 1_030 }, () => judge.table.register("/rogue/n"));
+  const [signed] = rogues.slice(0, 1).map((one) => judge.table.endpointOf(one, [prefixNamed(0)]));
+  if (signed === undefined) throw new Error("none");
+  for (const { instance } of rogues) judge.table.state.instances.delete(instance);
+  judge.take(
+    ...rogues.map(({ instance, address, service }) =>
+      endpointWith(create(EndpointSchema, { ...signed, instance, address, service }), (text) =>
+        text.replace(signed.instance, instance).replace(signed.address, address),
+      ),
+    ),
+  );
+  const { length } = judge.reasons;
+  for (const { instance, service } of rogues) judge.putInstance({ service }, instance);
+
+  judge.advertisements.stepped();
+  const first = judge.reasons.length - length;
+  judge.advertisements.stepped();
+
+  expect([length, first, judge.reasons.length - length]).toEqual([1_030, 1_024, 1_030]);
+});
+
+it("does not take a word for one that has waited for its signature to be checked", () => {
+  const judge = new Judge();
+  const { table } = judge;
+  const others = Array.from({ length: 16 }, (_, number) =>
+    table.endpointOf(table.register(`/more/n${number}`), []),
+  );
+  judge.take(...others, judge.said({ prefixes: [] }));
+  judge.take(...others, judge.said({ sequence: 2 }, generateP256()));
+
+  for (let turn = judge.later.shift(); turn !== undefined; turn = judge.later.shift()) turn();
+
+  expect(judge.advertised).toBe(false);
 });
 
 it("believes no older word, and the same word again after the instance was away", () => {

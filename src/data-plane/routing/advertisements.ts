@@ -13,8 +13,8 @@ import {
 
 /** Signatures checked in one turn of the event loop, so that requests are not held up by a list of thousands. */
 const signaturesPerTurnMax = 16;
-/** Advertisements that may wait for the log to come as far as they say, or for a key to appear in it. */
-const waitingMax = 1_024;
+/** Judged again at one step of the log, or one sweep; the rest is at the next. */
+const judgedAgainMax = 1_024;
 /** Longer than an honest proxy can be ahead of this one. */
 const waitMillisMax = 10_000;
 /** For so long after a withdrawal its holder may not have heard of it. */
@@ -23,7 +23,7 @@ const withdrawalMillisMax = 5_000;
 /** The limits of this file, for whoever wants to see them. */
 export const advertisementLimits: Readonly<Record<string, number>> = {
   signaturesPerTurnMax,
-  waitingMax,
+  judgedAgainMax,
   waitMillisMax,
   withdrawalMillisMax,
   advertisedPrefixesMax,
@@ -40,6 +40,18 @@ export type AdvertisementRefusal =
   | "unknown-key"
   | "ahead-of-log"
   | "bad-signature";
+
+/** Refusals that a step of the log may be the end of; of the first two, an honest proxy may just be ahead. */
+const wantReasons = ["ahead-of-log", "unknown-key", "unknown-instance", "prefix-not-granted"] as const;
+
+/** What an advertisement wants of the log, and what of the log it was judged by. */
+interface Want {
+  readonly reason: (typeof wantReasons)[number];
+  readonly row: InstanceRow | undefined;
+  readonly grantsDigest: string;
+  /** Since when it is for this reason. */
+  readonly sinceMillis: number;
+}
 
 /** An advertisement that is not believed: who is named in it, and, of a prefix, who holds that. */
 export interface RefusedAdvertisement {
@@ -78,7 +90,8 @@ interface Known {
   statement: Uint8Array | undefined;
   /** What it says and nobody has believed yet. */
   next: AdvertisedInstance | undefined;
-  sinceMillis: number;
+  /** Why it was last refused: that is not told again of the same word. */
+  toldOf: AdvertisementRefusal | undefined;
   /** Counts the lists in which it was. */
   round: number;
   isListed: boolean;
@@ -95,8 +108,9 @@ export class Advertisements {
   /** Which instances advertise a prefix, by their own signature. */
   readonly #advertisers = new Map<string, Set<string>>();
   /** Those whose signature is to be checked, in this order. */
-  readonly #unchecked: string[] = [];
-  readonly #waiting = new Set<string>();
+  readonly #unchecked = new Set<string>();
+  /** Those that want something of the log, the one first that was judged longest ago. */
+  readonly #wanting = new Map<string, Want>();
   /** Who held what is advertised, and when it was taken from them. */
   readonly #holders = new Map<string, string>();
   readonly #withdrawn = new Map<string, number>();
@@ -141,34 +155,23 @@ export class Advertisements {
     this.#checkSignatures();
   }
 
-  /** Judges again what waited for the log, after a step of it. */
+  /** Judges again what wanted something of the log that this step of it may have brought. */
   stepped(): void {
     this.#noteWithdrawals();
-    // What goes on waiting is put back, and would be come across again and again.
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const instance of waiting) {
-      const known = this.#known.get(instance);
-      if (known !== undefined) this.#judge(instance, known);
-    }
+    this.#lookAgain();
     const { instances } = this.#parts.state();
     for (const [instance, { isListed }] of this.#known)
       if (!isListed && !instances.has(instance)) this.#known.delete(instance);
     this.#checkSignatures();
   }
 
-  /** Gives up on what has waited too long; called now and then. */
+  /** Tells of what has waited too long, and looks at what the steps left; called now and then. */
   sweep(): void {
     const now = this.#parts.clock.monotonicMillis();
     for (const [key, atMillis] of this.#withdrawn)
       if (now - atMillis > withdrawalMillisMax) this.#withdrawn.delete(key);
-    for (const instance of this.#waiting) {
-      const known = this.#known.get(instance);
-      if (known === undefined || now - known.sinceMillis <= waitMillisMax) continue;
-      this.#waiting.delete(instance);
-      const isAhead = (known.next?.size ?? 0) > this.#parts.size();
-      this.#refuse(instance, isAhead ? "ahead-of-log" : "unknown-key");
-    }
+    this.#lookAgain();
+    this.#checkSignatures();
   }
 
   /** Checks nothing more. */
@@ -183,7 +186,7 @@ export class Advertisements {
       said: undefined,
       statement: undefined,
       next: undefined,
-      sinceMillis: 0,
+      toldOf: undefined,
       round: 0,
       isListed: true,
     };
@@ -193,31 +196,46 @@ export class Advertisements {
     known.address = address;
     known.round = this.#round;
     known.isListed = true;
-    known.sinceMillis = this.#parts.clock.monotonicMillis();
+    known.toldOf = undefined;
+    this.#wanting.delete(instance);
     this.#known.set(instance, known);
     const read = parseAdvertisement(told);
     known.next = read.ok ? read.value : undefined;
-    if (read.ok) this.#judge(instance, known);
-    else this.#refuse(instance, "malformed");
+    this.#judge(instance, known);
   }
 
   /** All but the signature, which costs more than the rest and comes last. */
   #judge(instance: string, known: Known): void {
+    const before = this.#wanting.get(instance);
+    this.#wanting.delete(instance);
+    // Of a word that was to be checked, this one may have taken the place.
+    this.#unchecked.delete(instance);
     const judged = this.#judged(instance, known);
-    if (judged.ok) this.#unchecked.push(instance);
-    else if (judged.reason !== "wait") this.#refuse(instance, judged.reason, judged.detail);
-    else if (this.#waiting.size < waitingMax) this.#waiting.add(instance);
-    else this.#refuse(instance, "unknown-key");
+    if (judged.ok) {
+      this.#unchecked.add(instance);
+      return;
+    }
+    const { reason, detail: prefix } = judged;
+    const wanted = wantReasons.find((one) => one === reason);
+    if (wanted === undefined) {
+      this.#refuse(instance, known, reason);
+      return;
+    }
+    const row = this.#parts.state().instances.get(instance);
+    const now = this.#parts.clock.monotonicMillis();
+    const sinceMillis = before?.reason === wanted ? before.sinceMillis : now;
+    this.#wanting.set(instance, { reason: wanted, row, grantsDigest: this.#grantsDigest, sinceMillis });
+    if (!mayBeAhead(wanted)) this.#refuse(instance, known, wanted, prefix);
   }
 
-  #judged(instance: string, known: Known): Result<true, AdvertisementRefusal | "wait"> {
+  #judged(instance: string, known: Known): Result<true, AdvertisementRefusal> {
     const { next: said, told, address } = known;
     const state = this.#parts.state();
     if (said === undefined) return fail("malformed");
     if (this.#parts.dangerBelieveAll()) return ok(true);
     if (said.log !== state.genesis?.genesis) return fail("other-log");
     if (said.instance !== instance || said.address !== address) return fail("other-instance");
-    if (said.size > this.#parts.size()) return fail("wait");
+    if (said.size > this.#parts.size()) return fail("ahead-of-log");
     const row = state.instances.get(instance);
     if (row === undefined) return fail("unknown-instance");
     const refused = said.prefixes.filter((prefix) => !holdsPrefix(state, row.service, prefix));
@@ -225,27 +243,51 @@ export class Advertisements {
     if (refused.length > 0 && refused.length === said.prefixes.length)
       return fail("prefix-not-granted", first);
     if (!isNews(known, said)) return fail("old-sequence");
-    if (!isKeyOf(row, told)) return fail("wait");
-    if (refused.length > 0) this.#refuse(instance, "prefix-not-granted", first);
+    if (!isKeyOf(row, told)) return fail("unknown-key");
+    if (refused.length > 0) this.#refuse(instance, known, "prefix-not-granted", first);
     return ok(true);
+  }
+
+  /** Judges those again whose want the log may have met by now; to see that costs a look-up each. */
+  #lookAgain(): void {
+    const now = this.#parts.clock.monotonicMillis();
+    let judged = 0;
+    for (const [instance, want] of this.#wanting) {
+      const known = this.#known.get(instance);
+      if (known === undefined) continue;
+      if (this.#mayBeMet(instance, known, want)) {
+        // What is judged goes to the end, and wants something else by then.
+        this.#judge(instance, known);
+        judged += 1;
+        if (judged >= judgedAgainMax) return;
+      } else if (mayBeAhead(want.reason) && now - want.sinceMillis > waitMillisMax)
+        this.#refuse(instance, known, want.reason);
+    }
+  }
+
+  #mayBeMet(instance: string, { next }: Known, { reason, row, grantsDigest }: Want): boolean {
+    if (reason === "ahead-of-log") return (next?.size ?? 0) <= this.#parts.size();
+    if (reason === "prefix-not-granted" && grantsDigest !== this.#grantsDigest) return true;
+    return row !== this.#parts.state().instances.get(instance);
   }
 
   #checkSignatures(): void {
     if (this.#isClosed || this.#isChecking) return;
     let hasChanged = false;
     for (let count = 0; count < signaturesPerTurnMax; count += 1) {
-      const instance = this.#unchecked.shift();
-      const known = instance === undefined ? undefined : this.#known.get(instance);
+      const [instance] = this.#unchecked;
       if (instance === undefined) break;
+      this.#unchecked.delete(instance);
+      const known = this.#known.get(instance);
       if (known?.next === undefined || !known.isListed) continue;
       if (!this.#parts.dangerBelieveAll() && !isSignedAdvertisement(known.told)) {
-        this.#refuse(instance, "bad-signature");
+        this.#refuse(instance, known, "bad-signature");
         continue;
       }
       if (this.#believe(instance, known, known.next)) hasChanged = true;
     }
     if (hasChanged) this.#parts.changed();
-    if (this.#unchecked.length === 0) return;
+    if (this.#unchecked.size === 0) return;
     this.#isChecking = true;
     this.#parts.later(() => {
       this.#isChecking = false;
@@ -274,7 +316,7 @@ export class Advertisements {
   #unlist(instance: string, known: Known): void {
     known.isListed = false;
     known.next = undefined;
-    this.#waiting.delete(instance);
+    this.#wanting.delete(instance);
     this.#withdrawWord(instance, known);
   }
 
@@ -310,7 +352,10 @@ export class Advertisements {
     this.#parts.changed();
   }
 
-  #refuse(instance: string, reason: AdvertisementRefusal, prefix = ""): void {
+  /** Tells of a refusal, and of the same one of the same word no more. */
+  #refuse(instance: string, known: Known, reason: AdvertisementRefusal, prefix = ""): void {
+    if (known.toldOf === reason) return;
+    known.toldOf = reason;
     const { instances, prefixes, services } = this.#parts.state();
     const service = instances.get(instance)?.service ?? "";
     const own = services.has(prefix) ? prefix : "";
@@ -324,6 +369,10 @@ export class Advertisements {
 function isNews({ said: last, statement, told }: Known, said: AdvertisedInstance): boolean {
   if (last === undefined || said.sequence > last.sequence) return true;
   return statement !== undefined && sameBytes(statement, told.statement);
+}
+
+function mayBeAhead(reason: AdvertisementRefusal): boolean {
+  return reason === "ahead-of-log" || reason === "unknown-key";
 }
 
 function isKeyOf({ keySha256 }: InstanceRow, { publicKey }: Advertisement): boolean {

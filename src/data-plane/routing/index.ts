@@ -8,6 +8,7 @@ export {
 export { advertisementLimits } from "./advertisements.ts";
 export { balancingLimits } from "./balancing-limits.ts";
 export { type DialRefusal, dialPeer } from "./dial-peer.ts";
+export { zoneOf } from "./instance-facts.ts";
 export type { KnownEndpoint } from "./known-endpoint.ts";
 export { checkEndpoint } from "./open-instance-link.ts";
 export {

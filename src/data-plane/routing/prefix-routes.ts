@@ -19,6 +19,8 @@ export interface PrefixInstance {
   readonly service: string;
   readonly link: InstanceLink;
   readonly isNear: boolean;
+  /** Whether others are to be preferred. */
+  readonly isDegraded: boolean;
   /** Whether new requests may go there. */
   readonly takesWork: boolean;
 }
@@ -179,9 +181,10 @@ export class PrefixRoutes {
       // The grant is of the service; an instance of another one says it serves the prefix, and does not.
       if (instance?.takesWork !== true) continue;
       if (instance.service !== group.holder && !this.#dangerBelieveAll) continue;
-      const { link, isNear } = instance;
+      const { link, isNear, isDegraded } = instance;
       const member = group.members.get(link) ?? new Member(link);
       member.isNear = isNear;
+      member.isDegraded = isDegraded;
       members.set(link, member);
     }
     group.members = members;

@@ -6,6 +6,7 @@ import { Http2Exchange, type InstanceLink, type Upstream } from "../forwarding/i
 import type { ProxyContext } from "../proxy-context.ts";
 import { TrafficPolicies } from "../traffic/index.ts";
 import { Balancer, Member } from "./balancer.ts";
+import { fairShare } from "./fair-share.ts";
 import { factsOf, type InstanceFacts, zoneOf } from "./instance-facts.ts";
 import { type KnownEndpoint, standingOf } from "./known-endpoint.ts";
 import { MeshNames, remoteEndpoints } from "./mesh-names.ts";
@@ -13,7 +14,7 @@ import { openInstanceLink } from "./open-instance-link.ts";
 import { type PrefixInstance, PrefixRoutes } from "./prefix-routes.ts";
 import { type Passage, routerLinkLimits, ZoneRouters } from "./zone-routers.ts";
 
-/** How many endpoints are believed to exist; the list is hearsay. */
+/** How many endpoints are believed to exist, of all nodes; the list is hearsay, and one node can fill it. */
 const endpointsMax = 10_000;
 /** Over how long connections are replaced that lie on one which ends; handshakes with all at once would hold up every request. */
 const moveMillisMax = 1_000;
@@ -38,11 +39,9 @@ export interface Route {
   readonly upstream: Upstream;
 }
 
-/** An endpoint, and where it is. */
+/** An endpoint at an address that was asked for. */
 export interface Located {
   readonly endpoint: Endpoint;
-  /** Of its node; empty where nobody has said. */
-  readonly zone: string;
   readonly isRouter: boolean;
 }
 
@@ -104,7 +103,10 @@ export class ServiceRouter {
   /** Takes the present list of endpoints. */
   setEndpoints(endpoints: readonly Endpoint[]): void {
     // Of other trust domains the log alone says where they are.
-    this.#endpoints = endpoints.filter(({ service }) => service.startsWith("/")).slice(0, endpointsMax);
+    const own = endpoints.filter(({ service }) => service.startsWith("/"));
+    const { instances } = this.#state;
+    const nodeOf = ({ instance }: Endpoint): string => instances.get(instance)?.node ?? "";
+    this.#endpoints = fairShare(own, endpointsMax, nodeOf);
     const present = new Set<string>();
     for (const endpoint of [...this.#endpoints, ...remoteEndpoints(this.#state)]) {
       const key = `${endpoint.instance} ${endpoint.address}`;
@@ -210,11 +212,7 @@ export class ServiceRouter {
   /** Whom it has been told to be at an address. */
   at(address: string): Located[] {
     const isThere = ({ endpoint }: Instance): boolean => endpoint.address === address;
-    const located = ({ endpoint, facts: { zone, isRouter } }: Instance): Located => ({
-      endpoint,
-      zone,
-      isRouter,
-    });
+    const located = ({ endpoint, facts: { isRouter } }: Instance): Located => ({ endpoint, isRouter });
     return this.#instances.values().filter(isThere).map(located).toArray();
   }
 
@@ -324,7 +322,8 @@ export class ServiceRouter {
     const service = this.#state.instances.get(instance)?.service;
     if (known === undefined || service !== known.endpoint.service) return undefined;
     const { link, member, facts } = known;
-    return { service, link, isNear: member.isNear, takesWork: !facts.isDraining && !facts.isRouter };
+    const { isDegraded, isDraining, isRouter } = facts;
+    return { service, link, isNear: member.isNear, isDegraded, takesWork: !isDraining && !isRouter };
   }
 
   #openInstance(endpoint: Endpoint): Instance {

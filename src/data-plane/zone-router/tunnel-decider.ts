@@ -15,7 +15,7 @@ import { noEdits } from "../http1/index.ts";
 import type { ServedAs } from "../open-inbound.ts";
 import type { ProxyContext } from "../proxy-context.ts";
 import { pathOf } from "../request-trace.ts";
-import type { Located } from "../routing/index.ts";
+import { type Located, zoneOf } from "../routing/index.ts";
 import type { Destinations } from "./destinations.ts";
 
 const decisionIdBytes = 12;
@@ -149,7 +149,9 @@ export class TunnelDecider {
       return refuse("view-stale", `no news from the trust log for ${Math.floor(view.stalenessSeconds)} s`);
     if (state.instances.get(instance)?.service !== to)
       return refuse("not-an-endpoint", `the trust log has no instance ${instance} of ${to}`);
-    if (located.zone === "" || located.zone !== zone())
+    // As the log is now: the tunnel may have been opened long ago.
+    const where = zoneOf(state, instance);
+    if (where === "" || where !== zone())
       return refuse("other-zone", `${to} at ${located.endpoint.address} is not in the zone of this router`);
     const rules = [...state.rules.entries()].map(([, rule]) => rule);
     const { effect, reason, rule } = decideByNames(rules, from, namesOf(state, to));
