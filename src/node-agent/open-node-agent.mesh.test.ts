@@ -134,6 +134,7 @@ function until(isSo: () => boolean): Promise<void> {
 }
 
 const svidRequest = {
+  instance: randomUUID(),
   service: "/shop/web",
   certificateRequest: buildCertificateRequest(generateP256().privateKey),
   auditKey: verifierKeyOf(signerNamed("example.org/audit/1")),
