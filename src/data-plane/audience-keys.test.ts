@@ -1,25 +1,13 @@
 import { beforeEach, expect, it } from "vitest";
 import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
 import { silentLog } from "../../test/fakes/silent-log.ts";
+import { svidNamed } from "../../test/fakes/svid-in-use.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { generateP256, pemOfPrivateKey } from "../crypto/index.ts";
-import type { SvidInUse } from "../transport/index.ts";
 import type { AskRefusal, Given } from "./ask-token-issuer.ts";
 import { AudienceKeys } from "./audience-keys.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
 
-const { privateKey } = generateP256();
-const svid: SvidInUse = {
-  certificate: new Uint8Array(1),
-  privateKey,
-  chainPem: "",
-  privateKeyPem: pemOfPrivateKey(privateKey),
-  serial: "01",
-  sha256: "aa",
-  authorityKeyId: undefined,
-  notBeforeSeconds: 0,
-  notAfterSeconds: 0,
-};
+const svid = svidNamed("aa");
 const firstKeyPeriod = 3_000_000;
 
 let clock: FakeClock;

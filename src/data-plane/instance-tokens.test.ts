@@ -4,8 +4,8 @@ import { TLSSocket } from "node:tls";
 import { beforeEach, expect, it } from "vitest";
 import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
 import { SmallTrustLog } from "../../test/fakes/small-trust-log.ts";
+import { svidNamed } from "../../test/fakes/svid-in-use.ts";
 import { ok } from "../base/result.ts";
-import { generateP256, pemOfPrivateKey } from "../crypto/index.ts";
 import {
   type IssuerClock,
   issuerClock,
@@ -28,18 +28,7 @@ const keyPeriodSeconds = 600;
 const firstKeyPeriod = startSeconds / keyPeriodSeconds;
 const instance = randomUUID();
 const request = requestHead();
-const { privateKey } = generateP256();
-const svid = {
-  certificate: new Uint8Array(1),
-  privateKey,
-  chainPem: "",
-  privateKeyPem: pemOfPrivateKey(privateKey),
-  serial: "01",
-  sha256: "aa",
-  authorityKeyId: undefined,
-  notBeforeSeconds: 0,
-  notAfterSeconds: 0,
-};
+const svid = svidNamed("aa");
 
 /** Of a handshake that has been. */
 class DoneSocket extends TLSSocket {

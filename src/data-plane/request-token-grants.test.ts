@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from "vitest";
 import { type FakeClock, fakeClock } from "../../test/fakes/fake-clock.ts";
+import { svidNamed } from "../../test/fakes/svid-in-use.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { generateP256, pemOfPrivateKey } from "../crypto/index.ts";
 import type { SvidInUse } from "../transport/index.ts";
 import type { AskRefusal, AskTokenIssuer, Given } from "./ask-token-issuer.ts";
 import { CoarseTimer } from "./coarse-timer.ts";
@@ -39,21 +39,6 @@ function keys(count: number): Result<Given, AskRefusal> {
   const given = Array.from({ length: count }, (_, place) => new Uint8Array(32).fill(place + 1));
   const $typeName = "troth.v1.RequestTokenKeys";
   return ok({ case: "keys", value: { $typeName, firstKeyPeriod, keys: given } });
-}
-
-function svidNamed(sha256: string): SvidInUse {
-  const { privateKey } = generateP256();
-  return {
-    certificate: new Uint8Array(1),
-    privateKey,
-    chainPem: "",
-    privateKeyPem: pemOfPrivateKey(privateKey),
-    serial: "01",
-    sha256,
-    authorityKeyId: undefined,
-    notBeforeSeconds: 0,
-    notAfterSeconds: 0,
-  };
 }
 
 function grantFor(destination = "/shop/ledger", by = svid): ReturnType<RequestTokenGrants["grantFor"]> {
