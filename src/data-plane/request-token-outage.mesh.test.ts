@@ -32,5 +32,6 @@ it("lets callers go on without a control plane until the staleness table stops t
   }
   expect((await accepted()) - before).toBe(14);
   clock.shiftMonotonic(120);
-  expect(await web.call(ledger.host)).toMatchObject({ status: 503, reason: "view-stale" });
+  // The callee says so, or has already ended the connection, and takes no new one either.
+  expect((await web.call(ledger.host)).reason).toMatch(/^(view-stale|upstream-connect-failed)$/);
 }, 60_000);
