@@ -25,7 +25,7 @@ export const prefixGrantManifest = z.strictObject({
         .default(false)
         .describe("Whether the holder may hand parts of it on; not unless given."),
       notAfter: z.iso
-        .datetime({ precision: 0, error: expectedTime })
+        .datetime({ precision: 0, error: expectedTime, abort: true })
         .refine((text) => isEnd(secondsOf(text)), expectedTime)
         .exactOptional()
         .describe("When it ends by itself, by the time of the log; never unless given."),
