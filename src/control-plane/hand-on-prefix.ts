@@ -1,10 +1,8 @@
-import { textOf } from "../base/bytes.ts";
-import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { fail, type Result } from "../base/result.ts";
+import { readHandedOn } from "../protocol/index.ts";
 import { entryBodies } from "../trust-log/index.ts";
 import type { LogWriter } from "./log-writer.ts";
 
-const bodyBytesMax = 16_384;
 const kinds = ["prefix.delegate", "prefix.recall"] as const;
 
 /** What the holder of a prefix has signed, as its node passes it on. */
@@ -24,14 +22,14 @@ export async function enterHandingOn(
   { node, kind: named, body: bytes }: HandingOnRequest,
 ): Promise<Result<number, HandingOnRefusal>> {
   const kind = kinds.find((one) => one === named);
-  const body = bytes.byteLength <= bodyBytesMax ? parseCanonicalJson(textOf(bytes) ?? "") : undefined;
-  if (kind === undefined || body?.ok !== true || !isJsonObject(body.value))
+  const handedOn = readHandedOn(bytes);
+  if (kind === undefined || handedOn === undefined)
     return fail("malformed-request", "expected the canonical JSON of a prefix.delegate or prefix.recall");
-  const { instance } = body.value;
-  const row = typeof instance === "string" ? writer.state.instances.get(instance) : undefined;
-  if (row?.node !== node) return fail("not-on-this-node", `no such instance on ${node}`);
-  if (!entryBodies[kind].safeParse(body.value).success)
+  const { instance, body } = handedOn;
+  if (writer.state.instances.get(instance)?.node !== node)
+    return fail("not-on-this-node", `no such instance on ${node}`);
+  if (!entryBodies[kind].safeParse(body).success)
     return fail("malformed-request", `expected the body of a ${kind}`);
-  const written = await writer.write([{ role: "issuer", kind, body: body.value }]);
+  const written = await writer.write([{ role: "issuer", kind, body }]);
   return written.ok ? written : fail("refused", `${written.reason} ${written.detail}`);
 }

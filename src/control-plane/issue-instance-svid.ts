@@ -10,6 +10,7 @@ import {
   spiffeIdOfService,
   type WorkloadMetadata,
 } from "../identity/index.ts";
+import { instancesPerNodeMax } from "../protocol/index.ts";
 import {
   type InstanceRow,
   isQuarantined,
@@ -21,9 +22,6 @@ import {
 import type { FollowerRegistry } from "./follower-registry.ts";
 import type { HeldAuthorities } from "./held-authorities.ts";
 import type { AppendRefusal, LogWriter, OwnStatement } from "./log-writer.ts";
-
-/** Instances that the log has on one node: as many as its agent takes. */
-const instancesPerNodeMax = 2_000;
 
 /** What an agent asks for on behalf of an instance on its node. */
 export interface InstanceRequest {

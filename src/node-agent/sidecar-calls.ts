@@ -1,15 +1,17 @@
 import { type Client, Code, ConnectError, type ContextValues, type ServiceImpl } from "@connectrpc/connect";
-import { textOf } from "../base/bytes.ts";
-import { isJsonObject, parseCanonicalJson } from "../base/canonical-json.ts";
 import { uuidPattern } from "../base/uuid.ts";
-import type { Alarm, FollowerStatus, FollowRequest, Mesh } from "../protocol/index.ts";
+import {
+  type Alarm,
+  type FollowerStatus,
+  type FollowRequest,
+  type Mesh,
+  readHandedOn,
+} from "../protocol/index.ts";
 import { type serveLog, unixConnection } from "../transport/index.ts";
 import { type QuestionRelay, questionCalls } from "./question-calls.ts";
 import type { SidecarCallers } from "./sidecar-callers.ts";
 
 const callTimeoutMillis = 10_000;
-/** Of what an instance signs about a prefix; the control plane takes no more. */
-const bodyBytesMax = 16_384;
 
 /** What the agent has for sidecars. */
 export interface SidecarRelay extends QuestionRelay {
@@ -66,9 +68,8 @@ export function sidecarCalls(
 
 /** The instance that a body says has signed it. */
 function signingInstance(body: Uint8Array): string {
-  const parsed = body.byteLength <= bodyBytesMax ? parseCanonicalJson(textOf(body) ?? "") : undefined;
-  const instance = parsed?.ok === true && isJsonObject(parsed.value) ? parsed.value["instance"] : undefined;
-  if (typeof instance === "string") return instance;
+  const handedOn = readHandedOn(body);
+  if (handedOn !== undefined) return handedOn.instance;
   throw new ConnectError(
     "malformed-request: expected the canonical JSON of a prefix.delegate or prefix.recall",
     Code.InvalidArgument,

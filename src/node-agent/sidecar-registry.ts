@@ -5,6 +5,7 @@ import {
   AlarmSchema,
   calledMax,
   type FollowerStatus,
+  instancesPerNodeMax,
   isBoundedAdvertisement,
   isSameAdvertisement,
   isSameStatus,
@@ -18,7 +19,6 @@ const alarmsMax = 256;
 const reasonCharactersMax = 64;
 const detailCharactersMax = 512;
 const addressCharactersMax = 320;
-const sidecarsMax = 2_000;
 
 /** The sidecars of this node: which are here, what they last said, which have ended. */
 export class SidecarRegistry {
@@ -58,7 +58,7 @@ export class SidecarRegistry {
   /** A sidecar follows from here on, until the returned function is called. False when there is no place for it. */
   arrive(instance: string): (() => void) | false {
     if (!uuidPattern.test(instance)) return false;
-    if (this.#present.size >= sidecarsMax && !this.#present.has(instance)) return false;
+    if (this.#present.size >= instancesPerNodeMax && !this.#present.has(instance)) return false;
     clearTimeout(this.#absent.get(instance));
     this.#absent.delete(instance);
     this.#present.set(instance, (this.#present.get(instance) ?? 0) + 1);

@@ -1,4 +1,3 @@
-export { calledMax } from "./called-max.ts";
 export { NodeSchema as EnvoyNodeSchema } from "./generated/envoy/config/core/v3/base_pb.js";
 export {
   CertificateValidationContextSchema,
@@ -75,6 +74,8 @@ export {
 export { isSameStatus } from "./is-same-status.ts";
 export { formatJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
 export { type EndpointList, mergeEndpoints } from "./merge-endpoints.ts";
+export { calledMax, instancesPerNodeMax } from "./node-limits.ts";
+export { type HandedOn, readHandedOn } from "./read-handed-on.ts";
 export { isBoundedAdvertisement, isSameAdvertisement } from "./told-advertisement.ts";
 
 /** The version of the protocol between planes that this software speaks. */
